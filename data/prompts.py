@@ -1,0 +1,215 @@
+"""The prompts an environment draws from: a user's posts, or those of the embedded world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from ..errors import InputError, nearest
+from . import presets
+from .splits import FRACTIONS, canonical_split, split_prompts
+from .tables import Table, hub_splits, is_hub_id, read_table
+
+# Supervised data use posts from index 0 on; the prompts of reinforcement learning start here, so none is shared.
+_EMBEDDED = {"train": (1_000_000, 20_000), "validation": (0, 500), "test": (0, 500)}
+
+
+class PromptSet(Sequence[dict[str, Any]]):
+    """Prompts, each a dict: ``"prompt"`` (raw text), ``"reference"`` (text or ``None``), and any other columns.
+
+    Args:
+        rows: mappings with at least ``"prompt"``.
+        name: what the prompts are, for reports.
+        synthetic: whether no person wrote them.
+
+    Raises:
+        InputError: there are no prompts.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], name: str = "prompts", synthetic: bool = False) -> None:
+        if not len(rows):
+            raise InputError(f"There are no prompts in {name}.")
+        self._rows = rows
+        self.name = name
+        self.synthetic = synthetic
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> PromptSet: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | PromptSet:
+        if isinstance(index, slice):
+            return PromptSet(_Selected(self._rows, range(len(self))[index]), self.name, self.synthetic)
+        return {"reference": None, **self._rows[index]}
+
+    def __repr__(self) -> str:
+        return f"PromptSet({self.name!r}, {len(self)} prompts{', synthetic' if self.synthetic else ''})"
+
+
+def load_prompts(
+    source: str | Path,
+    prompt_column: str = "prompt",
+    reference_column: str = "reference",
+    split: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> PromptSet:
+    """Read prompts from a local file, a hub id, or a preset of ``presets.PRESETS`` (its columns are then known).
+
+    ``split=None`` reads everything. Else the source's own splits are used: those of the hub data set, or a column
+    named ``split``. A split it does not have is taken out of its train rows by a stable hash of the prompt, 10 % each
+    for validation and test; rows with the same prompt are never in two splits.
+
+    Args:
+        source: the file, hub id or preset.
+        prompt_column: column of the post; a conversation (list of messages) is rendered as text.
+        reference_column: column of the human text; may be missing if it is called ``"reference"``.
+        split: ``"train"``, ``"validation"``, ``"test"`` or ``None``.
+        seed: another division of the same prompts.
+        limit: at most this many prompts.
+
+    Raises:
+        InputError: an unreadable source, a missing column, an empty prompt, an unknown split.
+    """
+    if split is not None and split not in FRACTIONS:
+        raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, FRACTIONS)}')
+    preset = presets.find(source)
+    config = revision = None
+    if preset is not None:
+        source, config, revision = preset.repository, preset.config, preset.revision
+        prompt_column = preset.columns.get("prompt", prompt_column) if prompt_column == "prompt" else prompt_column
+        if reference_column == "reference":
+            reference_column = preset.columns.get("reference", reference_column)
+
+    hub = is_hub_id(source)
+    own = {canonical_split(name): name for name in hub_splits(str(source), config, revision)} if hub else {}
+    hub_split = own.get(split) or own.get("train")
+    table = read_table(source, split=hub_split, config=config, revision=revision)
+    prompts = table.texts(prompt_column, hint="Map it with --data.prompt_column.")
+    if table.has(reference_column) or reference_column != "reference":
+        references: list[str] | None = table.texts(reference_column, hint="Map it with --data.reference_column.")
+    else:
+        references = None
+    kept = range(len(table)) if split is None else _select(table, prompts, split, own, seed)
+    rows = _PromptRows(table, prompts, references)
+    name = str(source) if split is None else f"{source} ({split})"
+    return PromptSet(_Selected(rows, kept[:limit]), name)
+
+
+def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
+    """Posts of the embedded world, made when asked for.
+
+    Each row also has ``facts`` (dict from slot to value), ``distractors`` (list of (slot, value) mentioned beside the
+    point) and ``post_index``.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"test"``; the last two are held-out combinations of facts.
+        count: how many posts; 20,000 of train and 500 of each other by default.
+        start: how many posts of the split to pass over first.
+
+    Raises:
+        InputError: an unknown split, or a count below 1.
+    """
+    if split not in _EMBEDDED:
+        raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, _EMBEDDED)}')
+    first, default = _EMBEDDED[split]
+    count = default if count is None else count
+    if count < 1 or start < 0:
+        raise InputError(
+            f"A prompt set needs a count of at least 1 and a start of at least 0, got {count} and {start}."
+        )
+    return PromptSet(
+        _EmbeddedRows(split, range(first + start, first + start + count)), f"embedded world ({split})", True
+    )
+
+
+def resolve_prompts(
+    prompts: str | Path | PromptSet | Sequence[str] | Sequence[Mapping[str, Any]] | None, split: str | None = "train"
+) -> PromptSet:
+    """A ``PromptSet`` from what a user may give: ``None`` (embedded), a source, a list of texts or of rows, or itself.
+
+    Raises:
+        InputError: as ``load_prompts``; or a list with an entry that has no text.
+    """
+    if isinstance(prompts, PromptSet):
+        return prompts
+    if prompts is None:
+        return embedded_prompts(split or "train")
+    if isinstance(prompts, (str, Path)):
+        return load_prompts(prompts, split=split)
+    rows = [{"prompt": row} if isinstance(row, str) else row for row in prompts]
+    if rows:
+        Table(rows, "the prompts given").texts("prompt")
+    return PromptSet(rows)
+
+
+def _select(table: Table, prompts: list[str], split: str, own: Mapping[str | None, str], seed: int) -> list[int]:
+    """Rows of one split: the source's own splits first, what it lacks out of its train rows."""
+    marks: list[str | None] = ["train" if split not in own else split] * len(table)
+    if not own and "split" in table.columns:
+        named = [canonical_split(value) for value in table.column("split")]
+        if any(named):
+            marks = named
+    present = set(own) | set(marks)
+    if split in present and split != "train":
+        return [i for i, mark in enumerate(marks) if mark == split]
+    train = [i for i, mark in enumerate(marks) if mark == "train"]
+    missing = {name: FRACTIONS[name] for name in ("validation", "test") if name not in present}
+    if not missing:
+        return train
+    fractions = {"train": 1 - sum(missing.values()), **missing}
+    assigned = split_prompts([prompts[i] for i in train], fractions, seed)
+    return [i for i, name in zip(train, assigned, strict=True) if name == split]
+
+
+class _Selected(Sequence[Mapping[str, Any]]):
+    """Some rows of a sequence of rows, by index."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> None:
+        self._rows, self._indices = rows, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[self._indices[index]]
+
+
+class _PromptRows(Sequence[Mapping[str, Any]]):
+    """Rows of a table with the mapped columns called ``prompt`` and ``reference``."""
+
+    def __init__(self, table: Table, prompts: list[str], references: list[str] | None) -> None:
+        self._table, self._prompts, self._references = table, prompts, references
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        reference = None if self._references is None else self._references[index]
+        return {**self._table.rows[index], "prompt": self._prompts[index], "reference": reference}
+
+
+class _EmbeddedRows(Sequence[Mapping[str, Any]]):
+    """Posts of the embedded world as rows."""
+
+    def __init__(self, split: str, indices: range) -> None:
+        self._split, self._indices = split, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        from .world import post
+
+        made = post(self._split, self._indices[index])
+        return {
+            "prompt": made.text,
+            "reference": made.reference,
+            "facts": made.facts.as_dict(),
+            "distractors": list(made.distractors),
+            "post_index": made.index,
+        }
