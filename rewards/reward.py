@@ -1,0 +1,247 @@
+"""What a text is worth: named parts, each a function of text with a weight; and how a user names one.
+
+A reward function is ``def reward(prompts, completions, **columns) -> list[float]``: one finite number per completion. A
+preference model has the same signature, so nothing here knows which kind it calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, RewardError, nearest
+from .importing import import_function
+
+RewardFunction = Callable[..., Sequence[float]]
+"""``(prompts, completions, **columns) -> one number per completion``; columns are lists as long as ``prompts``."""
+
+BUILT_IN = {"gold": "gold:gold", "rouge_l": "functions:rouge_l", "length": "functions:length"}
+"""Rewards that have a short name, and where in this folder they live."""
+
+
+class Reward:
+    """The score of a response: Σ weight · part, over named parts.
+
+    A part of weight 0 is computed and logged, and adds nothing to the total.
+
+    Args:
+        parts: name -> (function, weight).
+    """
+
+    def __init__(self, parts: Mapping[str, tuple[RewardFunction, float]]) -> None:
+        if not parts:
+            raise InputError("A reward needs at least one part; name a function, a preference model or nothing at all.")
+        for name, (function, weight) in parts.items():
+            if not callable(function):
+                raise InputError(f'Reward "{name}" is {function!r}, which cannot be called.')
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                raise InputError(f'The weight of reward "{name}" must be a finite number, not {weight!r}.')
+        self.parts = dict(parts)
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        indices: Sequence[int] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Score B completions.
+
+        Args:
+            prompts: B prompt texts.
+            completions: B response texts.
+            indices: the prompts' indices in their prompt set, for messages; 0 to B - 1 when left out.
+            columns: further columns of the prompt data, each of length B.
+
+        Returns:
+            The total (B,) and every part before its weight, name -> (B,).
+
+        Raises:
+            RewardError: a part raised, returned NaN, inf or no number, or not one value per completion.
+            InputError: a part needs a column that the prompts do not have.
+        """
+        indices = range(len(prompts)) if indices is None else indices
+        columns = columns or {}
+        self.check_columns(columns)
+        values = {
+            name: _evaluate(name, function, prompts, completions, indices, columns)
+            for name, (function, _) in self.parts.items()
+        }
+        total = np.zeros(len(prompts))
+        for name, (_, weight) in self.parts.items():
+            if weight != 0:
+                total += weight * values[name]
+        return total, values
+
+    def check_columns(self, available: Sequence[str] | Mapping[str, Any]) -> None:
+        """Raise ``InputError`` when a part needs a column that is not among ``available``."""
+        for name, (function, _) in self.parts.items():
+            for column in _required_columns(function):
+                if column not in available:
+                    has = ", ".join(f'"{key}"' for key in available) or "no further columns"
+                    near = nearest(column, available)
+                    raise InputError(f'Reward "{name}" needs the column "{column}", but the prompts have {has}.{near}')
+
+
+def _parameters(function: RewardFunction) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin without a signature: hand it everything
+        return {"columns": inspect.Parameter("columns", inspect.Parameter.VAR_KEYWORD)}
+
+
+def _required_columns(function: RewardFunction) -> list[str]:
+    ours = {"prompts", "completions"}
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        name
+        for name, parameter in _parameters(function).items()
+        if name not in ours and parameter.kind in kinds and parameter.default is inspect.Parameter.empty
+    ]
+
+
+def _accepted_columns(function: RewardFunction, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    parameters = _parameters(function)
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        columns = {name: column for name, column in columns.items() if name in parameters}
+    return {name: column for name, column in columns.items() if name not in ("prompts", "completions")}
+
+
+def _evaluate(
+    name: str,
+    function: RewardFunction,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    indices: Sequence[int],
+    columns: Mapping[str, Sequence[Any]],
+) -> NDArray[np.float64]:
+    """Call one part and check every value; (B,)."""
+    columns = _accepted_columns(function, columns)
+    try:
+        values = list(function(prompts=list(prompts), completions=list(completions), **columns))
+    except Exception as error:
+        row = _failing_row(function, prompts, completions, columns)
+        where = f"for prompt {indices[row]}" if row is not None else f"for a batch that starts with prompt {indices[0]}"
+        raise RewardError(
+            f'Reward "{name}" raised {type(error).__name__} {where}: {error}', indices[row or 0]
+        ) from error
+    if len(values) != len(prompts):
+        raise RewardError(
+            f'Reward "{name}" returned {len(values)} values for {len(prompts)} completions, in a batch that starts '
+            f"with prompt {indices[0]}; it must return one number per completion.",
+            indices[0],
+        )
+    for row, value in enumerate(values):
+        if not _is_finite_number(value):
+            raise RewardError(
+                f'Reward "{name}" returned {value!r} for prompt {indices[row]}; it must return a finite number.',
+                indices[row],
+            )
+    return np.array([float(value) for value in values], dtype=np.float64)
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # None, a text, a list, a tensor of several elements
+        return False
+
+
+def _failing_row(
+    function: RewardFunction, prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+) -> int | None:
+    """Find the first row that raises when scored alone, so that the message can name it; None when none does."""
+    for row in range(len(prompts)):
+        try:
+            alone = {name: [column[row]] for name, column in columns.items()}
+            function(prompts=[prompts[row]], completions=[completions[row]], **alone)
+        except Exception:
+            return row
+    return None
+
+
+def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
+    """Turn what a user names as the reward into a ``Reward``.
+
+    Args:
+        spec: one of
+
+            - ``None`` or ``"embedded"``: the embedded preference model;
+            - a short name: ``"gold"``, ``"rouge_l"``, ``"length"``;
+            - a folder or hub id: a preference model;
+            - ``"package.module:function"``, ``"package.module.function"`` or ``"my_rewards.py:function"``: a Python
+              function, looked up in the current directory too;
+            - a callable with the reward signature, or a ``Reward``;
+            - a list of these, each of weight 1, or a dict ``{name: these}``, in which
+              ``{"function": these, "weight": 0.5}`` sets a weight.
+        device: where preference models run.
+
+    Raises:
+        InputError: nothing goes by that name; the message names the nearest.
+    """
+    if isinstance(spec, Reward):
+        return spec
+    if isinstance(spec, Mapping):
+        return Reward({str(name): _weighted(str(name), part, device) for name, part in spec.items()})
+    if isinstance(spec, list | tuple):
+        parts: dict[str, tuple[RewardFunction, float]] = {}
+        for part in spec:
+            parts[_unused(_name(part), parts)] = (_function(part, device), 1.0)
+        return Reward(parts)
+    return Reward({_name(spec): (_function(spec, device), 1.0)})
+
+
+def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]:
+    if not isinstance(spec, Mapping):
+        return _function(spec, device), 1.0
+    for key in spec:
+        if key not in ("function", "weight"):
+            raise InputError(f'Reward "{name}" has the unknown key "{key}".{nearest(key, ("function", "weight"))}')
+    if "function" not in spec:
+        raise InputError(f'Reward "{name}" names no "function".')
+    return _function(spec["function"], device), spec.get("weight", 1.0)
+
+
+def _name(spec: Any) -> str:
+    if spec is None or spec == "embedded":
+        return "preference"
+    if isinstance(spec, str):
+        return spec.rstrip("/").replace(":", ".").replace("/", ".").split(".")[-1]
+    return getattr(spec, "__name__", type(spec).__name__)
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    number = 2
+    candidate = name
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate
+
+
+def _function(spec: Any, device: str) -> RewardFunction:
+    if spec is not None and not isinstance(spec, str | os.PathLike):
+        if not callable(spec):
+            raise InputError(f"A reward is a name, a function or a folder of a preference model, not {spec!r}.")
+        return spec
+    text = "embedded" if spec is None else os.fspath(spec)
+    if text in BUILT_IN:
+        module, attribute = BUILT_IN[text].split(":")
+        return getattr(importlib.import_module(f".{module}", __package__), attribute)
+    if text == "embedded" or Path(text).is_dir() or ("/" in text and ":" not in text and not text.endswith(".py")):
+        from .preference_model import PreferenceModel  # imported late: a Python reward needs no torch
+
+        return PreferenceModel.load(text, device=device)
+    if ":" in text or "." in text:
+        return import_function(text)
+    raise InputError(
+        f'There is no reward "{text}"; name a folder, one of {", ".join(BUILT_IN)}, or a function as '
+        f'"module:function" or "file.py:function".{nearest(text, BUILT_IN)}'
+    )

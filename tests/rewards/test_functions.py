@@ -1,0 +1,22 @@
+import pytest
+from prefgym.rewards.functions import length, rouge_l
+
+
+def test_rouge_l_worked_by_hand():
+    """Longest common subsequence "the cat sat": precision 3/4, recall 3/5, F = 2PR / (P + R) = 2/3."""
+    [score] = rouge_l(["p"], ["the black cat sat"], reference=["the cat sat down quietly"])
+    assert score == pytest.approx(2 / 3)
+
+
+def test_rouge_l_ends_of_the_scale_and_no_stemming():
+    scores = rouge_l(["p"] * 3, ["same text", "", "running"], reference=["same text", "x", "runs"])
+    assert scores == [1.0, 0.0, 0.0]
+
+
+def test_rouge_l_needs_a_reference_in_every_row():
+    with pytest.raises(ValueError, match="reference"):
+        rouge_l(["p", "q"], ["a", "b"], reference=["a", None])
+
+
+def test_length_counts_words():
+    assert length(["p", "p"], ["", " three small words "]) == [0.0, 3.0]
