@@ -1,0 +1,160 @@
+"""A key-value cache of fixed size whose rows may stand at different columns.
+
+Column j of the cache holds the token of column j of the tensors it was filled from, so the attention mask of the
+tokens is the attention mask of the cache. Nothing is concatenated while decoding, and a row that has ended is
+dropped by moving one of the last rows into its place. Letters: N rows, C columns, H heads, D head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
+
+from .forward import head_input
+
+
+class RowCacheLayer(CacheLayerMixin):
+    """Keys and values of one layer, each (N, H, C, D); where to write and what to return is the cache's to say."""
+
+    def __init__(self, cache: RowCache) -> None:
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate; zeros, because a masked NaN would still be a NaN (0 * NaN)."""
+        self.keys, self.values = (
+            states.new_zeros(self.cache.num_rows, states.shape[1], self.cache.num_columns, states.shape[3])
+            for states in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write (n, H, q, D) states and return those to attend to."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return self.cache.write(self.keys, key_states), self.cache.write(self.values, value_states)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the number of columns attended to, and 0: the mask starts where they start."""
+        return self.cache.attended, 0
+
+    def get_seq_length(self) -> int:
+        """Return the number of attended columns before the query."""
+        return self.cache.attended - self.cache.query_length
+
+    def get_max_length(self) -> int:
+        """Return C."""
+        return self.cache.num_columns
+
+
+class RowCache(Cache):
+    """Cache for ``num_rows`` rows of at most ``num_columns`` tokens each; allocated at the first forward.
+
+    Before each forward call exactly one of :meth:`begin` (read texts from their first token) and :meth:`extend` (one
+    more token for every row). The attention mask passed to the model covers the attended columns only.
+    """
+
+    def __init__(self, num_rows: int, num_columns: int) -> None:
+        super().__init__(layer_class_to_replicate=partial(RowCacheLayer, self))  # type: ignore[arg-type]
+        self.num_rows = num_rows
+        self.num_columns = num_columns
+        self.attended = 0
+        self.query_length = 0
+
+    def begin(self, rows: Tensor, start: int, stop: int) -> None:
+        """The next forward reads columns ``start`` to ``stop`` of n texts.
+
+        Args:
+            rows: (n, S) int64, the S rows that keep a copy of each text.
+            start: the first column read, no later than the first real token of any of the texts.
+            stop: one past the last.
+        """
+        self._rows, self._columns = rows, slice(start, stop)
+        self._window = None
+        self.attended = self.query_length = stop - start
+
+    def extend(self, columns: Tensor | int, window: slice) -> None:
+        """The next forward reads one token for each of the first n rows.
+
+        Args:
+            columns: the column of the new tokens: (n,) int64, or one number for all rows.
+            window: the columns attended to, the new ones included.
+        """
+        self._new_columns, self._window = columns, window
+        self.attended, self.query_length = window.stop - window.start, 1
+
+    def write(self, stored: Tensor, states: Tensor) -> Tensor:
+        """Store (n, H, q, D) states in (N, H, C, D) as announced; return the states to attend to."""
+        if self._window is None:
+            stored[self._rows, :, self._columns] = states.unsqueeze(1)  # (n, 1, H, q, D) to S rows each
+            return states
+        count = states.shape[0]
+        if isinstance(self._new_columns, int):
+            stored[:count, :, self._new_columns] = states[:, :, 0]
+        else:
+            stored[torch.arange(count, device=states.device), :, self._new_columns] = states[:, :, 0]
+        return stored[:count, :, self._window]
+
+    def keep(self, kept: Tensor) -> Tensor:
+        """Drop rows: (n,) bool over the first n rows -> (m,) int64, which old row stands in each of the first m now.
+
+        Rows that stay keep their place where they can; only as many rows are copied as were dropped.
+        """
+        count = int(kept.sum())
+        slots = torch.arange(len(kept), device=kept.device)
+        order = slots[:count].clone()
+        holes, movers = slots[:count][~kept[:count]], slots[count:][kept[count:]]
+        order[holes] = movers
+        for layer in self.layers:
+            if layer.is_initialized and layer.keys is not None:
+                layer.keys[holes] = layer.keys[movers]
+                layer.values[holes] = layer.values[movers]
+        return order
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        """As :meth:`RowCacheLayer.get_mask_sizes`; also before the layers exist."""
+        return self.attended, 0
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """As :meth:`RowCacheLayer.get_seq_length`; also before the layers exist."""
+        return self.attended - self.query_length
+
+
+def cached_forward(
+    model: PreTrainedModel, tokens: Tensor, attention_mask: Tensor, positions: Tensor, cache: RowCache
+) -> tuple[Tensor, Tensor]:
+    """Run (n, q) tokens through the model and the cache; return the last column's logits (n, V_model), hidden (n, d).
+
+    ``attention_mask`` is (n, K) over the K columns the cache attends to.
+    """
+    with head_input(model) as hidden:
+        logits = model(
+            input_ids=tokens,
+            attention_mask=attention_mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+    return logits[:, -1], hidden[0][:, -1]
+
+
+@contextmanager
+def caching(model: PreTrainedModel) -> Iterator[None]:
+    """Keep the cache alive: in train mode with gradient checkpointing transformers drops it silently."""
+    checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    training = [module for module in model.modules() if checkpointing and module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True

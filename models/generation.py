@@ -1,0 +1,138 @@
+"""Writing responses: batched decoding with a key-value cache.
+
+Knows nothing of text, rewards or learning. Letters: B prompts, S samples a prompt, N = B * S rows, P prompt columns
+(left padded), R response columns (right padded), d hidden size, V usable vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..errors import InputError
+from .cache import RowCache, cached_forward, caching
+from .distribution import Decoding, draw, log_distribution
+from .forward import first_real_column, position_ids
+
+
+@dataclass
+class Generation:
+    """Responses and what is known of them from decoding.
+
+    Attributes:
+        tokens: (N, R) int64; the padding id after the end. R is the longest response.
+        mask: (N, R) bool, True on real tokens, EOS included.
+        log_probs: (N, R) fp32 nats under the distribution sampled from (:class:`Decoding` without ``greedy``),
+            0 on padding.
+        hidden: (N, R, d) the hidden state each token was predicted from, 0 on padding; None unless asked for.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    log_probs: Tensor
+    hidden: Tensor | None = None
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N,) number of tokens of each response, EOS included."""
+        return self.mask.sum(dim=-1)
+
+
+@torch.no_grad()
+def generate(
+    model: PreTrainedModel,
+    prompt_tokens: Tensor,
+    prompt_mask: Tensor,
+    *,
+    max_new_tokens: int,
+    eos_token_id: int,
+    pad_token_id: int,
+    vocab_size: int,
+    decoding: Decoding = Decoding(),  # noqa: B008
+    generator: torch.Generator | None = None,
+    samples_per_prompt: int = 1,
+    with_hidden: bool = False,
+) -> Generation:
+    """Write ``samples_per_prompt`` responses to each prompt, each until EOS or ``max_new_tokens``.
+
+    Each prompt is read once and its cache copied to its samples; rows that have ended leave the batch. Every step
+    draws one uniform for each of the N rows, ended or not, so what a row becomes does not depend on when others end.
+
+    Args:
+        model: a causal language model; its train or eval mode changes nothing (dropout is off by p = 0).
+        prompt_tokens: (B, P) int64.
+        prompt_mask: (B, P), True on real tokens, padding on the left.
+        max_new_tokens: the response budget, at least 1.
+        eos_token_id: ends a response; inside a prompt it means nothing.
+        pad_token_id: fills ``tokens`` after the end.
+        vocab_size: V; no token at or above it is drawn.
+        decoding: how tokens are drawn.
+        generator: source of randomness; None is torch's global one.
+        samples_per_prompt: S. Rows come prompt by prompt: p0s0, p0s1, ..., p1s0, ...
+        with_hidden: keep the hidden states.
+
+    Raises:
+        InputError: the budget is below 1, or the longest prompt with it exceeds the model's context.
+    """
+    _check_budget(model, prompt_mask, max_new_tokens)
+    start = first_real_column(prompt_mask)
+    tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
+    (num_prompts, width), device = tokens.shape, tokens.device
+    num_rows = num_prompts * samples_per_prompt
+    rows = torch.arange(num_rows, device=device)  # which response each row of the cache writes
+    prompt_length = mask.sum(dim=-1).repeat_interleave(samples_per_prompt)  # (N,)
+    attended = torch.ones(num_rows, width + max_new_tokens, dtype=torch.bool, device=device)
+    attended[:, :width] = mask.repeat_interleave(samples_per_prompt, dim=0)
+
+    written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
+    real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
+    log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
+    hidden = None
+
+    with caching(model):
+        cache = RowCache(num_rows, width + max_new_tokens - 1)
+        cache.begin(rows.view(num_prompts, samples_per_prompt), 0, width)
+        logits, state = cached_forward(model, tokens, mask, position_ids(mask), cache)
+        logits = logits.repeat_interleave(samples_per_prompt, dim=0)
+        state = state.repeat_interleave(samples_per_prompt, dim=0)
+        if with_hidden:
+            hidden = state.new_zeros(num_rows, max_new_tokens, state.shape[-1])
+        for step in range(max_new_tokens):
+            uniforms = torch.rand(num_rows, generator=generator, device=generator.device if generator else device)
+            distribution = log_distribution(logits, vocab_size, decoding)  # (n, V)
+            token = draw(distribution, uniforms.to(device)[rows], decoding)  # (n,)
+            written[rows, step] = token
+            real[rows, step] = True
+            log_probs[rows, step] = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+            if hidden is not None:
+                hidden[rows, step] = state
+            running = token != eos_token_id
+            if step + 1 == max_new_tokens or not running.any():
+                break
+            if not running.all():
+                order = cache.keep(running)
+                rows, token = rows[order], token[order]
+            column = width + step
+            cache.extend(column, slice(0, column + 1))
+            positions = (prompt_length[rows] + step).unsqueeze(-1)
+            logits, state = cached_forward(model, token.unsqueeze(-1), attended[rows, : column + 1], positions, cache)
+
+    used = step + 1
+    return Generation(
+        written[:, :used], real[:, :used], log_probs[:, :used], None if hidden is None else hidden[:, :used]
+    )
+
+
+def _check_budget(model: PreTrainedModel, prompt_mask: Tensor, max_new_tokens: int) -> None:
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens must be at least 1, not {max_new_tokens}.")
+    longest = int(prompt_mask.sum(dim=-1).max())
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and longest + max_new_tokens > context:
+        raise InputError(
+            f"A prompt of {longest} tokens and a budget of {max_new_tokens} new tokens exceed the model's context of "
+            f"{context}; lower max_new_tokens or max_prompt_tokens."
+        )
