@@ -200,10 +200,11 @@ def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits: (B, K, V), those of the last K columns; column j predicts the token of column j + 1.
         labels: (B, L) token ids, ``IGNORED`` where nothing is learned. Earlier columns hold no label.
     """
-    targets = labels[:, labels.shape[1] - logits.shape[1] + 1 :]  # (B, K-1)
-    predictions = logits[:, :-1].float()  # (B, K-1, V)
+    # The last column predicts a token that is not there. Labelling it "ignored" is cheaper than cutting it off:
+    # the backward pass of a cut copies all logits.
+    targets = functional.pad(labels, (0, 1), value=IGNORED)[:, -logits.shape[1] :]  # (B, K)
     return functional.cross_entropy(
-        predictions.reshape(-1, predictions.shape[-1]), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
+        logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
     )
 
 
