@@ -8,8 +8,7 @@ from typing import Any, overload
 
 from ..errors import InputError, nearest
 from . import presets
-from .splits import FRACTIONS, canonical_split, split_prompts
-from .tables import Table, hub_splits, is_hub_id, read_table
+from .tables import Table, read_table
 
 # Supervised data use posts from index 0 on; the prompts of reinforcement learning start here, so none is shared.
 _EMBEDDED = {"train": (1_000_000, 20_000), "validation": (0, 500), "test": (0, 500)}
@@ -60,9 +59,8 @@ def load_prompts(
 ) -> PromptSet:
     """Read prompts from a local file, a hub id, or a preset of ``presets.PRESETS`` (its columns are then known).
 
-    ``split=None`` reads everything. Else the source's own splits are used: those of the hub data set, or a column
-    named ``split``. A split it does not have is taken out of its train rows by a stable hash of the prompt, 10 % each
-    for validation and test; rows with the same prompt are never in two splits.
+    ``split=None`` reads everything (of a hub data set, its train split); ``Table.rows_of_split`` says what else a
+    split is. Rows with the same prompt are never in two splits.
 
     Args:
         source: the file, hub id or preset.
@@ -75,29 +73,18 @@ def load_prompts(
     Raises:
         InputError: an unreadable source, a missing column, an empty prompt, an unknown split.
     """
-    if split is not None and split not in FRACTIONS:
-        raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, FRACTIONS)}')
     preset = presets.find(source)
-    config = revision = None
     if preset is not None:
-        source, config, revision = preset.repository, preset.config, preset.revision
-        prompt_column = preset.columns.get("prompt", prompt_column) if prompt_column == "prompt" else prompt_column
-        if reference_column == "reference":
-            reference_column = preset.columns.get("reference", reference_column)
-
-    hub = is_hub_id(source)
-    own = {canonical_split(name): name for name in hub_splits(str(source), config, revision)} if hub else {}
-    hub_split = own.get(split) or own.get("train")
-    table = read_table(source, split=hub_split, config=config, revision=revision)
+        prompt_column = preset.column("prompt", prompt_column, "prompt")
+        reference_column = preset.column("reference", reference_column, "reference")
+    table = read_table(source, split=split)
     prompts = table.texts(prompt_column, hint="Map it with --data.prompt_column.")
-    if table.has(reference_column) or reference_column != "reference":
-        references: list[str] | None = table.texts(reference_column, hint="Map it with --data.reference_column.")
-    else:
-        references = None
-    kept = range(len(table)) if split is None else _select(table, prompts, split, own, seed)
-    rows = _PromptRows(table, prompts, references)
+    references: list[str] | None = None
+    if reference_column != "reference" or table.has(reference_column):
+        references = table.texts(reference_column, hint="Map it with --data.reference_column.")
+    kept = table.rows_of_split(split, prompts, seed)[:limit]
     name = str(source) if split is None else f"{source} ({split})"
-    return PromptSet(_Selected(rows, kept[:limit]), name)
+    return PromptSet(_Selected(_PromptRows(table, prompts, references), kept), name)
 
 
 def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
@@ -145,25 +132,6 @@ def resolve_prompts(
     if rows:
         Table(rows, "the prompts given").texts("prompt")
     return PromptSet(rows)
-
-
-def _select(table: Table, prompts: list[str], split: str, own: Mapping[str | None, str], seed: int) -> list[int]:
-    """Rows of one split: the source's own splits first, what it lacks out of its train rows."""
-    marks: list[str | None] = ["train" if split not in own else split] * len(table)
-    if not own and "split" in table.columns:
-        named = [canonical_split(value) for value in table.column("split")]
-        if any(named):
-            marks = named
-    present = set(own) | set(marks)
-    if split in present and split != "train":
-        return [i for i, mark in enumerate(marks) if mark == split]
-    train = [i for i, mark in enumerate(marks) if mark == "train"]
-    missing = {name: FRACTIONS[name] for name in ("validation", "test") if name not in present}
-    if not missing:
-        return train
-    fractions = {"train": 1 - sum(missing.values()), **missing}
-    assigned = split_prompts([prompts[i] for i in train], fractions, seed)
-    return [i for i, name in zip(train, assigned, strict=True) if name == split]
 
 
 class _Selected(Sequence[Mapping[str, Any]]):

@@ -14,7 +14,7 @@ from typing import Literal
 from ..errors import InputError
 from .templates import Template
 
-_SENTENCE = re.compile(r"\n\s*\n\s*|(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n")
+_SENTENCE = re.compile(r"\n|(?<=[.!?…])[\"'”’)\]]*(?=\s)|(?<=[。！？])")
 _WORD = re.compile(r"\s+")
 
 
@@ -86,6 +86,5 @@ def fit_prompt(
 
 def _lengths(body: str, boundary: re.Pattern[str], side: str) -> list[int]:
     """How many characters are kept by a cut at each boundary, ascending."""
-    if side == "right":
-        return [match.start() for match in boundary.finditer(body) if match.start() > 0]
-    return sorted(len(body) - match.end() for match in boundary.finditer(body) if match.end() < len(body))
+    ends = [match.end() for match in boundary.finditer(body) if 0 < match.end() < len(body)]
+    return ends if side == "right" else [len(body) - end for end in reversed(ends)]

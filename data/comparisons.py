@@ -1,0 +1,228 @@
+"""Comparisons: for one prompt, which of two responses is preferred, or neither."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, nearest
+from . import presets
+from .tables import Table, read_table
+from .templates import Template, is_conversation, render_conversation
+
+FIRST, SECOND, TIE = "first", "second", "tie"
+LABEL_MAP: Mapping[str, str] = {"1": FIRST, "2": SECOND, "0": TIE, FIRST: FIRST, SECOND: SECOND, TIE: TIE}
+_LAST_TURN = "\n\nAssistant:"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A judgement of two responses to one prompt.
+
+    Attributes:
+        prompt: the prompt.
+        chosen: the preferred response; the first of the two in a tie.
+        rejected: the other response.
+        tie: neither is preferred.
+        margin: by how much ``chosen`` should score higher (Bradley-Terry margin).
+        group: what is never split over two sides; ``None``: the prompt.
+    """
+
+    prompt: str
+    chosen: str
+    rejected: str
+    tie: bool = False
+    margin: float = 0.0
+    group: str | None = None
+
+    @property
+    def split_group(self) -> str:
+        """The group, or else the prompt: all comparisons that share it stand on one side of a split."""
+        return self.prompt if self.group is None else self.group
+
+    def render(self, template: Template) -> Comparison:
+        """The same comparison with the prompt inside ``template`` and responses that begin with one space."""
+        return replace(
+            self,
+            prompt=template.render(self.prompt),
+            chosen=template.render_response(self.chosen),
+            rejected=template.render_response(self.rejected),
+            group=self.split_group,
+        )
+
+
+def load_comparisons(
+    source: str | Path,
+    *,
+    prompt_column: str = "prompt",
+    chosen_column: str = "chosen",
+    rejected_column: str = "rejected",
+    first_column: str | None = None,
+    second_column: str | None = None,
+    label_column: str | None = None,
+    label_map: str | Mapping[Any, str] | None = None,
+    group_column: str | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> list[Comparison]:
+    """Read comparisons, as ``chosen`` and ``rejected`` or as two texts and a label.
+
+    Responses may be conversations. Without a prompt column the prompt is the beginning that both responses share.
+    ``label_column`` may name several annotators (``annotator1,annotator2``): each gives a comparison of its own.
+
+    Args:
+        source: local file, hub id or preset.
+        prompt_column: column of the prompt, or several columns (``instruction,input``).
+        chosen_column: column of the preferred response.
+        rejected_column: column of the other response.
+        first_column: column of the first of two texts.
+        second_column: column of the second.
+        label_column: column that says which is preferred.
+        label_map: what a label says: a mapping, or text such as ``"true=second,false=first,Equally Good=tie"``.
+            Letter case does not count. Default: 1 is first, 2 is second, 0 is a tie, and these words themselves.
+        group_column: column whose equal values must stay on one side of a split, if that is not the prompt.
+        split: ``"train"``, ``"validation"``, ``"test"`` (see ``Table.rows_of_split``) or ``None`` for all.
+        seed: another division of the same prompts.
+        limit: at most this many comparisons.
+
+    Raises:
+        InputError: an unreadable source, a missing column, an empty prompt, a text that is not one, equal texts
+            without a tie, a label that the map does not have.
+    """
+    preset = presets.find(source)
+    if preset is not None:
+        prompt_column = preset.column("prompt", prompt_column, "prompt")
+        if label_column is None and "label" in preset.columns:
+            first_column, second_column = preset.columns["first"], preset.columns["second"]
+            label_column, label_map = preset.columns["label"], label_map or preset.label_map
+    table = read_table(source, split=split)
+    if first_column or second_column or label_column:
+        if not (first_column and second_column and label_column):
+            raise InputError("Two texts and a label need all of first_column, second_column and label_column.")
+        columns, labels = (first_column, second_column), _labels(table, label_column, label_map)
+    else:
+        columns, labels = (chosen_column, rejected_column), [[FIRST]] * len(table)
+    prompts, firsts, seconds = _texts(table, prompt_column, *columns)
+    groups = prompts if group_column is None else [str(value) for value in table.column(group_column)]
+    margins = table.column("margin") if "margin" in table.columns else [0.0] * len(table)
+
+    comparisons = []
+    for i in table.rows_of_split(split, groups, seed):
+        margin = _margin(table, margins[i], i)
+        for label in labels[i]:
+            if firsts[i].strip() == seconds[i].strip() and label != TIE:
+                names = " and ".join(f'"{name}"' for name in columns)
+                raise InputError(f"Columns {names} are equal at {table.where(i)}; remove the row or label it a tie.")
+            chosen, rejected = (seconds[i], firsts[i]) if label == SECOND else (firsts[i], seconds[i])
+            comparisons.append(Comparison(prompts[i], chosen, rejected, label == TIE, margin, groups[i]))
+    return comparisons[:limit]
+
+
+def parse_label_map(label_map: str | Mapping[Any, str]) -> dict[str, str]:
+    """A label map from a mapping, from JSON, or from text of the form ``label=meaning,label=meaning``.
+
+    >>> parse_label_map("true=second,false=first,Equally Good=tie")
+    {'true': 'second', 'false': 'first', 'equally good': 'tie'}
+
+    Raises:
+        InputError: the text has another form, or a meaning is not ``first``, ``second`` or ``tie``.
+    """
+    if isinstance(label_map, str):
+        try:
+            if label_map.lstrip().startswith("{"):
+                label_map = dict(json.loads(label_map))
+            else:
+                label_map = dict(item.rsplit("=", 1) for item in label_map.split(",") if item.strip())  # type: ignore[misc]
+        except ValueError:
+            raise InputError(f'Cannot read label_map "{label_map}"; write it as "1=first,2=second,0=tie".') from None
+    parsed = {_label_key(label): str(meaning).strip().lower() for label, meaning in label_map.items()}
+    for meaning in parsed.values():
+        if meaning not in (FIRST, SECOND, TIE):
+            near = nearest(meaning, (FIRST, SECOND, TIE))
+            raise InputError(f'label_map: a label means first, second or tie, not "{meaning}".{near}')
+    return parsed
+
+
+def _labels(table: Table, label_column: str, label_map: str | Mapping[Any, str] | None) -> list[list[str]]:
+    """What each row's labels say, one for each label column."""
+    meanings = parse_label_map(label_map) if label_map else LABEL_MAP
+    names = [label_column] if label_column in table.columns else [name.strip() for name in label_column.split(",")]
+    rows: list[list[str]] = [[] for _ in range(len(table))]
+    for name in names:
+        for index, value in enumerate(table.column(name, "Map it with --data.label_column.")):
+            meaning = meanings.get(_label_key(value))
+            if meaning is None:
+                raise InputError(
+                    f'Label {value!r} in column "{name}" at {table.where(index)} is outside '
+                    f'{", ".join(meanings)}; say what it means with label_map, such as "1=first,2=second,0=tie".'
+                )
+            rows[index].append(meaning)
+    return rows
+
+
+def _label_key(value: Any) -> str:
+    """One spelling for 1, 1.0 and "1", and for True and "true"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip().lower()
+
+
+def _texts(table: Table, prompt_column: str, first: str, second: str) -> tuple[list[str], list[str], list[str]]:
+    """Prompts and both responses of every row. What both responses share at their beginning belongs to the prompt."""
+    hint = "Map the columns: chosen_column and rejected_column, or first_column, second_column and label_column."
+    implicit = prompt_column == "prompt" and not table.has("prompt")
+    explicit = [] if implicit else table.texts(prompt_column, hint="Map it with --data.prompt_column.")
+    prompts, firsts, seconds = [], [], []
+    for index, (a, b) in enumerate(zip(table.column(first, hint), table.column(second, hint), strict=True)):
+        shared = ""
+        if is_conversation(a) and is_conversation(b):
+            shared, a, b = _split_conversations(a, b)
+        elif implicit and isinstance(a, str) and isinstance(b, str):
+            shared = _shared_prompt(a, b)
+            a, b = a[len(shared) :], b[len(shared) :]
+        if implicit and not shared.strip():
+            raise InputError(
+                f'No column "prompt" in {table.source}, and "{first}" and "{second}" at {table.where(index)} do not '
+                f"begin alike; name the prompt column.{nearest('prompt', table.columns)}"
+            )
+        prompts.append(shared if implicit else explicit[index])
+        firsts.append(table.as_text(a, index, first, allow_empty=True))
+        seconds.append(table.as_text(b, index, second, allow_empty=True))
+    return prompts, firsts, seconds
+
+
+def _split_conversations(
+    first: Sequence[Mapping[str, str]], second: Sequence[Mapping[str, str]]
+) -> tuple[str, str, str]:
+    """The messages that both conversations begin with, and what follows in each, as texts."""
+    shared = 0
+    while shared < min(len(first), len(second)) - 1 and first[shared] == second[shared]:
+        shared += 1
+    prompt = render_conversation(first[:shared]) if shared else ""
+    return prompt, render_conversation(first[shared:]), render_conversation(second[shared:])
+
+
+def _shared_prompt(first: str, second: str) -> str:
+    """The beginning both texts share, up to the last assistant turn if it has one, else up to a space."""
+    length = next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+    shared = first[:length]
+    if _LAST_TURN in shared:
+        return shared[: shared.rindex(_LAST_TURN) + len(_LAST_TURN)]
+    return shared[: max(shared.rfind(" "), shared.rfind("\n"), 0)]
+
+
+def _margin(table: Table, value: Any, index: int) -> float:
+    try:
+        margin = 0.0 if value is None else float(value)
+    except (TypeError, ValueError):
+        margin = math.nan
+    if not math.isfinite(margin):
+        raise InputError(f'Column "margin" at {table.where(index)} holds {value!r}, not a finite number.')
+    return margin
