@@ -128,7 +128,7 @@ class RowCache(Cache):
 
 
 def cached_forward(
-    model: PreTrainedModel, tokens: Tensor, attention_mask: Tensor, positions: Tensor, cache: RowCache
+    model: PreTrainedModel, tokens: Tensor, attention_mask: Tensor, positions: Tensor, cache: RowCache | None
 ) -> tuple[Tensor, Tensor]:
     """Run (n, q) tokens through the model and the cache; return the last column's logits (n, V_model), hidden (n, d).
 
@@ -140,7 +140,7 @@ def cached_forward(
             attention_mask=attention_mask.long(),
             position_ids=positions,
             past_key_values=cache,
-            use_cache=True,
+            use_cache=cache is not None,
             logits_to_keep=1,
         ).logits
     return logits[:, -1], hidden[0][:, -1]

@@ -1,7 +1,8 @@
 """From logits to a distribution over tokens: the one place where that happens.
 
 Sampling, scoring and the reference all call :func:`log_distribution`, so that a log-probability means the same
-everywhere. Letters: B rows, V usable vocabulary (the tokenizer's), V_model rows of the model's embedding (V_model >= V).
+everywhere. Letters: B rows, V usable vocabulary (the tokenizer's), V_model >= V rows of the
+model's embedding.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Decoding:
             raise InputError(f"top_p must lie in (0, 1], not {self.top_p}.")
 
 
-def log_distribution(logits: Tensor, vocab_size: int, decoding: Decoding = Decoding()) -> Tensor:  # noqa: B008
+def log_distribution(logits: Tensor, vocab_size: int, decoding: Decoding = Decoding()) -> Tensor:
     """Return the log-probabilities of the next token, in fp32.
 
     Embedding rows beyond the tokenizer are cut before the softmax, then come temperature, top-k and top-p.

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, overload
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -21,6 +20,7 @@ from .distribution import Decoding, log_distribution
 def position_ids(attention_mask: Tensor) -> Tensor:
     """Number the real tokens of each row from 0: (B, L) mask -> (B, L) int64, 0 on left padding.
 
+    >>> import torch
     >>> position_ids(torch.tensor([[0, 0, 1, 1, 1]]))
     tensor([[0, 0, 0, 1, 2]])
     """

@@ -1,0 +1,134 @@
+"""Next-token logits for observations that grow by one token at a time.
+
+One concept serves the policy and the reference: given the whole observation, answer from a cache that holds what was
+read before. Letters: B rows, L columns, d hidden size, V_model embedding rows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from .cache import RowCache, cached_forward, caching
+from .forward import first_real_column, position_ids
+
+
+class Stepper:
+    """Answers ``next_logits(tokens, attention_mask)`` exactly as a full forward would, and reads only what is new.
+
+    Every row is compared with what the cache holds of it. A row that agrees in all columns before its last token (it
+    grew by one token, or is asked again, or tries another last token) costs one token; any other row (reset, another
+    prompt) is read anew. So rows may be reset at different times, each writing at its own column of one cache of fixed
+    size: B rows times L columns, allocated once and given back when B or L changes.
+
+    Parameters changed in place by an optimiser, by ``load_state_dict`` or by assignment are noticed, and everything
+    is read anew; after a change made through ``parameter.data`` call :meth:`reset`. Models whose attention does not
+    see all earlier tokens (sliding windows, recurrent states) are read in full each time: the same result, slower.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._cacheable = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything read, and free its memory."""
+        self._cache: RowCache | None = None
+        self._tokens = self._mask = self._logits = self._hidden = torch.empty(0)
+        self._version: tuple[int, int] = (0, 0)
+
+    @overload
+    def next_logits(self, tokens: Tensor, attention_mask: Tensor) -> Tensor: ...
+
+    @overload
+    def next_logits(
+        self, tokens: Tensor, attention_mask: Tensor, *, with_hidden: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @torch.no_grad()
+    def next_logits(
+        self, tokens: Tensor, attention_mask: Tensor, *, with_hidden: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the logits of each row's next token.
+
+        Args:
+            tokens: (B, L) int64; each row a run of real tokens with padding on either side.
+            attention_mask: (B, L), True on real tokens; at least one in each row.
+            with_hidden: return the hidden states the logits were read from too.
+
+        Returns:
+            logits (B, V_model), or (logits, hidden (B, d)). Not to be changed in place: they answer the same
+            observation when it comes again.
+        """
+        mask = attention_mask.bool()
+        stale = self._stale_rows(tokens, mask)
+        if stale is not None:
+            self._tokens = torch.empty(0)  # an interrupted read leaves nothing that counts as read
+            with caching(self.model):
+                self._logits, self._hidden = self._read(tokens, mask, stale)
+            self._tokens, self._mask = tokens.clone(), mask.clone()
+        return (self._logits, self._hidden) if with_hidden else self._logits
+
+    def _stale_rows(self, tokens: Tensor, mask: Tensor) -> Tensor | None:
+        """Return which rows must be read anew, (B,) bool; None when nothing at all is new."""
+        version = _version(self.model)
+        if tokens.shape != self._tokens.shape or version != self._version:
+            self.reset()
+            self._version = version
+            return torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+        agrees = (mask == self._mask) & ((tokens == self._tokens) | ~mask)  # (B, L)
+        if agrees.all():
+            return None
+        columns = torch.arange(tokens.shape[1], device=tokens.device)
+        return ~(agrees | (columns >= _last_column(mask).unsqueeze(-1))).all(dim=-1)
+
+    def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._cacheable:
+            return self._read_in_full(tokens, mask)
+        if self._cache is None:
+            self._cache = RowCache(*tokens.shape)
+        last = _last_column(mask)  # (B,)
+        if stale.any():
+            self._read_before(tokens[stale], mask[stale], last[stale], stale.nonzero())
+        window = slice(first_real_column(mask), int(last.max()) + 1)
+        self._cache.extend(last, window)
+        token = tokens.gather(-1, last.unsqueeze(-1))  # (B, 1)
+        positions = position_ids(mask).gather(-1, last.unsqueeze(-1))
+        return cached_forward(self.model, token, mask[:, window], positions, self._cache)
+
+    def _read_before(self, tokens: Tensor, mask: Tensor, last: Tensor, rows: Tensor) -> None:
+        """Put all columns before each row's last token into the cache; rows (n, 1) int64 of the cache."""
+        assert self._cache is not None
+        columns = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = mask & (columns < last.unsqueeze(-1))
+        if not mask.any():
+            return
+        start, stop = first_real_column(mask), int(last.max())
+        mask = mask[:, start:stop]
+        self._cache.begin(rows, start, stop)
+        cached_forward(self.model, tokens[:, start:stop], mask, position_ids(mask), self._cache)
+
+    def _read_in_full(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Read each row's whole text, moved so that all end in the last column."""
+        shift = tokens.shape[1] - 1 - _last_column(mask)  # (B,)
+        columns = (torch.arange(tokens.shape[1], device=tokens.device) - shift.unsqueeze(-1)) % tokens.shape[1]
+        tokens, mask = tokens.gather(-1, columns), mask.gather(-1, columns)
+        start = first_real_column(mask)
+        tokens, mask = tokens[:, start:], mask[:, start:]
+        return cached_forward(self.model, tokens, mask, position_ids(mask), None)
+
+
+def _last_column(mask: Tensor) -> Tensor:
+    """Return the column of each row's last real token: (B, L) bool -> (B,) int64."""
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    return (columns * mask).max(dim=-1).values
+
+
+def _version(model: PreTrainedModel) -> tuple[int, int]:
+    """A mark that changes when parameters are changed in place or replaced."""
+    parameters = list(model.parameters())
+    return sum(parameter._version for parameter in parameters), sum(parameter.data_ptr() for parameter in parameters)
