@@ -1,0 +1,95 @@
+"""Bringing a policy and an environment together: which model to train, and who pays -beta log pi.
+
+Everything asked of an environment here works for a single one, a vector one, and one wrapped or in worker processes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from ..envs.policy_kl import PolicyKL, PolicyTerm, VectorPolicyKL
+from ..errors import InputError
+from ..models.language_model import LanguageModel
+from .policy import LMPolicy
+
+
+def env_attribute(env: Any, name: str) -> Any:
+    """An attribute of the environment, or of the first sub-environment of a synchronous or asynchronous vector."""
+    base = env.unwrapped
+    if hasattr(base, name):
+        return getattr(base, name)
+    try:
+        return base.get_attr(name)[0]
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{env} is not an environment of prefgym: it has no {name}.") from error
+
+
+def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool) -> LMPolicy:
+    """Turn what a user names as the policy into an ``LMPolicy`` for ``env``.
+
+    Args:
+        policy: ``"default"`` (a copy of the environment's model), a model folder or hub id, a ``LanguageModel``
+            (copied) or an ``LMPolicy`` (taken as it is).
+        env: gives the default model, the vocabulary and the shape of the distribution.
+        value_head: whether the agent needs one.
+
+    Raises:
+        InputError: none of these, another vocabulary than the environment's, or an ``LMPolicy`` without a value head.
+    """
+    model: LanguageModel = env_attribute(env, "language_model")
+    if isinstance(policy, LMPolicy):
+        if value_head and policy.value_head is None:
+            raise InputError("This agent needs values; build the LMPolicy with value_head=True.")
+        _check_vocabulary(policy.language_model, model)
+        return policy
+    if isinstance(policy, str | Path) and str(policy) != "default":
+        model_to_train = LanguageModel.load(policy, device=model.device)
+    elif isinstance(policy, LanguageModel):
+        model_to_train = policy.copy()
+    elif policy == "default":
+        model_to_train = model.copy()
+    else:
+        raise InputError(f'policy must be "default", a model folder, a LanguageModel or an LMPolicy, not {policy!r}.')
+    _check_vocabulary(model_to_train, model)
+    return LMPolicy(model_to_train, decoding=env_attribute(env, "decoding"), value_head=value_head)
+
+
+def attach(env: Any, policy: LMPolicy) -> Any:
+    """Let ``env`` pay the policy's part of the reward, -beta log pi, inside all wrappers that change rewards.
+
+    An environment in this process gets the policy by ``attach_policy``; sub-environments in a vector cannot, and are
+    wrapped in ``PolicyKL``. A ``PolicyKL`` that is already there is given this policy.
+
+    Returns:
+        The environment to step.
+    """
+    outer, inner = None, env
+    while True:
+        if isinstance(inner, PolicyKL | VectorPolicyKL):
+            if inner.term.policy is not policy:
+                num_rows = getattr(inner, "num_envs", 1)
+                inner.term = PolicyTerm(policy, env_attribute(env, "kl_estimator"), num_rows)
+            return env
+        if inner is env.unwrapped:
+            break
+        outer, inner = inner, inner.env
+    if hasattr(inner, "attach_policy"):
+        inner.attach_policy(policy)
+        return env
+    wrapped = PolicyKL(inner, policy)
+    if outer is None:
+        return wrapped
+    outer.env = wrapped
+    return env
+
+
+def _check_vocabulary(model: LanguageModel, expected: LanguageModel) -> None:
+    same = model.tokenizer is expected.tokenizer or model.tokenizer.get_vocab() == expected.tokenizer.get_vocab()
+    if not same or model.eos_token_id != expected.eos_token_id:
+        raise InputError(
+            f'The policy "{model.name}" has another vocabulary than the environment\'s model "{expected.name}"; give '
+            "the environment model=... of the policy's family."
+        )

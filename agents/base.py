@@ -1,0 +1,271 @@
+"""The loop that every policy-gradient agent shares: collect, advantages, minibatch epochs, log, checkpoint.
+
+An agent adds two methods, ``advantages(rollout)`` and ``loss(minibatch)``, both on tensors alone: the base class runs
+the policy and fills the minibatch with its log-probs, values and entropies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .attach import attach, make_policy
+from .hyperparameters import Hyperparameters, make_hyperparameters
+from .losses import masked_mean
+from .minibatch import Minibatch, minibatches
+from .policy import LMPolicy, Observation
+from .returns import explained_variance
+from .rollout import Rollout, collect_rollout
+
+Self = TypeVar("Self", bound="PolicyGradient")
+Callback = Callable[["PolicyGradient", dict[str, float]], bool | None]
+
+
+class Advantages(NamedTuple):
+    """What an agent learns from: advantages (B, R), and the value targets (B, R) if it has values. 0 at padding."""
+
+    advantages: Tensor
+    returns: Tensor | None = None
+
+
+class PolicyGradient:
+    """Base class of agents that climb the gradient of expected reward of a language model.
+
+    Args:
+        policy: ``"default"`` (a trainable copy of the environment's model), a model folder or hub id, a
+            ``LanguageModel`` (copied), or an ``LMPolicy`` (trained in place).
+        env: an environment of this package, single or vector, wrapped or not, or its registered id. The agent attaches
+            its policy to it, so that rewards hold the whole KL term.
+        seed: seeds sampling, shuffling and the environment's prompts; same seed, same parameters (on CPU).
+        tensorboard_log: folder for TensorBoard events; None writes them into ``learn``'s output folder, if any.
+        **hyperparameters: fields of the agent's ``hyperparameter_type``.
+
+    Attributes:
+        policy: the ``LMPolicy`` in training.
+        hyperparameters: the checked hyperparameters.
+        history: one dict of scalars for each iteration so far.
+        iteration: number of finished iterations.
+        num_episodes: number of episodes seen.
+
+    Raises:
+        InputError: a hyperparameter is unknown or out of range, or the policy's vocabulary is not the environment's.
+    """
+
+    name: ClassVar[str]
+    hyperparameter_type: ClassVar[type[Hyperparameters]] = Hyperparameters
+    hyperparameters: Hyperparameters
+
+    def __init__(
+        self,
+        policy: Any = "default",
+        env: Any = "Summarize-v0",
+        *,
+        seed: int = 0,
+        tensorboard_log: str | Path | None = None,
+        **hyperparameters: Any,
+    ) -> None:
+        self.hyperparameters = make_hyperparameters(self.hyperparameter_type, hyperparameters)
+        self.seed = seed
+        self.tensorboard_log = tensorboard_log
+        env = gym.make(env) if isinstance(env, str) else env
+        self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values)
+        self.env = attach(env, self.policy)
+        self.env.reset(seed=seed)
+        self.optimizer = torch.optim.Adam(
+            [parameter for parameter in self.policy.parameters() if parameter.requires_grad],
+            lr=self.hyperparameters.learning_rate,
+            eps=1e-5,
+        )
+        self.generator = torch.Generator(self.policy.device).manual_seed(seed)  # draws tokens
+        self.rng = np.random.default_rng(seed)  # shuffles minibatches
+        self.history: list[dict[str, float]] = []
+        self.iteration = self.num_episodes = 0
+        self.learn_start: int | None = None  # num_episodes when the learn() began that a resumed agent continues
+
+    # What makes an agent.
+
+    @property
+    def uses_values(self) -> bool:
+        """Whether the agent needs the policy's value head."""
+        return False
+
+    def advantages(self, rollout: Rollout) -> Advantages:
+        """Judge every token of a rollout; called once an iteration."""
+        raise NotImplementedError
+
+    def loss(self, minibatch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of (a piece of) a minibatch, with gradient, and scalars to log, which add up over pieces."""
+        raise NotImplementedError
+
+    def keep_going(self, stats: dict[str, float]) -> bool:
+        """Whether to take the step that a minibatch with these scalars asks for, and go on; False ends the update."""
+        return True
+
+    def extra_state(self) -> dict[str, Any]:
+        """What else a resumed run needs to know of the agent, as JSON."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``extra_state`` gave."""
+
+    # What all agents do.
+
+    def learn(
+        self: Self,
+        total_episodes: int,
+        *,
+        callback: Callback | None = None,
+        progress_bar: bool = False,
+        output: str | Path | None = None,
+        save_every: int | None = None,
+    ) -> Self:
+        """Train for ``total_episodes`` more episodes, rounded up to whole iterations.
+
+        Args:
+            total_episodes: episodes of this call. An agent from ``resume`` goes on with the call that was interrupted:
+                the episodes that call had already seen are counted.
+            callback: called after each iteration with the agent and its scalars; returning False stops.
+            progress_bar: show episodes, score, KL and time left.
+            output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing.
+            save_every: iterations between checkpoints in ``output``; None saves none.
+
+        Raises:
+            RewardError: a reward failed; the policy is as it was before that iteration.
+        """
+        from .checkpoint import save_checkpoint
+        from .monitor import Monitor
+
+        if not isinstance(total_episodes, int) or total_episodes <= 0:
+            raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
+        if save_every is not None and (save_every <= 0 or output is None):
+            raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
+        start = self.num_episodes if self.learn_start is None else self.learn_start
+        self.learn_start = start
+        monitor = Monitor(self, total_episodes, output, progress_bar)
+        try:
+            while (done := self.num_episodes - start) < total_episodes:
+                rollout, scalars = self._iterate(progress=done / total_episodes)
+                monitor.log(rollout, scalars)
+                if output is not None and save_every is not None and self.iteration % save_every == 0:
+                    save_checkpoint(output, self)
+                if callback is not None and callback(self, scalars) is False:
+                    break
+        finally:
+            monitor.close()
+        self.learn_start = None
+        return self
+
+    def predict(self, observation: Observation, deterministic: bool = True) -> tuple[Any, None]:
+        """Choose the next token for an observation; the second value is always None, as there is no hidden state."""
+        return self.policy.predict(observation, deterministic)
+
+    def save(self, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+        """Write a run folder: a plain Hugging Face model folder with the value head and this agent's settings.
+
+        Args:
+            folder: where; files of an earlier save there are replaced one by one.
+            card: further rows for the model card, e.g. ``{"win rate": "71 %"}``.
+        """
+        from .checkpoint import save_run
+
+        return save_run(folder, self, card)
+
+    @classmethod
+    def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
+        """Read an agent that ``save`` wrote; its optimiser starts afresh. ``overrides`` replace hyperparameters."""
+        from .checkpoint import load_run
+
+        return load_run(cls, folder, env, overrides)
+
+    @classmethod
+    def resume(cls: type[Self], folder: str | Path, env: Any, tensorboard_log: str | Path | None = None) -> Self:
+        """Continue a run from its last checkpoint, with optimiser, random states, baseline and data cursor.
+
+        ``learn`` with the same arguments then ends with the same parameters as if nothing had happened.
+        """
+        from .checkpoint import resume_run
+
+        return resume_run(cls, folder, env, tensorboard_log)
+
+    def _iterate(self, progress: float) -> tuple[Rollout, dict[str, float]]:
+        """One iteration: a rollout, the update on it, and the scalars of both."""
+        h, began = self.hyperparameters, time.perf_counter()
+        num_prompts = h.episodes_per_iteration // h.samples_per_prompt
+        rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
+        collected = time.perf_counter()
+        self._set_learning_rate(progress)
+        scalars = rollout.scalars() | self.train(rollout)
+        ended = time.perf_counter()
+        self.iteration += 1
+        self.num_episodes += len(rollout)
+        scalars |= {
+            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "time/episodes_per_second": len(rollout) / (ended - began),
+            "time/rollout_seconds": collected - began,
+            "time/update_seconds": ended - collected,
+        }
+        scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
+        self.history.append(scalars)
+        return rollout, scalars
+
+    def train(self, rollout: Rollout) -> dict[str, float]:
+        """Update the policy on one rollout; the mean scalars of its minibatches, by ``train/`` name."""
+        h = self.hyperparameters
+        advantages = self.advantages(rollout)
+        collected: list[dict[str, float]] = []
+        for _ in range(h.n_epochs):
+            for pieces in minibatches(rollout, *advantages, h.batch_size, h.gradient_accumulation, self.rng):
+                stats = self.gradient(pieces)
+                collected.append(stats)
+                if not self.keep_going(stats):
+                    self.optimizer.zero_grad()
+                    return self._summary(rollout, advantages, collected)
+                stats["grad_norm"] = self._step()
+        return self._summary(rollout, advantages, collected)
+
+    def gradient(self, pieces: list[Minibatch]) -> dict[str, float]:
+        """Leave the gradient of a minibatch, run in pieces, in the parameters; its scalars."""
+        h, sums = self.hyperparameters, dict[str, float]()
+        self.optimizer.zero_grad()
+        for piece in pieces:
+            piece.evaluate(self.policy, with_entropy=h.ent_coef != 0, loss_reduction=h.loss_reduction)
+            loss, stats = self.loss(piece)
+            if h.ent_coef != 0 and piece.entropy is not None:
+                bonus = masked_mean(piece.entropy, piece.mask, piece.denominator)
+                loss = loss - h.ent_coef * bonus
+            loss.backward()
+            for key, value in {"loss": loss, **stats}.items():
+                sums[key] = sums.get(key, 0.0) + float(value.detach())
+        return sums
+
+    def _step(self) -> float:
+        """Clip the gradient, step the optimiser; the norm before clipping."""
+        limit = self.hyperparameters.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), float("inf") if limit is None else limit)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"The gradient is {norm.item()}; training diverged, try a lower learning_rate.")
+        self.optimizer.step()
+        return float(norm)
+
+    def _set_learning_rate(self, progress: float) -> None:
+        h = self.hyperparameters
+        for group in self.optimizer.param_groups:
+            group["lr"] = h.learning_rate * (1 - progress if h.lr_schedule == "linear" else 1)
+
+
+    def _summary(self, rollout: Rollout, advantages: Advantages, stats: list[dict[str, float]]) -> dict[str, float]:
+        """Mean of each scalar over the minibatches that have it, and how well the values predicted the returns."""
+        names = dict.fromkeys(name for row in stats for name in row)
+        means = {f"train/{name}": float(np.mean([row[name] for row in stats if name in row])) for name in names}
+        if rollout.values is not None and advantages.returns is not None:
+            variance = explained_variance(rollout.values, advantages.returns, rollout.response_mask)
+            means["train/explained_variance"] = variance
+        return means

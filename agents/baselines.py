@@ -1,0 +1,105 @@
+"""What REINFORCE subtracts from the return, one small class each.
+
+A baseline turns a rollout into advantages. None of them lets the baseline of a sample depend on that sample, so each
+leaves the policy gradient unbiased. All but ``value`` compare whole sequences: every token of a response gets the same
+advantage, its total return minus the baseline, as in RLOO (Ahmadian et al. 2024). The part of the return that was paid
+before a token is noise to that token, but so it is to the baseline, which is a whole return too: the two cancel in the
+mean, and a return-to-go minus a whole-sequence baseline would be off by the KL already paid. ``value`` compares the
+return-to-go with V(s_t).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, nearest
+from .returns import leave_one_out, returns_to_go
+from .rollout import Rollout
+
+
+class Baseline:
+    """No baseline: the advantage is the return itself. Base class of the others."""
+
+    min_samples_per_prompt: ClassVar[int] = 1
+    needs_values: ClassVar[bool] = False
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Advantages (B, R), or (B, 1) where all tokens of a response share theirs."""
+        return rollout.returns[:, None]
+
+    def state_dict(self) -> dict[str, float]:
+        """What a resumed run needs, as JSON; empty when nothing is remembered."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore what ``state_dict`` gave."""
+
+
+class MovingAverage(Baseline):
+    """Exponential moving average of the mean returns of *earlier* rollouts (Williams 1992, reinforcement comparison).
+
+    The first rollout has no past: each episode is compared with the mean of the other episodes, which is as unbiased.
+    """
+
+    def __init__(self, decay: float = 0.8) -> None:
+        self.decay = decay
+        self.average: float | None = None
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Total return minus the average so far; then the average takes this rollout in."""
+        returns, mean = rollout.returns, float(rollout.returns.mean())
+        if self.average is None:
+            baseline = leave_one_out(returns, torch.zeros_like(rollout.groups)) if len(returns) > 1 else returns * 0
+            self.average = mean
+        else:
+            baseline = torch.full_like(returns, self.average)
+            self.average = self.decay * self.average + (1 - self.decay) * mean
+        return (returns - baseline)[:, None]
+
+    def state_dict(self) -> dict[str, float]:
+        """The average, once there is one."""
+        return {} if self.average is None else {"average": self.average}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore the average."""
+        self.average = state.get("average")
+
+
+class LeaveOneOut(Baseline):
+    """Mean return of the other samples of the same prompt (RLOO)."""
+
+    min_samples_per_prompt = 2
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Total return minus the mean of the other samples' total returns."""
+        return (rollout.returns - leave_one_out(rollout.returns, rollout.groups))[:, None]
+
+
+class Value(Baseline):
+    """The learned value V(s_t) of the policy's value head, against the return-to-go (REINFORCE with baseline)."""
+
+    needs_values = True
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Return-to-go minus value, per token."""
+        assert rollout.values is not None
+        return returns_to_go(rollout.rewards, rollout.response_mask) - rollout.values
+
+
+BASELINES: dict[str, type[Baseline]] = {
+    "none": Baseline,
+    "moving_average": MovingAverage,
+    "value": Value,
+    "leave_one_out": LeaveOneOut,
+}
+
+
+def make_baseline(name: str) -> Baseline:
+    """A new baseline by name; ``InputError`` names the nearest."""
+    if name not in BASELINES:
+        names = ", ".join(BASELINES)
+        raise InputError(f'There is no baseline "{name}"; choose one of {names}.{nearest(name, BASELINES)}')
+    return BASELINES[name]()

@@ -1,0 +1,124 @@
+"""The numbers a user may set on any agent, checked when they are given.
+
+An agent with numbers of its own adds fields in a subclass; the command line and the configs read the fields from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import InputError, nearest
+
+LR_SCHEDULES = ("constant", "linear")
+LOSS_REDUCTIONS = ("token_mean", "episode_sum")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Hyperparameters that all policy-gradient agents share.
+
+    Attributes:
+        learning_rate: of Adam.
+        lr_schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
+        episodes_per_iteration: episodes of one rollout.
+        samples_per_prompt: responses to each prompt; divides episodes_per_iteration.
+        batch_size: episodes of one optimiser step; None takes the whole rollout.
+        gradient_accumulation: pieces that a minibatch is run in, to save memory; the result is the same.
+        n_epochs: passes over a rollout.
+        max_grad_norm: longest gradient, L2; None does not clip.
+        vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
+        ent_coef: weight of an entropy bonus.
+        loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
+            episodes, which is the unbiased policy gradient.
+    """
+
+    learning_rate: float = 1e-4
+    lr_schedule: str = "constant"
+    episodes_per_iteration: int = 64
+    samples_per_prompt: int = 1
+    batch_size: int | None = None
+    gradient_accumulation: int = 1
+    n_epochs: int = 1
+    max_grad_norm: float | None = 1.0
+    vf_coef: float = 0.1
+    ent_coef: float = 0.0
+    loss_reduction: str = "token_mean"
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise ``InputError`` for a value out of range; subclasses check their own fields too."""
+        self.check_positive("learning_rate", "max_grad_norm")
+        self.check_counts(
+            "episodes_per_iteration", "samples_per_prompt", "batch_size", "gradient_accumulation", "n_epochs"
+        )
+        self.check_at_least_zero("vf_coef", "ent_coef")
+        self.check_choice("lr_schedule", LR_SCHEDULES)
+        self.check_choice("loss_reduction", LOSS_REDUCTIONS)
+        if self.episodes_per_iteration % self.samples_per_prompt:
+            raise InputError(
+                f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "
+                f"({self.samples_per_prompt})."
+            )
+        if self.batch_size is not None and self.batch_size > self.episodes_per_iteration:
+            raise InputError(
+                f"batch_size ({self.batch_size}) cannot be above episodes_per_iteration "
+                f"({self.episodes_per_iteration})."
+            )
+
+    def check_counts(self, *names: str) -> None:
+        """Each is a positive whole number (or None, where that is a default)."""
+        for name, value in self._given(names):
+            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+                raise InputError(f"{name} must be a positive whole number, not {value!r}.")
+
+    def check_positive(self, *names: str) -> None:
+        """Each is a finite number above 0 (or None)."""
+        for name, value in self._given(names):
+            if not (_is_number(value) and value > 0):
+                raise InputError(f"{name} must be a number above 0, not {value!r}.")
+
+    def check_at_least_zero(self, *names: str) -> None:
+        """Each is a finite number of at least 0 (or None)."""
+        for name, value in self._given(names):
+            if not (_is_number(value) and value >= 0):
+                raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
+
+    def check_fraction(self, *names: str) -> None:
+        """Each is a number from 0 to 1."""
+        for name, value in self._given(names):
+            if not (_is_number(value) and 0 <= value <= 1):
+                raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
+
+    def check_choice(self, name: str, options: tuple[str, ...]) -> None:
+        """The field is one of ``options``."""
+        value = getattr(self, name)
+        if value not in options:
+            raise InputError(f'{name} "{value}" is not one of {", ".join(options)}.{nearest(str(value), options)}')
+
+    def _given(self, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+        """Names and values, less the fields that are None and may be."""
+        optional = {field.name for field in dataclasses.fields(self) if "None" in str(field.type)}
+        values = [(name, getattr(self, name)) for name in names]
+        return [(name, value) for name, value in values if value is not None or name not in optional]
+
+
+H = TypeVar("H", bound=Hyperparameters)
+
+
+def make_hyperparameters(kind: type[H], given: Mapping[str, Any]) -> H:
+    """Build ``kind`` from keyword arguments; ``InputError`` names the nearest field to an unknown one."""
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in given:
+        if name not in known:
+            raise InputError(f'There is no hyperparameter "{name}".{nearest(name, known)}')
+    return kind(**given)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

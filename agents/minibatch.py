@@ -1,0 +1,92 @@
+"""Minibatches of a rollout: shuffled episodes, cut to their longest prompt and response.
+
+Letters: b episodes, P prompt columns, R response columns, as many as the longest of these b need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .policy import LMPolicy
+from .rollout import Rollout
+
+
+@dataclass
+class Minibatch:
+    """Episodes to learn from, or a piece of them.
+
+    ``log_probs``, ``values`` and ``entropy`` are those of the policy as it is now, with gradient; the others were fixed
+    when the rollout was collected. What stands at padding is meaningless.
+    """
+
+    tokens: Tensor  # (b, P + R) int64
+    attention_mask: Tensor  # (b, P + R) bool
+    mask: Tensor  # (b, R) bool, True = real response token
+    old_log_probs: Tensor  # (b, R)
+    ref_log_probs: Tensor  # (b, R)
+    old_values: Tensor | None  # (b, R)
+    advantages: Tensor  # (b, R)
+    returns: Tensor | None  # (b, R) targets of the values
+    num_tokens: int  # real response tokens of the whole minibatch, of which this may be a piece
+    num_episodes: int  # episodes of the whole minibatch
+    denominator: float = 1.0  # what losses divide by: num_tokens or num_episodes
+    log_probs: Tensor = field(init=False)  # (b, R)
+    values: Tensor | None = field(init=False, default=None)  # (b, R)
+    entropy: Tensor | None = field(init=False, default=None)  # (b, R)
+
+    def evaluate(self, policy: LMPolicy, with_entropy: bool, loss_reduction: str) -> None:
+        """Run the policy on the episodes and keep what it says."""
+        result = policy.evaluate_actions(self.tokens, self.attention_mask, self.mask.shape[1], with_entropy)
+        self.log_probs, self.values, self.entropy = result.log_probs, result.values, result.entropy
+        self.denominator = self.num_tokens if loss_reduction == "token_mean" else self.num_episodes
+
+
+def minibatches(
+    rollout: Rollout,
+    advantages: Tensor,
+    returns: Tensor | None,
+    batch_size: int | None,
+    pieces: int,
+    rng: np.random.Generator,
+) -> Iterator[list[Minibatch]]:
+    """Shuffle the episodes and yield minibatches of ``batch_size`` (the last may be smaller), each in ``pieces``.
+
+    Pieces hold episodes of similar length, so that little padding is computed.
+    """
+    lengths = (rollout.prompt_mask.sum(1) + rollout.response_mask.sum(1)).cpu().numpy()
+    order = rng.permutation(len(rollout))
+    for rows in np.split(order, range(batch_size or len(order), len(order), batch_size or len(order))):
+        by_length = rows[np.argsort(lengths[rows], kind="stable")]
+        num_tokens = int(rollout.response_mask[torch.as_tensor(rows)].sum())
+        yield [
+            take(rollout, advantages, returns, torch.as_tensor(piece), num_tokens, len(rows))
+            for piece in np.array_split(by_length, min(pieces, len(rows)))
+        ]
+
+
+def take(
+    rollout: Rollout, advantages: Tensor, returns: Tensor | None, rows: Tensor, num_tokens: int, num_episodes: int
+) -> Minibatch:
+    """Episodes ``rows`` of a rollout, without the columns that are padding in all of them."""
+    rows = rows.to(rollout.response_tokens.device)
+    response_mask, prompt_mask = rollout.response_mask[rows], rollout.prompt_mask[rows]
+    width = int(response_mask.sum(1).max())
+    left = prompt_mask.shape[1] - int(prompt_mask.sum(1).max())
+    mask = response_mask[:, :width]
+    return Minibatch(
+        tokens=torch.cat([rollout.prompt_tokens[rows, left:], rollout.response_tokens[rows, :width]], 1),
+        attention_mask=torch.cat([prompt_mask[:, left:].bool(), mask], 1),
+        mask=mask,
+        old_log_probs=rollout.log_probs[rows, :width],
+        ref_log_probs=rollout.ref_log_probs[rows, :width],
+        old_values=None if rollout.values is None else rollout.values[rows, :width],
+        advantages=advantages[rows, :width],
+        returns=None if returns is None else returns[rows, :width],
+        num_tokens=num_tokens,
+        num_episodes=num_episodes,
+    )

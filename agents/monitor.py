@@ -1,0 +1,127 @@
+"""Watching a run: a progress bar, TensorBoard events and ``history.jsonl``.
+
+Nothing is created before the first iteration is over, so a run that fails at once leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from .rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from .base import PolicyGradient
+
+TEXTS_EVERY = 5  # iterations between sampled texts and histograms
+NUM_TEXTS = 3
+
+
+class Monitor:
+    """Logs the iterations of one ``learn``.
+
+    Args:
+        agent: whose run it is; its history up to now is written first, so a resumed run has one file without a seam.
+        total_episodes: length of the progress bar.
+        output: run folder of ``history.jsonl``, and of ``tensorboard/`` unless the agent names a folder; or None.
+        progress_bar: whether to show one.
+    """
+
+    def __init__(
+        self, agent: PolicyGradient, total_episodes: int, output: str | Path | None, progress_bar: bool
+    ) -> None:
+        self.agent = agent
+        self.total_episodes, self.progress_bar = total_episodes, progress_bar
+        self.history_file = None if output is None else Path(output) / "history.jsonl"
+        log = agent.tensorboard_log or (None if output is None else Path(output) / "tensorboard")
+        self.tensorboard_folder = None if log is None else Path(log)
+        self._begun = False
+        self._past = list(agent.history)
+        self._writer: SummaryWriter | None = None
+        self._bar: tqdm | None = None
+        if progress_bar:
+            start = agent.num_episodes - (agent.num_episodes if agent.learn_start is None else agent.learn_start)
+            self._bar = tqdm(total=total_episodes, initial=start, unit="episode", desc=agent.name, dynamic_ncols=True)
+
+    def log(self, rollout: Rollout, scalars: Mapping[str, float]) -> None:
+        """Show and write one iteration, and flush it."""
+        if not self._begun:
+            self._begin()
+        if self.history_file is not None:
+            with self.history_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(scalars) + "\n")
+        if self._writer is not None:
+            self._write_events(self._writer, rollout, scalars)
+        if self._bar is not None:
+            self._bar.set_postfix(score=f"{scalars['objective/scores']:+.3f}", kl=f"{scalars['objective/kl']:.2f}")
+            self._bar.update(len(rollout))
+
+    def close(self) -> None:
+        """Close the files and the bar."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self.history_file is not None:
+            self.history_file.parent.mkdir(parents=True, exist_ok=True)
+            self.history_file.write_text("".join(json.dumps(row) + "\n" for row in self._past), encoding="utf-8")
+        if self.tensorboard_folder is not None:
+            from torch.utils.tensorboard import SummaryWriter  # late: it takes a second, and a library may not need it
+
+            past = int(self._past[-1]["episodes"]) if self._past else None
+            purge = None if past is None else past + 1  # points after the checkpoint that a resumed run repeats
+            self._writer = SummaryWriter(str(self.tensorboard_folder), purge_step=purge)
+            if purge is None:
+                self._write_hyperparameters(self._writer)
+
+    def _write_hyperparameters(self, writer: SummaryWriter) -> None:
+        """Put them into the run's own event file (``add_hparams`` would begin a run of its own)."""
+        from torch.utils.tensorboard.summary import hparams
+
+        values: dict[str, Any] = {"agent": self.agent.name, "seed": self.agent.seed}
+        values |= dataclasses.asdict(self.agent.hyperparameters)
+        shown = {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
+        for summary in hparams(shown, {"objective/scores": 0.0, "objective/kl": 0.0}):
+            writer.file_writer.add_summary(summary)
+        writer.add_text("hyperparameters", "\n".join(f"    {name}: {value}" for name, value in values.items()), 0)
+
+    def _write_events(self, writer: SummaryWriter, rollout: Rollout, scalars: Mapping[str, float]) -> None:
+        step = int(scalars["episodes"])
+        for name, value in scalars.items():
+            if "/" in name:
+                writer.add_scalar(name, value, step)
+        if (int(scalars["iteration"]) - 1) % TEXTS_EVERY == 0:
+            writer.add_histogram("rollout/score", rollout.scores, step)
+            writer.add_histogram("rollout/kl", rollout.kl.sum(1), step)
+            for place in range(min(NUM_TEXTS, len(rollout))):
+                writer.add_text(f"sample/{place}", describe(rollout, place), step)
+        writer.flush()
+
+
+def describe(rollout: Rollout, row: int) -> str:
+    """One episode as Markdown: prompt, response, reference, score and KL."""
+    reference = rollout.references[row]
+    numbers = f"score {rollout.scores[row]:+.3f}, KL {rollout.kl[row].sum():.2f}, {rollout.finish_reasons[row]}"
+    lines = [
+        f"**prompt {rollout.prompt_indices[row]}**",
+        _quote(rollout.prompts[row]),
+        f"**response** ({numbers})",
+        _quote(rollout.responses[row]),
+    ]
+    if reference is not None:
+        lines += ["**reference**", _quote(reference)]
+    return "\n\n".join(lines)
+
+
+def _quote(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines() or [""])

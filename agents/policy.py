@@ -1,0 +1,188 @@
+"""A language model as a stochastic policy over tokens, with a value head on the same trunk.
+
+The policy knows tokens, masks and distributions; it does not know rewards, prompts as text, or environments.
+
+Letters: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, V usable vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models.distribution import Decoding, log_distribution, sample
+from ..models.forward import response_logits, select_tokens
+from ..models.generation import Generation, generate
+from ..models.language_model import LanguageModel, disable_dropout
+from ..models.stepper import Stepper
+from ..models.value_head import ValueHead
+
+Observation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the policy says of given responses, with gradient. All (B, R); what stands at padding is meaningless."""
+
+    log_probs: Tensor
+    values: Tensor | None
+    entropy: Tensor | None
+
+
+class LMPolicy(nn.Module):
+    """A trainable causal language model, and optionally a value head that reads the trunk's last hidden state.
+
+    Args:
+        language_model: the model to train, in place; dropout is switched off by p = 0.
+        decoding: shape of the distribution that actions are drawn from; log-probs are those of the same distribution.
+        value_head: whether to have one; its weights start at zero, so every value starts at 0.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        *,
+        decoding: Decoding | None = None,
+        value_head: bool = True,
+    ) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.decoding = decoding or Decoding()
+        self.model: nn.Module = language_model.model.requires_grad_(True)
+        disable_dropout(self.model)
+        self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head else None
+        self.to(language_model.device)
+        self._stepper = Stepper(language_model.model)
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of actions."""
+        return self.language_model.vocab_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.language_model.device
+
+    def generate(
+        self,
+        prompt_tokens: Tensor,
+        prompt_mask: Tensor,
+        max_new_tokens: int,
+        samples_per_prompt: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Generation, Tensor | None]:
+        """Sample whole responses in a batch, without gradient.
+
+        Args:
+            prompt_tokens: (B, P) left padded.
+            prompt_mask: (B, P), 1 = real token.
+            max_new_tokens: the budget R.
+            samples_per_prompt: n responses for each prompt; rows of the result are p0s0, p0s1, ...
+            generator: source of randomness.
+
+        Returns:
+            The responses with their log-probs (B n, R), and the values (B n, R) of the states in which the tokens were
+            chosen, or None without a value head.
+        """
+        generation = generate(
+            self.language_model.model,
+            prompt_tokens,
+            prompt_mask,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=self.language_model.eos_token_id,
+            pad_token_id=self.language_model.pad_token_id,
+            vocab_size=self.vocab_size,
+            decoding=self.decoding,
+            generator=generator,
+            samples_per_prompt=samples_per_prompt,
+            with_hidden=self.value_head is not None,
+        )
+        if self.value_head is None or generation.hidden is None:
+            return generation, None
+        with torch.no_grad():
+            return generation, self.value_head(generation.hidden)
+
+    def evaluate_actions(
+        self, tokens: Tensor, attention_mask: Tensor, num_response: int, with_entropy: bool = True
+    ) -> Evaluation:
+        """Log-probs, values and entropies of given responses, in one forward pass, with gradient.
+
+        Args:
+            tokens: (B, L) prompt and response.
+            attention_mask: (B, L), 1 = real token.
+            num_response: R, the last columns, which are the response.
+            with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
+        """
+        logits, hidden = response_logits(
+            self.language_model.model, tokens, attention_mask, num_response, with_hidden=True
+        )  # (B, R, V_model), (B, R, d)
+        log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (B, R, V)
+        log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)
+        values = self.value_head(hidden) if self.value_head is not None else None
+        return Evaluation(log_probs, values, entropy(log_dist) if with_entropy else None)
+
+    @torch.no_grad()
+    def act(
+        self, observation: Observation, deterministic: bool = False, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Choose the next token of every row of an observation, reading only what is new since the last call.
+
+        Args:
+            observation: ``tokens`` and ``attention_mask``, each (B, L) or (L,).
+            deterministic: take the likeliest token instead of a draw.
+            generator: source of randomness.
+
+        Returns:
+            Actions (B,), values (B,) or None, and the actions' log-probs (B,).
+        """
+        log_dist, values = self._next(observation)
+        if deterministic:
+            actions = log_dist.argmax(-1)
+        else:
+            uniforms = torch.rand(len(log_dist), generator=generator, device=log_dist.device)
+            actions = sample(log_dist, uniforms)
+        return actions, values, log_dist.gather(-1, actions[:, None]).squeeze(-1)
+
+    def predict(self, observation: Observation, deterministic: bool = True) -> tuple[Any, None]:
+        """Action for an observation, in the shape that the environment takes: an integer, or (B,) for a batch."""
+        actions = self.act(observation, deterministic)[0].cpu().numpy()
+        return (actions if _is_batch(observation) else actions[0]), None
+
+    @torch.no_grad()
+    def log_prob(self, observation: Observation, action: Any) -> Any:
+        """Log pi(action | observation) in nats: a float, or (B,) for a batch."""
+        log_dist, _ = self._next(observation)
+        actions = torch.as_tensor(np.atleast_1d(action), device=log_dist.device, dtype=torch.int64)
+        log_probs = log_dist.gather(-1, actions[:, None]).squeeze(-1).cpu().numpy()
+        return log_probs if _is_batch(observation) else float(log_probs[0])
+
+    @torch.no_grad()
+    def log_probs(self, observation: Observation) -> np.ndarray:
+        """Log pi(. | observation) of every action: (V,), or (B, V) for a batch."""
+        log_dist = self._next(observation)[0].cpu().numpy()
+        return log_dist if _is_batch(observation) else log_dist[0]
+
+    def _next(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
+        """Distribution of the next token (B, V), and the values (B,)."""
+        tokens = torch.as_tensor(np.asarray(observation["tokens"]), device=self.device)
+        mask = torch.as_tensor(np.asarray(observation["attention_mask"]), device=self.device)
+        logits, hidden = self._stepper.next_logits(torch.atleast_2d(tokens), torch.atleast_2d(mask), with_hidden=True)
+        values = self.value_head(hidden) if self.value_head is not None else None
+        return log_distribution(logits, self.vocab_size, self.decoding), values
+
+
+def entropy(log_dist: Tensor) -> Tensor:
+    """Entropy in nats of distributions (..., V) of log-probs -> (...); a token that cannot happen (-inf) adds 0."""
+    possible = log_dist > -torch.inf
+    log_dist = log_dist.masked_fill(~possible, 0.0)  # before the product: -inf would turn into NaN, gradient included
+    return -(log_dist.exp() * log_dist * possible).sum(-1)
+
+
+def _is_batch(observation: Observation) -> bool:
+    return np.ndim(observation["tokens"]) == 2

@@ -1,0 +1,199 @@
+"""Collecting episodes: whole responses generated, scored and judged by the reference in batches.
+
+``collect_rollout`` is the fast way; it gives the same rewards as stepping the environment (``stepping.py``), which it
+does itself wherever a wrapper could change what the learner should see.
+
+Letters: B episodes (prompts x samples), P prompt columns (left padded), R response columns (right padded).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import wrappers
+from torch import Tensor
+
+from ..envs.policy_kl import PolicyKL, VectorPolicyKL
+from ..models.distribution import log_distribution
+from ..models.forward import response_logits, token_log_probs
+from ..rewards import kl as kl_estimators
+from .policy import LMPolicy
+
+NEUTRAL_WRAPPERS = (
+    PolicyKL,
+    VectorPolicyKL,
+    wrappers.OrderEnforcing,
+    wrappers.PassiveEnvChecker,
+    wrappers.RecordEpisodeStatistics,
+    gym.wrappers.vector.RecordEpisodeStatistics,
+)
+"""Wrappers that leave observation, action and reward as they are."""
+
+LOGITS_IN_MEMORY = 2**25
+"""How many logits a reference pass may hold at once; more rows are run in several passes."""
+
+
+@dataclass
+class Rollout:
+    """B finished episodes. Samples of one prompt are neighbours. Padding holds zeros."""
+
+    prompt_tokens: Tensor  # (B, P) int64
+    prompt_mask: Tensor  # (B, P) bool
+    response_tokens: Tensor  # (B, R) int64, EOS included
+    response_mask: Tensor  # (B, R) bool, True = real token
+    log_probs: Tensor  # (B, R) log pi of the tokens when they were sampled
+    ref_log_probs: Tensor  # (B, R) log pi_ref of the same tokens
+    values: Tensor | None  # (B, R) V(s_t) of the states in which they were chosen
+    kl: Tensor  # (B, R) the KL estimator that was paid, per token, in nats
+    rewards: Tensor  # (B, R) -beta kl, and the score on the last real token
+    scores: Tensor  # (B,) everything paid at the end besides KL
+    score_parts: dict[str, Tensor]  # name -> (B,), each before its weight
+    groups: Tensor  # (B,) int64, 0, 0, 1, 1, ...: which prompt of this rollout
+    finish_reasons: list[str]  # "eos" or "length"
+    prompts: list[str]  # as the policy read them
+    responses: list[str]
+    references: list[str | None]  # the human text, where the data has one
+    prompt_indices: list[int]  # in the environment's prompt set
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def returns(self) -> Tensor:
+        """(B,) sum of each episode's rewards."""
+        return self.rewards.masked_fill(~self.response_mask, 0.0).sum(1)
+
+    def scalars(self) -> dict[str, float]:
+        """Means over episodes, by the names under which they are logged."""
+        k1 = kl_estimators.k1(self.log_probs, self.ref_log_probs).masked_fill(~self.response_mask, 0.0)
+        result = {
+            "objective/kl": self.kl.sum(1).mean(),
+            "objective/kl_k1": k1.sum(1).mean(),
+            "objective/scores": self.scores.mean(),
+            "objective/rlhf_reward": self.returns.mean(),
+            "objective/entropy": -self.log_probs.masked_fill(~self.response_mask, 0.0).sum(1).mean(),
+            "rollout/response_length": self.response_mask.sum(1).float().mean(),
+            "rollout/repetition": repetition(self.response_tokens, self.response_mask),
+            "rollout/eos_rate": np.mean([reason == "eos" for reason in self.finish_reasons]),
+        }
+        result |= {f"objective/score_{name}": values.mean() for name, values in self.score_parts.items()}
+        return {name: float(value) for name, value in result.items()}
+
+
+def collect_rollout(
+    env: Any,
+    policy: LMPolicy,
+    num_prompts: int,
+    samples_per_prompt: int = 1,
+    generator: torch.Generator | None = None,
+) -> Rollout:
+    """Let ``policy`` write ``samples_per_prompt`` responses to each of the environment's next ``num_prompts`` prompts.
+
+    Given the same tokens, the rewards are those of ``env.step`` with the policy attached. An environment that is
+    wrapped only in wrappers which leave observation, action and reward alone is not stepped: responses are generated
+    in one batch and scored in one pass. Any other is stepped.
+
+    Args:
+        env: an environment of this package, single or vector, wrapped or not.
+        policy: writes the responses; its log-probs are those of the KL.
+        num_prompts: number of prompts.
+        samples_per_prompt: number of responses to each.
+        generator: draws the tokens; None is torch's global generator.
+
+    Raises:
+        RewardError: a reward failed; the message names the prompt.
+        InputError: a wrapper makes the steps unusable (it changes tokens, or cuts episodes short).
+    """
+    if is_neutral(env):
+        return _generate(env.unwrapped, policy, num_prompts, samples_per_prompt, generator)
+    from .stepping import step_rollout
+
+    return step_rollout(env, policy, num_prompts, samples_per_prompt, generator)
+
+
+def is_neutral(env: Any) -> bool:
+    """Whether nothing around the environment could change what a learner sees."""
+    while env is not env.unwrapped:
+        if type(env) not in NEUTRAL_WRAPPERS:
+            return False
+        env = env.env
+    return hasattr(env, "encode_prompts")
+
+
+@torch.no_grad()
+def _generate(
+    env: Any, policy: LMPolicy, num_prompts: int, samples_per_prompt: int, generator: torch.Generator | None
+) -> Rollout:
+    """The fast way: everything in batches."""
+    batch = env.encode_prompts(env.sample_prompt_indices(num_prompts))
+    device = policy.device
+    generation, values = policy.generate(
+        batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator
+    )
+    batch = batch.repeat(samples_per_prompt)
+    mask = generation.mask
+    tokens = torch.cat([batch.tokens.to(device), generation.tokens], 1)  # (B, L)
+    attention_mask = torch.cat([batch.mask.to(device), mask], 1)
+    ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs)
+    scores = env.score(batch, generation.tokens, mask)
+    total = torch.as_tensor(scores.total, dtype=torch.float32, device=device)
+    return Rollout(
+        prompt_tokens=batch.tokens.to(device),
+        prompt_mask=batch.mask.to(device),
+        response_tokens=generation.tokens,
+        response_mask=mask,
+        log_probs=generation.log_probs,
+        ref_log_probs=ref_log_probs,
+        values=values,
+        kl=kl,
+        rewards=-env.kl_coef * kl + at_end(total, mask),
+        scores=total,
+        score_parts={name: torch.as_tensor(part, dtype=torch.float32) for name, part in scores.parts.items()},
+        groups=torch.arange(num_prompts, device=device).repeat_interleave(samples_per_prompt),
+        finish_reasons=scores.finish_reasons,
+        prompts=batch.texts,
+        responses=scores.responses,
+        references=batch.references,
+        prompt_indices=batch.indices,
+    )
+
+
+def _reference(
+    env: Any, policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, mask: Tensor, log_probs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; longest rows together."""
+    num_response, exact = mask.shape[1], env.kl_estimator == "exact"
+    reference, shape = env.reference.model, (num_response, policy.vocab_size, policy.decoding)
+    ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
+    rows_at_once = max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size))
+    for rows in attention_mask.sum(1).argsort(stable=True).split(rows_at_once):
+        ref_log_probs[rows] = token_log_probs(reference, tokens[rows], attention_mask[rows], *shape)
+        if exact:
+            dists = [
+                log_distribution(response_logits(model, tokens[rows], attention_mask[rows], num_response), *shape[1:])
+                for model in (policy.language_model.model, reference)
+            ]
+            kl[rows] = kl_estimators.exact(*dists)
+    if not exact:
+        kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
+    return ref_log_probs, kl.masked_fill(~mask, 0.0)
+
+
+def at_end(scores: Tensor, mask: Tensor) -> Tensor:
+    """Put each score (B,) on its row's last real token: (B, R)."""
+    last = mask.sum(1, keepdim=True) - 1
+    return torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).scatter(1, last, scores[:, None])
+
+
+def repetition(tokens: Tensor, mask: Tensor, n: int = 3) -> float:
+    """Share of token n-grams that already stood in the same response; the mean over responses with any n-gram."""
+    shares = []
+    for row, kept in zip(tokens.tolist(), mask.sum(1).tolist(), strict=True):
+        grams = [tuple(row[i : i + n]) for i in range(kept - n + 1)]
+        if grams:
+            shares.append(1 - len(set(grams)) / len(grams))
+    return float(np.mean(shares)) if shares else 0.0
