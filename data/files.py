@@ -103,7 +103,8 @@ def _row_key(value: dict[str, Any]) -> str | None:
 
 
 def _read_json_lines(path: Path, text: str) -> tuple[Rows, list[int]]:
-    rows, numbers = [], []
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines(): it also splits at U+2028
         if not line.strip():
             continue
@@ -135,7 +136,8 @@ def _read_csv(path: Path) -> tuple[Rows, list[int]]:
     csv.field_size_limit(2**31 - 1)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, numbers = [], []
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
     for number, cells in _numbered(reader, path):
         if not cells:
             continue
