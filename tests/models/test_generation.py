@@ -1,0 +1,183 @@
+import pytest
+import torch
+from prefgym.models.distribution import Decoding
+from prefgym.models.forward import position_ids, response_logits, token_log_probs
+from prefgym.models.generation import generate
+
+from prefgym.errors import InputError
+
+VOCAB, EOS, PAD = 40, 3, 0
+
+
+def write(model, prompts, seed=0, **options):
+    tokens, mask = prompts
+    options = {"max_new_tokens": 12, "eos_token_id": EOS, "pad_token_id": PAD, "vocab_size": VOCAB} | options
+    return generate(model, tokens, mask, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def join(prompts, generation, samples=1):
+    """The full batch a generation stands for: tokens and mask (N, P + R)."""
+    tokens, mask = (part.repeat_interleave(samples, dim=0) for part in prompts)
+    return torch.cat([tokens, generation.tokens], 1), torch.cat([mask, generation.mask], 1)
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding(temperature=0.7), Decoding(top_k=8), Decoding(greedy=True)])
+def test_log_probs_kept_from_decoding_are_those_of_a_full_forward(any_model, prompts, decoding):
+    generation = write(any_model, prompts, samples_per_prompt=3, decoding=decoding)
+    tokens, mask = join(prompts, generation, 3)
+    expected = token_log_probs(any_model, tokens, mask, generation.tokens.shape[1], VOCAB, decoding)
+    torch.testing.assert_close(generation.log_probs, expected, atol=1e-5, rtol=0)
+
+
+def test_hidden_states_are_those_each_token_was_predicted_from(model, prompts):
+    generation = write(model, prompts, samples_per_prompt=2, with_hidden=True)
+    tokens, mask = join(prompts, generation, 2)
+    _, expected = response_logits(model, tokens, mask, generation.tokens.shape[1], with_hidden=True)
+    torch.testing.assert_close(generation.hidden[generation.mask], expected[generation.mask], atol=1e-4, rtol=1e-4)
+    assert (generation.hidden[~generation.mask] == 0).all()
+    assert write(model, prompts).hidden is None
+
+
+def test_every_response_ends_at_eos_or_at_the_budget(model, prompts):
+    generation = write(model, prompts, samples_per_prompt=40)
+    lengths = generation.lengths
+    assert len(set(lengths.tolist())) > 1, "the case must hold rows that end early"
+    for tokens, mask, log_probs, length in zip(
+        generation.tokens, generation.mask, generation.log_probs, lengths.tolist(), strict=True
+    ):
+        assert mask.tolist() == [True] * length + [False] * (len(mask) - length)
+        assert EOS not in tokens[: length - 1]
+        assert tokens[length - 1] == EOS or length == 12
+        assert (tokens[length:] == PAD).all()
+        assert (log_probs[length:] == 0).all()
+        assert (log_probs[:length] < 0).all()
+
+
+def test_padded_embedding_rows_are_never_drawn(make_model, prompts):
+    model = make_model("gpt2")
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+    with torch.no_grad():
+        model.lm_head.weight[VOCAB:] = 3 * model.lm_head.weight[:8]
+    generation = write(model, prompts, samples_per_prompt=40)
+    assert generation.tokens.max() < VOCAB
+
+
+def test_what_a_row_becomes_does_not_depend_on_when_others_end(model, prompts):
+    """The same draws with an EOS that is never drawn: the same tokens up to each row's end."""
+    generation = write(model, prompts, samples_per_prompt=8)
+    endless = write(model, prompts, samples_per_prompt=8, eos_token_id=VOCAB + 1)
+    assert (endless.lengths == 12).all()
+    assert (generation.lengths < 12).any()
+    real, width = generation.mask, generation.tokens.shape[1]
+    assert torch.equal(generation.tokens[real], endless.tokens[:, :width][real])
+    torch.testing.assert_close(generation.log_probs[real], endless.log_probs[:, :width][real], atol=1e-5, rtol=0)
+
+
+def test_a_batch_equals_its_rows_one_by_one(any_model, prompts):
+    tokens, mask = prompts
+    batch = write(any_model, prompts, decoding=Decoding(greedy=True))
+    for row in range(5):
+        alone = write(any_model, (tokens[row : row + 1], mask[row : row + 1]), decoding=Decoding(greedy=True))
+        length = int(alone.lengths)
+        assert batch.lengths[row] == length
+        assert torch.equal(batch.tokens[row, :length], alone.tokens[0])
+        torch.testing.assert_close(batch.log_probs[row, :length], alone.log_probs[0], atol=1e-4, rtol=0)
+
+
+def test_greedy_is_the_argmax_of_a_full_forward(model, prompts):
+    generation = write(model, prompts, decoding=Decoding(greedy=True))
+    tokens, mask = join(prompts, generation)
+    logits = response_logits(model, tokens, mask, generation.tokens.shape[1])[..., :VOCAB]
+    assert torch.equal(generation.tokens[generation.mask], logits.argmax(-1)[generation.mask])
+
+
+def test_samples_of_a_prompt_read_it_once_and_differ(model, prompts):
+    reads = []
+    handle = model.register_forward_pre_hook(
+        lambda _module, _arguments, options: reads.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    generation = write(model, prompts, samples_per_prompt=4)
+    handle.remove()
+    assert reads[0] == (5, 7), "the column that is padding for all prompts is not read"
+    assert all(columns == 1 for _, columns in reads[1:])
+    running = [rows for rows, _ in reads[1:]]
+    ended_before = [int((generation.lengths > step).sum()) for step in range(1, len(running) + 1)]
+    assert running == ended_before, "rows that ended leave the batch"
+    assert len(torch.unique(generation.tokens[:4], dim=0)) > 1
+
+
+def test_rows_are_prompt_major(model, prompts):
+    greedy = Decoding(greedy=True)
+    once, thrice = (write(model, prompts, decoding=greedy, samples_per_prompt=samples) for samples in (1, 3))
+    assert torch.equal(once.tokens.repeat_interleave(3, dim=0), thrice.tokens)
+
+
+def test_the_seed_decides(model, prompts):
+    first, again, other = (write(model, prompts, seed=seed, samples_per_prompt=4) for seed in (0, 0, 1))
+    assert torch.equal(first.tokens, again.tokens)
+    assert torch.equal(first.log_probs, again.log_probs)
+    assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)
+
+
+def test_without_a_generator_the_global_seed_decides(model, prompts):
+    def run():
+        torch.manual_seed(5)
+        tokens, mask = prompts
+        return generate(model, tokens, mask, max_new_tokens=6, eos_token_id=EOS, pad_token_id=PAD, vocab_size=VOCAB)
+
+    assert torch.equal(run().tokens, run().tokens)
+
+
+def test_eos_and_padding_ids_in_a_prompt_change_nothing(model, prompts):
+    """A prompt that contains EOS is continued; EOS on padding is not read."""
+    tokens, mask = prompts
+    tokens = tokens.clone()
+    tokens[:, 6] = EOS
+    reference = write(model, (tokens, mask))
+    other_padding = write(model, (tokens.masked_fill(~mask, EOS), mask))
+    assert torch.equal(reference.tokens, other_padding.tokens)
+    joined, joined_mask = join((tokens, mask), reference)
+    expected = token_log_probs(model, joined, joined_mask, reference.tokens.shape[1], VOCAB)
+    torch.testing.assert_close(reference.log_probs, expected, atol=1e-5, rtol=0)
+
+
+def test_pad_equal_to_eos_changes_only_the_filling(model, prompts):
+    apart, equal = (write(model, prompts, pad_token_id=pad, samples_per_prompt=8) for pad in (PAD, EOS))
+    assert torch.equal(apart.mask, equal.mask)
+    assert torch.equal(apart.tokens[apart.mask], equal.tokens[apart.mask])
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_mode_and_gradient_checkpointing_change_nothing(model, prompts, mode):
+    expected = write(model.eval(), prompts, samples_per_prompt=4)
+    model.gradient_checkpointing_enable()
+    model.train(mode)
+    result = write(model, prompts, samples_per_prompt=4)
+    assert torch.equal(result.tokens, expected.tokens)
+    assert torch.equal(result.log_probs, expected.log_probs)
+    assert all(module.training is mode for module in model.modules())
+
+
+def test_nothing_is_recorded_for_gradients(model, prompts):
+    generation = write(model, prompts, with_hidden=True)
+    assert not generation.log_probs.requires_grad
+    assert not generation.hidden.requires_grad
+
+
+def test_budget_of_one_token(model, prompts):
+    generation = write(model, prompts, max_new_tokens=1)
+    assert generation.tokens.shape == (5, 1)
+    assert generation.mask.all()
+
+
+@pytest.mark.parametrize(("budget", "message"), [(0, "at least 1"), (58, "context of 64")])
+def test_impossible_budgets_are_refused(model, prompts, budget, message):
+    with pytest.raises(InputError, match=message):
+        write(model, prompts, max_new_tokens=budget)
+
+
+def test_the_whole_context_can_be_used(make_model, prompts):
+    """Position ids come from the mask: the longest prompt has 7 tokens, so 57 more fit into 64."""
+    generation = write(make_model("gpt2"), prompts, max_new_tokens=57, eos_token_id=VOCAB + 1)
+    assert generation.tokens.shape == (5, 57)
+    assert position_ids(join(prompts, generation)[1]).max() == 63
