@@ -1,1 +1,24 @@
-"""prefgym: writing text as a Markov decision process, rewarded by a learned human preference minus a KL term."""
+"""prefgym: writing text as a Markov decision process, rewarded by a learned human preference minus a KL term.
+
+Importing it registers the environments by name, without importing torch:
+
+    import gymnasium as gym
+    import prefgym
+
+    env = gym.make("Summarize-v0")
+"""
+
+from importlib.metadata import version
+
+import gymnasium as gym
+
+__version__ = version("prefgym")
+
+_ENVIRONMENTS = {
+    "Summarize-v0": ("prefgym.envs:TokenEnv", "prefgym.envs:TokenVectorEnv"),
+    "Enumerable-v0": ("prefgym.envs:Enumerable", "prefgym.envs:EnumerableVector"),
+}
+
+for _id, (_single, _vector) in _ENVIRONMENTS.items():
+    if _id not in gym.registry:
+        gym.register(_id, entry_point=_single, vector_entry_point=_vector)

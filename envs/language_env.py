@@ -1,0 +1,144 @@
+"""What both environments offer on ``unwrapped``: the MDP's attributes, the policy, whole rollouts."""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from ..errors import InputError, nearest
+from .mdp import TokenMDP
+from .policy_kl import Policy, PolicyTerm
+from .prompt_source import PromptBatch
+from .render import render_episode
+
+RENDER_MODES = ("ansi", "human")
+
+
+def _of_mdp(name: str) -> Any:
+    """The MDP's attribute of that name, as one of the environment's own."""
+    return property(
+        lambda env: getattr(env.mdp, name),
+        lambda env, value: setattr(env.mdp, name, value),
+        doc=f"``TokenMDP.{name}``.",
+    )
+
+
+class LanguageEnv:
+    """Mixin of ``TokenEnv`` and ``TokenVectorEnv``. It holds one ``TokenMDP``, and at most one attached policy."""
+
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012
+
+    kl_coef = _of_mdp("kl_coef")
+    kl_estimator = _of_mdp("kl_estimator")
+    language_model = _of_mdp("language_model")
+    reference = _of_mdp("reference")
+    reward = _of_mdp("reward")
+    prompts = _of_mdp("prompts")
+    max_prompt_tokens = _of_mdp("max_prompt_tokens")
+    max_new_tokens = _of_mdp("max_new_tokens")
+    missing_eos_penalty = _of_mdp("missing_eos_penalty")
+    temperature = _of_mdp("temperature")
+    decoding = _of_mdp("decoding")
+    vocab_size = _of_mdp("vocab_size")
+    eos_token_id = _of_mdp("eos_token_id")
+    pad_token_id = _of_mdp("pad_token_id")
+    score = _of_mdp("score")
+
+    def _start(self, num_rows: int, render_mode: str | None, options: Mapping[str, Any]) -> None:
+        """Make the MDP from the user's options."""
+        known = [name for name in inspect.signature(TokenMDP).parameters if name != "num_rows"]
+        for name in options:
+            if name not in known:
+                raise InputError(f'The environment has no argument "{name}".{nearest(name, known)}')
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise InputError(
+                f'There is no render_mode "{render_mode}"; use ansi or human.{nearest(render_mode, RENDER_MODES)}'
+            )
+        if _in_worker():  # one thread a worker, as PyTorch's own loaders do: a forked thread pool hangs, several fight
+            torch.set_num_threads(1)
+        self.mdp = TokenMDP(num_rows, **options)
+        self.render_mode = render_mode
+        self._term: PolicyTerm | None = None
+
+    def _spaces(self) -> tuple[spaces.Dict, spaces.Discrete]:
+        """Observation and action space of one row."""
+        mdp = self.mdp
+        tokens = spaces.Box(0, mdp.vocab_size - 1, (mdp.length,), np.int64)
+        mask = spaces.Box(0, 1, (mdp.length,), np.int8)
+        return spaces.Dict({"tokens": tokens, "attention_mask": mask}), spaces.Discrete(mdp.vocab_size)
+
+    @property
+    def policy(self) -> Policy | None:
+        """The attached policy."""
+        return self._term.policy if self._term else None
+
+    def attach_policy(self, policy: Policy | None) -> None:
+        """Let the environment itself pay the policy's part of the reward, as ``PolicyKL(env, policy)`` does around it.
+
+        From then on each step asks ``policy.log_prob(observation, action)``, so the reward follows the policy as it
+        learns. ``None`` detaches. Without a policy log π counts as 0, which is right for a deterministic one.
+
+        Raises:
+            InputError: called in a worker process; or the policy cannot answer.
+        """
+        if policy is not None and _in_worker():
+            raise InputError(
+                "attach_policy was called in a worker process, where the policy is a copy that would not learn; "
+                "wrap the vector environment in the learner's process instead: prefgym.envs.PolicyKL(env, policy)."
+            )
+        self._term = None if policy is None else PolicyTerm(policy, self.mdp.kl_estimator, self.mdp.num_rows)
+
+    @property
+    def truncated_prompts(self) -> int:
+        """How many different prompts were too long so far, and were cut."""
+        return self.mdp.source.truncated_prompts
+
+    def sample_prompt_indices(self, count: int) -> list[int]:
+        """Draw the next ``count`` prompts as ``reset`` would: from each row's own order in turn."""
+        samplers, generators = self.mdp.samplers, self._generators()
+        rows = [place % self.mdp.num_rows for place in range(count)]
+        return [samplers[row].draw(generators[row]) for row in rows]
+
+    def encode_prompts(self, indices: Sequence[int]) -> PromptBatch:
+        """Prepare prompts of the set as one batch, left-padded to the longest."""
+        return self.mdp.source.batch(indices)
+
+    def sampler_state(self) -> list[dict[str, Any]]:
+        """Where each row stands in its order of prompts, as JSON values."""
+        pairs = zip(self.mdp.samplers, self._generators(), strict=True)
+        return [sampler.state(generator) for sampler, generator in pairs]
+
+    def set_sampler_state(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Go on drawing prompts where ``sampler_state`` was taken.
+
+        Raises:
+            InputError: the state is of another number of rows or of prompts.
+        """
+        if len(state) != self.mdp.num_rows:
+            raise InputError(f"The saved prompt order has {len(state)} rows, this environment {self.mdp.num_rows}.")
+        for sampler, generator, saved in zip(self.mdp.samplers, self._generators(), state, strict=True):
+            sampler.restore(saved, generator)
+
+    def _generators(self) -> list[np.random.Generator]:
+        """Each row's random generator."""
+        raise NotImplementedError
+
+    def _record(self, row: int, reward: float, log_prob: float) -> None:
+        """Note what the policy's part made of the row's last step, for rendering."""
+        episode = self.mdp.episodes[row]
+        if episode is not None:
+            episode.rewards[-1] = reward
+            episode.log_probs.append(log_prob)
+
+    def _render_row(self, row: int) -> str:
+        return render_episode(self.mdp.episodes[row], self.mdp.language_model.tokenizer)
+
+
+def _in_worker() -> bool:
+    return multiprocessing.parent_process() is not None

@@ -1,0 +1,291 @@
+"""Writing text as a Markov decision process, for B rows at once and without Gymnasium.
+
+    state       prompt tokens x and the response so far y_<t
+    action      the next token y_t, one of V (the tokenizer's size)
+    end         EOS, or the budget ``max_new_tokens``; both are terminal
+    reward      β log π_ref(y_t | x, y_<t) + [t = T] score(x, y)
+
+That is the environment's own part of r_t = -β (log π - log π_ref) + [t = T] score. The rest, -β log π, belongs to the
+policy and is added by ``policy_kl.PolicyTerm``; nothing here knows a policy.
+
+Letters: B rows, P = ``max_prompt_tokens``, R = ``max_new_tokens``, L = P + R, V usable vocabulary. KL is in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.error import InvalidAction, ResetNeeded
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data.prompts import PromptSet, resolve_prompts
+from ..data.templates import SUMMARIZE, Template
+from ..errors import InputError, nearest
+from ..models.distribution import Decoding, log_distribution
+from ..models.language_model import LanguageModel
+from ..models.stepper import Stepper
+from ..rewards.kl import estimator
+from ..rewards.reward import Reward, resolve_reward
+from .episode import Episode
+from .prompt_source import Prompt, PromptBatch, PromptSampler, PromptSource
+from .scoring import Scores, score_responses
+from .start import load_models
+
+Observation = dict[str, NDArray[Any]]
+RESET_OPTIONS = ("prompt", "index")
+
+
+class TokenMDP:
+    """B rows of the MDP: prompts, the frozen reference that pays log π_ref at every step, the reward that pays at T.
+
+    Args:
+        num_rows: B.
+        model: a language model, its folder, its hub id; None = the embedded fine-tuned model. It gives the vocabulary,
+            and the start weights of an agent's ``"default"`` policy.
+        reference: the π_ref of the KL, likewise; it is frozen. None = a frozen copy of ``model``.
+        reward: anything ``resolve_reward`` takes; None = the embedded preference model.
+        prompts: a file or hub id, a ``PromptSet``, a list of texts or of dicts; None = the embedded posts.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        template: the text around a prompt, with ``{prompt}`` in it; None = ``"{prompt}\\n\\nTL;DR:"``.
+        kl_coef: β. A new value holds for episodes that begin after it is set.
+        kl_estimator: ``"k1"``, ``"k2"``, ``"k3"`` or ``"exact"``; what a policy pays. Without one it is k1, log π = 0.
+        max_prompt_tokens: P; a longer prompt is cut and counted.
+        max_new_tokens: R.
+        missing_eos_penalty: taken off the score of a response that the budget ended.
+        temperature: of the distributions π and π_ref alike.
+        device: where models run that are loaded by name.
+
+    Raises:
+        InputError: an argument out of its range, or a budget that does not fit the model's context.
+    """
+
+    def __init__(
+        self,
+        num_rows: int = 1,
+        *,
+        model: str | Path | LanguageModel | None = None,
+        reference: str | Path | LanguageModel | None = None,
+        reward: Any = None,
+        prompts: str | Path | PromptSet | Sequence[str] | Sequence[Mapping[str, Any]] | None = None,
+        split: str = "train",
+        template: str | Template | None = None,
+        kl_coef: float = 0.05,
+        kl_estimator: str = "k1",
+        max_prompt_tokens: int = 192,
+        max_new_tokens: int = 48,
+        missing_eos_penalty: float = 1.0,
+        temperature: float = 1.0,
+        device: str = "cpu",
+    ) -> None:
+        _check_number("num_envs", num_rows, 1, integer=True)
+        _check_number("max_new_tokens", max_new_tokens, 1, integer=True)
+        _check_number("max_prompt_tokens", max_prompt_tokens, 1, integer=True)
+        _check_number("missing_eos_penalty", missing_eos_penalty, 0)
+        if not (_is_number(temperature) and temperature > 0):
+            raise InputError(f"temperature must be a finite number above 0, not {temperature!r}.")
+        estimator(kl_estimator)
+        self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
+        self.max_prompt_tokens, self.max_new_tokens = max_prompt_tokens, max_new_tokens
+        self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
+        self.decoding = Decoding(temperature=self.temperature)
+
+        self.language_model, self.reference = load_models(model, reference, device)
+        for each in (self.language_model, self.reference):
+            if self.length > each.context_length:
+                raise InputError(
+                    f"max_prompt_tokens={max_prompt_tokens} plus max_new_tokens={max_new_tokens} does not fit the "
+                    f"{each.context_length} tokens of context of {each.name}; lower one of them."
+                )
+        self.reward: Reward = resolve_reward(reward, device=device)
+        self.prompts = resolve_prompts(prompts, split)
+        self.source = PromptSource(
+            self.prompts,
+            Template(template) if isinstance(template, str) else template or SUMMARIZE,
+            self.language_model.encode,
+            max_prompt_tokens,
+            self.pad_token_id,
+        )
+        self.reward.check_columns(self.prompts[0])
+        self.samplers = [PromptSampler(len(self.prompts)) for _ in range(num_rows)]
+
+        self._stepper = Stepper(self.reference.model)
+        self._tokens = np.full((num_rows, self.length), self.pad_token_id, dtype=np.int64)  # (B, L)
+        self._mask = np.zeros((num_rows, self.length), dtype=np.int8)  # (B, L)
+        self._mask[:, max_prompt_tokens - 1] = 1  # no model can read nothing, also not for a row that has not begun
+        self.episodes: list[Episode | None] = [None] * num_rows
+
+    @property
+    def kl_coef(self) -> float:
+        """β."""
+        return self._kl_coef
+
+    @kl_coef.setter
+    def kl_coef(self, value: float) -> None:
+        _check_number("kl_coef", value, 0)
+        self._kl_coef = float(value)
+
+    @property
+    def vocab_size(self) -> int:
+        """V: actions are 0 to V - 1."""
+        return self.language_model.vocab_size
+
+    @property
+    def eos_token_id(self) -> int:
+        """The token that ends a response."""
+        return self.language_model.eos_token_id
+
+    @property
+    def pad_token_id(self) -> int:
+        """What stands where the mask is 0; nothing reads it."""
+        return self.language_model.pad_token_id
+
+    @property
+    def length(self) -> int:
+        """L = P + R, the width of an observation."""
+        return self.max_prompt_tokens + self.max_new_tokens
+
+    def observation(self) -> Observation:
+        """A fresh copy of ``tokens`` (B, L) int64 and ``attention_mask`` (B, L) int8.
+
+        The prompt ends at column P, the response begins there.
+        """
+        return {"tokens": self._tokens.copy(), "attention_mask": self._mask.copy()}
+
+    def reset(self, row: int, generator: np.random.Generator, options: Mapping[str, Any] | None = None) -> None:
+        """Begin a new episode in ``row``: at ``options["prompt"]``, at ``options["index"]``, or at the sampler's next.
+
+        Raises:
+            InputError: an unknown option, both options, an empty prompt, no such index, or a reward that needs a
+                column which a prompt given by hand lacks.
+        """
+        prompt = self._first_state(row, generator, options or {})
+        self.reward.check_columns(prompt.row)
+        end = self.max_prompt_tokens
+        self._tokens[row], self._mask[row] = self.pad_token_id, 0
+        self._tokens[row, end - len(prompt.ids) : end] = prompt.ids
+        self._mask[row, end - len(prompt.ids) : end] = 1
+        self.episodes[row] = Episode(prompt, self.kl_coef)
+
+    def step(self, actions: Sequence[int] | NDArray[Any], rows: Sequence[int]) -> dict[int, tuple[float, bool, dict]]:
+        """Append ``actions[row]`` in each of ``rows``, and leave the others as they are.
+
+        Args:
+            actions: (B,) tokens; entries outside ``rows`` are ignored.
+            rows: the rows that move.
+
+        Returns:
+            row -> (reward, terminated, info).
+
+        Raises:
+            InvalidAction: an action outside 0 to V - 1.
+            ResetNeeded: a row that has not begun or has ended.
+        """
+        for row in rows:
+            self._check_step(row, actions[row])
+        if not rows:
+            return {}
+        ref_log_dist = self._reference_log_distribution()  # (B, V)
+        for row in rows:
+            self._append(row, int(actions[row]), float(ref_log_dist[row, int(actions[row])]))
+        final_infos = self._finish([row for row in rows if self._episode(row).finish_reason])
+        results = {}
+        for row in rows:
+            episode = self._episode(row)
+            info: dict[str, Any] = {"ref_log_prob": episode.ref_log_probs[-1], "kl_coef": episode.kl_coef}
+            if self.kl_estimator == "exact":
+                info["ref_log_probs"] = ref_log_dist[row].copy()
+            info |= final_infos.get(row, {})
+            results[row] = (episode.rewards[-1], row in final_infos, info)
+        return results
+
+    def score(self, batch: PromptBatch | Sequence[Prompt], tokens: Tensor, mask: Tensor) -> Scores:
+        """What B responses are worth: the [t = T] part of the reward, the same for a step and for a whole rollout.
+
+        Args:
+            batch: the B prompts.
+            tokens: (B, R') response tokens, R' at most R.
+            mask: (B, R') True = real token, the EOS included.
+
+        Raises:
+            RewardError: a reward raised, or returned NaN, inf or the wrong count.
+        """
+        prompts = batch.prompts if isinstance(batch, PromptBatch) else batch
+        return score_responses(self.language_model, self.reward, self.missing_eos_penalty, prompts, tokens, mask)
+
+    def close(self) -> None:
+        """End every episode and forget the reference's cache."""
+        self.episodes = [None] * self.num_rows
+        self._stepper.reset()
+
+    def _first_state(self, row: int, generator: np.random.Generator, options: Mapping[str, Any]) -> Prompt:
+        for name in options:
+            if name not in RESET_OPTIONS:
+                raise InputError(f'reset has no option "{name}"; use prompt or index.{nearest(name, RESET_OPTIONS)}')
+        if "prompt" in options and "index" in options:
+            raise InputError('reset takes either the option "prompt" or the option "index", not both.')
+        if "prompt" in options:
+            return self.source.of(options["prompt"])
+        if "index" in options:
+            return self.source.at(options["index"])
+        return self.source.at(self.samplers[row].draw(generator))
+
+    def _check_step(self, row: int, action: Any) -> None:
+        episode = self.episodes[row]
+        if episode is None:
+            raise ResetNeeded("There is no episode yet; call reset() before step().")
+        if episode.finish_reason is not None:
+            raise ResetNeeded(f"The episode has ended by {episode.finish_reason}; call reset() before the next step().")
+        if not (np.issubdtype(np.asarray(action).dtype, np.integer) and 0 <= action < self.vocab_size):
+            raise InvalidAction(f"Action {action!r} is no token; actions are integers from 0 to {self.vocab_size - 1}.")
+
+    def _episode(self, row: int) -> Episode:
+        episode = self.episodes[row]
+        assert episode is not None
+        return episode
+
+    @torch.no_grad()
+    def _reference_log_distribution(self) -> NDArray[np.float32]:
+        """log π_ref of the next token of every row, (B, V)."""
+        device = self.reference.device
+        logits = self._stepper.next_logits(
+            torch.from_numpy(self._tokens).to(device), torch.from_numpy(self._mask).to(device)
+        )
+        return log_distribution(logits, self.vocab_size, self.decoding).cpu().numpy()
+
+    def _append(self, row: int, action: int, ref_log_prob: float) -> None:
+        episode = self._episode(row)
+        column = self.max_prompt_tokens + len(episode.response)
+        self._tokens[row, column], self._mask[row, column] = action, 1
+        episode.append(action, ref_log_prob)
+        if action == self.eos_token_id:
+            episode.finish_reason = "eos"
+        elif len(episode.response) == self.max_new_tokens:
+            episode.finish_reason = "length"
+
+    def _finish(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Score the rows that ended, in one batch, and pay them; row -> what the last info says."""
+        if not rows:
+            return {}
+        episodes = [self._episode(row) for row in rows]
+        tokens = torch.from_numpy(self._tokens[rows, self.max_prompt_tokens :])
+        mask = torch.from_numpy(self._mask[rows, self.max_prompt_tokens :])
+        scores = self.score([episode.prompt for episode in episodes], tokens, mask)
+        return {
+            row: episode.finish(scores, place) for place, (row, episode) in enumerate(zip(rows, episodes, strict=True))
+        }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_number(name: str, value: Any, least: int, integer: bool = False) -> None:
+    kind = "an integer" if integer else "a finite number"
+    if not _is_number(value) or value < least or (integer and value != int(value)):
+        raise InputError(f"{name} must be {kind} of at least {least}, not {value!r}.")

@@ -1,0 +1,205 @@
+"""Where episodes begin: which prompt comes next, and the tokens a model reads for it.
+
+Nothing here knows rewards or Gymnasium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.prompts import PromptSet
+from ..data.templates import Template
+from ..data.truncation import fit_prompt
+from ..errors import InputError
+
+
+class PromptSampler:
+    """Draws prompt indices in epochs: every prompt once, in an order shuffled by the caller's generator, and again.
+
+    It uses the generator only when an epoch begins, so its state is the generator's state at that moment and the place
+    in the epoch.
+    """
+
+    def __init__(self, num_prompts: int) -> None:
+        self._num_prompts = num_prompts
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the epoch under way; the next draw begins a new one."""
+        self._order: Sequence[int] = ()
+        self._cursor = 0
+        self._epoch_start: Mapping[str, Any] | None = None
+
+    def draw(self, generator: np.random.Generator) -> int:
+        """Return the next prompt index."""
+        if self._cursor == len(self._order):
+            self._epoch_start = generator.bit_generator.state
+            self._order = generator.permutation(self._num_prompts).tolist()
+            self._cursor = 0
+        self._cursor += 1
+        return self._order[self._cursor - 1]
+
+    def state(self, generator: np.random.Generator) -> dict[str, Any]:
+        """Everything ``restore`` needs to draw the same indices, as plain JSON values."""
+        start = generator.bit_generator.state if self._epoch_start is None else self._epoch_start
+        return {"bit_generator": dict(start), "cursor": self._cursor, "num_prompts": self._num_prompts}
+
+    def restore(self, state: Mapping[str, Any], generator: np.random.Generator) -> None:
+        """Go on where ``state`` was taken.
+
+        Raises:
+            InputError: the state belongs to a prompt set of another size.
+        """
+        if state["num_prompts"] != self._num_prompts:
+            raise InputError(
+                f"The saved prompt order is of {state['num_prompts']} prompts, but this environment has "
+                f"{self._num_prompts}; resume with the prompts of the saved run."
+            )
+        generator.bit_generator.state = state["bit_generator"]
+        self.restart()
+        if state["cursor"]:
+            self.draw(generator)
+            self._cursor = int(state["cursor"])
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt, ready to be answered.
+
+    Attributes:
+        text: what the model reads, template included, cut to the budget.
+        ids: its tokens, at most ``max_prompt_tokens``.
+        row: its columns in the prompt set; ``{"prompt": ...}`` alone for one given by hand.
+        index: its place in the prompt set; None for one given by hand.
+    """
+
+    text: str
+    ids: list[int]
+    row: dict[str, Any]
+    index: int | None
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """B prompts. P is the length of the longest.
+
+    Attributes:
+        tokens: (B, P) int64, padded on the left.
+        mask: (B, P) bool, True = real token.
+        prompts: the B prompts.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    prompts: list[Prompt]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def texts(self) -> list[str]:
+        """What the model reads, one text a row."""
+        return [prompt.text for prompt in self.prompts]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The columns of the prompt set, one dict a row."""
+        return [prompt.row for prompt in self.prompts]
+
+    @property
+    def references(self) -> list[str | None]:
+        """The human text of each row, None where the data has none."""
+        return [prompt.row.get("reference") for prompt in self.prompts]
+
+    @property
+    def indices(self) -> list[int]:
+        """Each row's place in the prompt set, -1 for a prompt given by hand."""
+        return [-1 if prompt.index is None else prompt.index for prompt in self.prompts]
+
+    def repeat(self, times: int) -> PromptBatch:
+        """Every prompt ``times`` times in a row (p0, p0, p1, p1, ...): the order in which samples are generated."""
+        return PromptBatch(
+            self.tokens.repeat_interleave(times, 0),
+            self.mask.repeat_interleave(times, 0),
+            [prompt for prompt in self.prompts for _ in range(times)],
+        )
+
+
+class PromptSource:
+    """Prepares prompts of a set: template, tokens, cut to the budget; counts what it had to cut.
+
+    Args:
+        prompts: the set.
+        template: the text around each prompt.
+        encode: text to token ids, without special tokens.
+        max_prompt_tokens: budget of the templated prompt.
+        pad_token_id: what fills the left; the mask tells it from a real token.
+
+    Raises:
+        InputError: the template leaves no room for a prompt.
+    """
+
+    def __init__(
+        self,
+        prompts: PromptSet,
+        template: Template,
+        encode: Callable[[str], list[int]],
+        max_prompt_tokens: int,
+        pad_token_id: int,
+    ) -> None:
+        if len(encode(template.render(""))) >= max_prompt_tokens:
+            raise InputError(
+                f"The template {template.text!r} leaves no room for a prompt in max_prompt_tokens={max_prompt_tokens}; "
+                "raise max_prompt_tokens or shorten the template."
+            )
+        self.prompts = prompts
+        self.template = template
+        self.max_prompt_tokens = max_prompt_tokens
+        self._encode = encode
+        self._pad_token_id = pad_token_id
+        self._cut: set[int | str] = set()
+
+    @property
+    def truncated_prompts(self) -> int:
+        """How many different prompts were cut to fit so far."""
+        return len(self._cut)
+
+    def at(self, index: int) -> Prompt:
+        """Prepare prompt ``index`` of the set."""
+        if not 0 <= index < len(self.prompts):
+            raise InputError(f"There is no prompt {index}; the set has {len(self.prompts)}, numbered from 0.")
+        row = self.prompts[index]
+        return self._prepare(row, index)
+
+    def of(self, text: str) -> Prompt:
+        """Prepare a prompt given by hand."""
+        return self._prepare({"prompt": text}, None)
+
+    def batch(self, indices: Sequence[int]) -> PromptBatch:
+        """Prepare B prompts of the set, padded to the longest of them."""
+        prompts = [self.at(index) for index in indices]
+        width = max((len(prompt.ids) for prompt in prompts), default=0)
+        tokens = torch.full((len(prompts), width), self._pad_token_id, dtype=torch.int64)
+        mask = torch.zeros((len(prompts), width), dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            tokens[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
+            mask[row, width - len(prompt.ids) :] = True
+        return PromptBatch(tokens, mask, prompts)
+
+    def _prepare(self, row: dict[str, Any], index: int | None) -> Prompt:
+        name = "The prompt" if index is None else f"Prompt {index}"
+        text = row["prompt"]
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{name} is empty; give a text with at least one word.")
+        fitted = fit_prompt(self._encode, self.template, text, self.max_prompt_tokens)
+        if not fitted.ids:
+            raise InputError(f"{name} has no token in the model's vocabulary: {text!r}.")
+        if fitted.cut:
+            self._cut.add(text if index is None else index)
+        return Prompt(fitted.text, fitted.ids, row, index)

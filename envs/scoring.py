@@ -1,0 +1,66 @@
+"""What finished responses are worth: from tokens to text to the score that is paid at T."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.language_model import LanguageModel
+from ..rewards.reward import Reward
+from .prompt_source import Prompt
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What B finished responses are worth.
+
+    Attributes:
+        total: (B,) everything paid at T besides KL: Σ weight · part, minus the penalty for a missing EOS.
+        parts: name -> (B,), each part before its weight; ``missing_eos_penalty`` is what was paid, 0 or negative.
+        finish_reasons: B times ``"eos"`` or ``"length"``.
+        responses: B texts, without special tokens.
+    """
+
+    total: NDArray[np.float64]
+    parts: dict[str, NDArray[np.float64]]
+    finish_reasons: list[str]
+    responses: list[str]
+
+
+def score_responses(
+    language_model: LanguageModel,
+    reward: Reward,
+    missing_eos_penalty: float,
+    prompts: Sequence[Prompt],
+    tokens: Tensor,
+    mask: Tensor,
+) -> Scores:
+    """Score B responses in one batch.
+
+    The reward reads the prompt as the policy did (template included, cut to the budget), the response without special
+    tokens, and every further column of the prompt's row (None where a row lacks it).
+
+    Args:
+        language_model: whose tokens they are.
+        reward: of texts.
+        missing_eos_penalty: taken off where the last real token is not EOS.
+        prompts: B prompts.
+        tokens: (B, R) response tokens.
+        mask: (B, R) True = real token, the EOS included.
+
+    Raises:
+        RewardError: a reward raised, or returned NaN, inf or the wrong count.
+    """
+    ids = [row[kept].tolist() for row, kept in zip(tokens.cpu(), mask.cpu().bool(), strict=True)]
+    responses = [language_model.decode(response) for response in ids]
+    reasons = ["eos" if response[-1:] == [language_model.eos_token_id] else "length" for response in ids]
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
+    columns = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
+    indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
+    total, parts = reward([prompt.text for prompt in prompts], responses, indices, columns)
+    penalty = np.array([0.0 - missing_eos_penalty if reason == "length" else 0.0 for reason in reasons])
+    return Scores(total + penalty, {**parts, "missing_eos_penalty": penalty}, reasons, responses)

@@ -1,0 +1,32 @@
+"""The two models an environment stands on: the one RL starts from, and the frozen reference of the KL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from ..models.language_model import LanguageModel
+
+ModelSpec = str | Path | LanguageModel | None
+
+
+def load_models(model: ModelSpec, reference: ModelSpec, device: str) -> tuple[LanguageModel, LanguageModel]:
+    """Load the model (None = the embedded one) and the reference (None = a copy of the model), and freeze the latter.
+
+    Raises:
+        InputError: a model that cannot be loaded, or two with different vocabularies.
+    """
+    start = _load("embedded" if model is None else model, device)
+    if reference is None or reference is start:
+        return start, start.copy().freeze()
+    other = _load(reference, device)
+    if other.tokenizer.get_vocab() != start.tokenizer.get_vocab():
+        raise InputError(
+            f"The reference {other.name} has a different vocabulary from the model {start.name}; log-probabilities can "
+            "be compared only where both have the same tokenizer."
+        )
+    return start, other.freeze()
+
+
+def _load(model: str | Path | LanguageModel, device: str) -> LanguageModel:
+    return model if isinstance(model, LanguageModel) else LanguageModel.load(model, device=device)
