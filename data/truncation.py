@@ -70,8 +70,6 @@ def fit_prompt(
     def longest(lengths: list[int]) -> int:
         """The largest of the ascending ``lengths`` that fits, 0 if none does."""
         found = bisect.bisect_left(lengths, True, key=lambda length: len(encode(kept(length))) > max_tokens)
-        while found > 0 and len(encode(kept(lengths[found - 1]))) > max_tokens:  # counts may dip by a merge
-            found -= 1
         return lengths[found - 1] if found else 0
 
     words = longest(_lengths(body, _WORD, side))
