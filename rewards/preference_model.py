@@ -1,0 +1,342 @@
+"""A learned preference: a sequence classifier with one output, read as a Bradley-Terry score of a text.
+
+Takes text, so its tokenizer and architecture may differ from the policy's. Nothing here trains; see ``training.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import InputError
+from ..models.folder import (
+    LOADING_ERRORS,
+    check_folder,
+    check_vocabulary,
+    checksum,
+    first_sentence,
+    load_tokenizer,
+    locate,
+    model_folder,
+    no_progress_bar,
+)
+from ..models.forward import position_ids
+from ..models.language_model import LanguageModel
+
+FACTS_FILE = "preference.json"
+_UNBOUNDED = 1_000_000  # tokenizers state "no limit" by numbers far above this
+
+
+class Scorer(nn.Module):
+    """Text tokens to one logit per row.
+
+    A decoder (its head is the linear layer ``score``) is read at the last real token, which the mask names and never
+    the id of padding: an EOS that is also the padding token counts. Everything else pools as it was trained to.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
+        self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Return logits (B,) in fp32 of tokens (B, L) under a mask (B, L), 1 on real tokens."""
+        if not self.is_decoder:
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits[:, 0].float()
+        positions = {"position_ids": position_ids(attention_mask)} if self.takes_positions else {}
+        hidden = self.model.base_model(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **positions
+        ).last_hidden_state  # (B, L, d)
+        last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (B,)
+        return self.model.score(hidden[torch.arange(len(last), device=last.device), last])[:, 0].float()
+
+
+class PreferenceModel:
+    """Scores a response to a prompt: (logit - shift) / temperature.
+
+    The shift makes reference responses average 0; the temperature makes sigma(score_a - score_b) a calibrated
+    probability that people prefer a. The scored text is prompt, response, EOS for decoders and the text pair (prompt,
+    response) for encoders. Where that is too long, the end of the prompt is cut, and only where the response alone does
+    not fit the end of the response.
+
+    Attributes:
+        model: a sequence classifier with one output.
+        tokenizer: its own tokenizer.
+        name: what the user called it.
+        shift: logit of an average reference response.
+        temperature: positive divisor.
+        max_length: the most tokens it reads.
+        facts: how it was trained, as saved beside the weights.
+        prompts_cut: texts scored so far whose prompt was cut.
+        responses_cut: texts scored so far whose response was cut.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "preference model",
+        shift: float = 0.0,
+        temperature: float = 1.0,
+        max_length: int | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        """Check that model and tokenizer belong together.
+
+        Raises:
+            InputError: not one output, another vocabulary, no EOS for a decoder, or an unusable shift, temperature
+                or length.
+        """
+        if model.config.num_labels != 1:
+            raise InputError(f'"{name}" has {model.config.num_labels} outputs; a preference model needs exactly one.')
+        if model.config.is_encoder_decoder:
+            raise InputError(f'"{name}" is an encoder-decoder; use a decoder or an encoder as preference model.')
+        vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        check_vocabulary(name, vocab_size, model.get_input_embeddings().weight.shape[0])
+        if not (math.isfinite(shift) and math.isfinite(temperature) and temperature > 0):
+            raise InputError(
+                f'"{name}" has shift {shift} and temperature {temperature}; both must be finite, the second above 0.'
+            )
+        self.scorer = Scorer(model)
+        if self.scorer.is_decoder and tokenizer.eos_token_id is None:
+            raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.shift = shift
+        self.temperature = temperature
+        self.max_length = self._check_length(max_length)
+        self.facts = dict(facts or {})
+        self.prompts_cut = 0
+        self.responses_cut = 0
+
+    def _check_length(self, asked: int | None) -> int:
+        limits = [getattr(self.model.config, "max_position_embeddings", None), self.tokenizer.model_max_length]
+        context = min((int(limit) for limit in limits if limit and limit < _UNBOUNDED), default=_UNBOUNDED)
+        if asked is not None and not 4 <= asked <= context:
+            raise InputError(f'max_length of "{self.name}" must be 4 to {context} tokens, not {asked}.')
+        return asked or context
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, *, device: str | torch.device = "cpu") -> PreferenceModel:
+        """Load a trained preference model: ``"embedded"``, a folder, or a hub id.
+
+        A folder without ``preference.json`` (trained elsewhere) has shift 0 and temperature 1.
+
+        Raises:
+            InputError: the folder is missing, has no or pickle-only weights, or holds no trained score of one output.
+        """
+        name = "embedded/preference" if str(name_or_path) == "embedded" else str(name_or_path)
+        folder = locate(name)
+        model, tokenizer, missing = _read(folder, name)
+        if missing:
+            raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
+        facts = _read_facts(folder / FACTS_FILE)
+        return cls(model.to(device), tokenizer, name=name, **facts).freeze()
+
+    @classmethod
+    def start(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        max_length: int | None = None,
+        seed: int = 0,
+    ) -> PreferenceModel:
+        """Load a model to train: a causal language model, an encoder, or a preference model to train further.
+
+        A head that the folder lacks is drawn by :func:`init_head`.
+
+        Raises:
+            InputError: as :meth:`load`, or the folder lacks weights of the trunk.
+        """
+        name = str(name_or_path)
+        model, tokenizer, missing = _read(locate(name), name, num_labels=1)
+        trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
+        if trunk:
+            raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
+        if missing:
+            init_head(model, seed)
+        return cls(model.to(device), tokenizer, name=name, max_length=max_length)
+
+    @classmethod
+    def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
+        """Return a model to train, on a copy of the trunk of ``lm``, with a new head drawn by :func:`init_head`."""
+        config = copy.deepcopy(lm.model.config)
+        config.num_labels = 1
+        try:
+            model = AutoModelForSequenceClassification.from_config(config)
+        except ValueError as error:
+            raise InputError(f'"{lm.name}" has no sequence classifier: {first_sentence(error)}') from error
+        model.base_model.load_state_dict(lm.model.base_model.state_dict())
+        init_head(model, seed)
+        model.to(lm.device)
+        return cls(model, lm.tokenizer, name=lm.name, max_length=max_length)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` beside the weights."""
+        facts = {
+            "shift": self.shift,
+            "temperature": self.temperature,
+            "max_length": self.max_length if self.max_length < _UNBOUNDED else None,
+            "facts": self.facts,
+        }
+        with model_folder(folder) as temporary:
+            self.model.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+            (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def freeze(self) -> PreferenceModel:
+        """Let no parameter take a gradient; return self."""
+        self.model.requires_grad_(False)
+        return self
+
+    def checksum(self) -> str:
+        """Return a SHA-256 over all weights and their names."""
+        return checksum(self.model)
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+        """Return (logit - shift) / temperature (B,) of B responses to B prompts; the same in any batch."""
+        return (self.logits(prompts, responses, batch_size) - self.shift) / self.temperature
+
+    def logits(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+        """Return the classifier's raw outputs (B,), dropout off."""
+        rows = self.encode(prompts, responses)
+        result = np.zeros(len(rows))
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(order), batch_size):
+                chunk = order[start : start + batch_size]
+                batch = self.collate([rows[i] for i in chunk])
+                result[chunk] = self.scorer(**batch).double().cpu().numpy()
+        return result
+
+    def probability(
+        self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str], batch_size: int = 64
+    ) -> NDArray[np.float64]:
+        """Return P(first is preferred to second) = sigma(score_first - score_second), (B,)."""
+        scores = self.score([*prompts, *prompts], [*first, *second], batch_size)
+        difference = scores[: len(prompts)] - scores[len(prompts) :]
+        return 1 / (1 + np.exp(-np.clip(difference, -500, 500)))
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
+        """Score completions, with the signature of every reward."""
+        return self.score(prompts, completions).tolist()
+
+    def encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[dict[str, list[int]]]:
+        """Return each text's ``input_ids`` (and ``token_type_ids`` where the encoder has them), cut to fit."""
+        if len(prompts) != len(responses):
+            raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
+        prompt_ids, response_ids = self._tokens(prompts), self._tokens(responses)
+        if self.scorer.is_decoder:
+            return [self._join(p, r) for p, r in zip(prompt_ids, response_ids, strict=True)]
+        lengths = [(len(p), len(r)) for p, r in zip(prompt_ids, response_ids, strict=True)]
+        return [self._pair(p, r, n) for p, r, n in zip(prompts, responses, lengths, strict=True)]
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return []
+        tokens = self.tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
+        by_text = dict(zip(distinct, tokens, strict=True))
+        return [by_text[text] for text in texts]
+
+    def _join(self, prompt: list[int], response: list[int]) -> dict[str, list[int]]:
+        """Prompt and response, tokenised each by itself as in the environment, then EOS."""
+        room = self.max_length - 1
+        self.responses_cut += len(response) > room
+        response = response[:room]
+        room -= len(response)
+        self.prompts_cut += len(prompt) > room
+        return {"input_ids": [*prompt[:room], *response, int(self.tokenizer.eos_token_id)]}
+
+    def _pair(self, prompt: str, response: str, lengths: tuple[int, int]) -> dict[str, list[int]]:
+        """The text pair as the tokenizer builds it, with its special tokens."""
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
+        cut_prompt, cut_response = sum(lengths) > room, lengths[1] >= room
+        self.prompts_cut += cut_prompt
+        self.responses_cut += cut_response
+        strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
+        encoded = self.tokenizer(
+            prompt, response, truncation=strategy, max_length=self.max_length if cut_prompt else None, verbose=False
+        )
+        return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+
+    def collate(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+        """Pad encoded texts on the right to one batch on the model's device, (B, L) each."""
+        shape = (len(rows), max(len(row["input_ids"]) for row in rows))
+        pad = self.tokenizer.pad_token_id
+        batch = {name: torch.zeros(shape, dtype=torch.long) for name in rows[0]}
+        batch["input_ids"].fill_(0 if pad is None else int(pad))
+        batch["attention_mask"] = torch.zeros(shape, dtype=torch.long)
+        for i, row in enumerate(rows):
+            for name, values in row.items():
+                batch[name][i, : len(values)] = torch.tensor(values, dtype=torch.long)
+            batch["attention_mask"][i, : len(row["input_ids"])] = 1
+        return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+
+
+def init_head(model: PreTrainedModel, seed: int = 0) -> None:
+    """Draw the output layer from N(0, 1/(d+1)), bias 0 (Stiennon et al. 2020, appendix C)."""
+    trunk = {id(module) for module in model.base_model.modules()}
+    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 1 and id(m) not in trunk]
+    if not heads:
+        raise InputError(f"{type(model).__name__} has no linear output layer with one output.")
+    head = heads[-1]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        draw = torch.randn(head.weight.shape, generator=generator) / math.sqrt(head.in_features + 1)
+        head.weight.copy_(draw)
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+    """Return model, tokenizer and the names of the weights that the folder lacks."""
+    check_folder(folder, name)
+    try:
+        with no_progress_bar():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **config,
+            )
+            tokenizer = load_tokenizer(folder, name)
+    except InputError:
+        raise
+    except LOADING_ERRORS as error:
+        raise InputError(f'The model in "{name}" cannot be loaded as a classifier: {first_sentence(error)}') from error
+    return model, tokenizer, sorted(report["missing_keys"])
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "shift": float(facts["shift"]),
+            "temperature": float(facts["temperature"]),
+            "max_length": facts.get("max_length"),
+            "facts": dict(facts.get("facts") or {}),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); train the preference model again.") from error

@@ -1,0 +1,261 @@
+"""Training a preference model on comparisons, measuring it, and setting its scale.
+
+The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ..data.comparisons import Comparison
+from ..data.splits import group_folds
+from ..errors import InputError
+from ..models.finetune import SupervisedTrainer, TrainingOptions, train_with
+from .preference_model import PreferenceModel
+
+TEMPERATURES = (0.05, 20.0)
+
+
+def bradley_terry_loss(
+    chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, tie: Tensor | None = None
+) -> Tensor:
+    """Return the mean of -log sigma(chosen - rejected - margin).
+
+    A tie is half a vote for each side, -(log sigma(d) + log sigma(-d)) / 2 with d = chosen - rejected, smallest at
+    d = 0; its margin is ignored. Bradley and Terry 1952; the margin as in Touvron et al. 2023 (equation 2).
+
+    Args:
+        chosen: scores (B,) of the preferred responses.
+        rejected: scores (B,) of the others.
+        margin: by how much the preferred one should lead, (B,) or one number.
+        tie: (B,) bool, True where neither is preferred; None: nowhere.
+    """
+    difference = chosen - rejected
+    loss = -functional.logsigmoid(difference - margin)
+    if tie is not None:
+        even = -0.5 * (functional.logsigmoid(difference) + functional.logsigmoid(-difference))
+        loss = torch.where(tie, even, loss)
+    return loss.mean()
+
+
+def train_preference_model(
+    pm: PreferenceModel,
+    comparisons: Sequence[Comparison],
+    *,
+    eval_comparisons: Sequence[Comparison] | None = None,
+    keep_best: bool = True,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train ``pm`` in place on comparisons, both texts of a pair in one batch.
+
+    Args:
+        pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature go back to 0 and 1.
+        comparisons: what to learn; prompts are templated already.
+        eval_comparisons: held-out comparisons, for ``eval_loss`` and ``accuracy``.
+        keep_best: with held-out comparisons, end with the weights of the smallest evaluation loss.
+        options: fields of :class:`prefgym.models.finetune.TrainingOptions`.
+
+    Returns:
+        The metrics of :func:`prefgym.models.finetune.train_with` (losses in nats per comparison), ``comparisons``,
+        ``ties``, ``prompts_cut`` and ``responses_cut`` (training texts that did not fit), and with held-out
+        comparisons ``accuracy`` (see :func:`accuracy`).
+
+    Raises:
+        InputError: there is no comparison.
+    """
+    if not comparisons:
+        raise InputError("A preference model needs at least one comparison to train on.")
+    settings = TrainingOptions(**{"learning_rate": 3e-4, **options})
+    pm.shift, pm.temperature, pm.prompts_cut, pm.responses_cut = 0.0, 1.0, 0, 0
+    pm.model.requires_grad_(True)
+    train = encode_comparisons(pm, comparisons)
+    cut = {"prompts_cut": pm.prompts_cut, "responses_cut": pm.responses_cut}
+    held_out = encode_comparisons(pm, eval_comparisons) if eval_comparisons else None
+    trainer = PreferenceTrainer(
+        model=pm.scorer,
+        args=settings.arguments(len(train), pm.model.device, evaluate=held_out is not None),
+        data_collator=_PairCollator(pm),
+        train_dataset=train,
+        eval_dataset=held_out,
+        keep_best=keep_best and held_out is not None,
+    )
+    metrics = train_with(trainer, settings)
+    metrics.update(comparisons=len(comparisons), ties=sum(c.tie for c in comparisons), **cut)
+    if eval_comparisons:
+        metrics["accuracy"] = accuracy(pm, eval_comparisons)
+    return metrics
+
+
+def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return the encoded texts, margin and tie of every comparison, as :class:`PreferenceTrainer` reads them."""
+    prompts = [comparison.prompt for comparison in comparisons]
+    chosen = pm.encode(prompts, [comparison.chosen for comparison in comparisons])
+    rejected = pm.encode(prompts, [comparison.rejected for comparison in comparisons])
+    return [
+        {"texts": (a, b), "margin": c.margin, "tie": c.tie, "input_ids": a["input_ids"]}  # input_ids: its length sorts
+        for a, b, c in zip(chosen, rejected, comparisons, strict=True)
+    ]
+
+
+class PreferenceTrainer(SupervisedTrainer):
+    """Bradley-Terry loss on pairs: the first half of a batch's rows are the chosen texts, the second the others."""
+
+    def compute_loss(  # type: ignore[override]
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Tensor:
+        """Return the mean loss of a batch."""
+        margin, tie = inputs.pop("margin"), inputs.pop("tie")
+        chosen, rejected = model(**inputs).chunk(2)
+        return bradley_terry_loss(chosen, rejected, margin, tie)
+
+    def eval_loss_sum(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, int]:
+        """Return the summed loss and the number of comparisons."""
+        count = len(inputs["tie"])
+        return self.compute_loss(model, inputs) * count, count
+
+
+class _PairCollator:
+    def __init__(self, pm: PreferenceModel) -> None:
+        self.pm = pm
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        batch = self.pm.collate([example["texts"][side] for side in (0, 1) for example in examples])
+        device = batch["input_ids"].device
+        batch["margin"] = torch.tensor([float(example["margin"]) for example in examples], device=device)
+        batch["tie"] = torch.tensor([bool(example["tie"]) for example in examples], device=device)
+        return batch
+
+
+def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
+    """Return score(chosen) - score(rejected) of every comparison, (N,)."""
+    prompts = [comparison.prompt for comparison in comparisons]
+    texts = [c.chosen for c in comparisons] + [c.rejected for c in comparisons]
+    scores = pm.score([*prompts, *prompts], texts, batch_size)
+    return scores[: len(prompts)] - scores[len(prompts) :]
+
+
+def accuracy(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """Return the share of comparisons in which the chosen response scores higher; see :func:`accuracy_of_leads`."""
+    return accuracy_of_leads(leads(pm, comparisons), comparisons)
+
+
+def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """Return ``{"mean", "low", "high", "n"}``: how often the lead (N,) of the chosen response is above 0.
+
+    A lead of 0 counts half, and so does a tie, whatever the lead. ``low`` to ``high`` is a 95 % Wilson interval whose
+    sample size is the effective one: comparisons of one prompt depend on each other (cluster-robust variance).
+    """
+    if not len(comparisons):
+        raise InputError("There is no comparison to measure accuracy on.")
+    tie = np.array([comparison.tie for comparison in comparisons])
+    right = np.where(tie | (lead == 0), 0.5, lead > 0)  # (N,)
+    _, group = np.unique([comparison.split_group for comparison in comparisons], return_inverse=True)
+    mean = float(right.mean())
+    residuals = np.bincount(group, weights=right - mean)  # (G,) summed over each prompt
+    groups, n = len(residuals), len(right)
+    variance = float((residuals**2).sum()) / n**2 * groups / max(groups - 1, 1)
+    effective = min(n, mean * (1 - mean) / variance) if variance > 0 else groups
+    low, high = wilson_interval(mean, effective)
+    return {"mean": mean, "low": low, "high": high, "n": n}
+
+
+def wilson_interval(rate: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Return the interval of a rate seen in ``n`` independent trials (Wilson 1927); ``z`` = 1.96 for 95 %."""
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> float:
+    """Set and return the temperature that minimises the held-out loss of :func:`bradley_terry_loss`.
+
+    The loss is convex in 1 / temperature, so a ternary search finds it, within ``TEMPERATURES``: a model that ranks no
+    better than chance would else be scaled to nothing (Guo et al. 2017, temperature scaling). Margins play no part.
+
+    Raises:
+        InputError: there is no comparison.
+    """
+    if not comparisons:
+        raise InputError("Calibration needs held-out comparisons.")
+    lead = torch.from_numpy(leads(pm, comparisons) * pm.temperature)  # of the logits
+    tie = torch.tensor([comparison.tie for comparison in comparisons])
+    zero = torch.zeros_like(lead)
+
+    def loss(log_temperature: float) -> float:
+        return float(bradley_terry_loss(lead / math.exp(log_temperature), zero, tie=tie))
+
+    low, high = (math.log(bound) for bound in TEMPERATURES)
+    for _ in range(60):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if loss(left) < loss(right):
+            high = right
+        else:
+            low = left
+    pm.temperature = math.exp((low + high) / 2)
+    return pm.temperature
+
+
+def reference_shift(pm: PreferenceModel, prompts: Sequence[str], references: Sequence[str]) -> float:
+    """Set and return the shift with which the reference responses average a score of 0 (Stiennon et al. 2020)."""
+    if not len(prompts):
+        raise InputError("The reference shift needs at least one prompt with a reference response.")
+    pm.shift = float(pm.logits(prompts, references).mean())
+    return pm.shift
+
+
+def cross_validate(
+    make_model: Callable[[], PreferenceModel],
+    comparisons: Sequence[Comparison],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measure on each fold a new model that was trained on the others; all comparisons of a prompt share a fold.
+
+    Nothing is chosen on the held-out fold: epochs and all other ``options`` (as in :func:`train_preference_model`)
+    are fixed beforehand.
+
+    Args:
+        make_model: returns a new, untrained model.
+        comparisons: all of them.
+        folds: number of folds, at most the number of distinct prompts.
+        seed: of the folds and of training.
+
+    Returns:
+        ``accuracy`` and, on the same comparisons, ``longer`` (the longer response in characters wins), both as in
+        :func:`accuracy_of_leads`; ``chance`` (0.5); ``folds`` (each fold's own accuracy); ``comparisons``, ``prompts``,
+        ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
+    """
+    groups = [comparison.split_group for comparison in comparisons]
+    fold_of = np.array(group_folds(groups, folds, seed))
+    lead = np.zeros(len(comparisons))
+    each, prompts_cut, responses_cut = [], 0, 0
+    for fold in range(folds):
+        held_out = [comparisons[i] for i in np.flatnonzero(fold_of == fold)]
+        pm = make_model()
+        train_preference_model(pm, [comparisons[i] for i in np.flatnonzero(fold_of != fold)], seed=seed, **options)
+        pm.prompts_cut = pm.responses_cut = 0
+        lead[fold_of == fold] = leads(pm, held_out)
+        each.append(accuracy_of_leads(lead[fold_of == fold], held_out))
+        prompts_cut, responses_cut = prompts_cut + pm.prompts_cut, responses_cut + pm.responses_cut
+    longer = np.array([float(len(c.chosen) - len(c.rejected)) for c in comparisons])
+    return {
+        "accuracy": accuracy_of_leads(lead, comparisons),
+        "longer": accuracy_of_leads(longer, comparisons),
+        "chance": 0.5,
+        "folds": each,
+        "comparisons": len(comparisons),
+        "prompts": len(set(groups)),
+        "ties": sum(comparison.tie for comparison in comparisons),
+        "prompts_cut": prompts_cut,
+        "responses_cut": responses_cut,
+    }
