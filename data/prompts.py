@@ -21,14 +21,9 @@ class PromptSet(Sequence[dict[str, Any]]):
         rows: mappings with at least ``"prompt"``.
         name: what the prompts are, for reports.
         synthetic: whether no person wrote them.
-
-    Raises:
-        InputError: there are no prompts.
     """
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], name: str = "prompts", synthetic: bool = False) -> None:
-        if not len(rows):
-            raise InputError(f"There are no prompts in {name}.")
         self._rows = rows
         self.name = name
         self.synthetic = synthetic
@@ -120,7 +115,7 @@ def resolve_prompts(
     """A ``PromptSet`` from what a user may give: ``None`` (embedded), a source, a list of texts or of rows, or itself.
 
     Raises:
-        InputError: as ``load_prompts``; or a list with an entry that has no text.
+        InputError: as ``load_prompts``; or an empty list, or one with an entry that has no text.
     """
     if isinstance(prompts, PromptSet):
         return prompts
@@ -129,8 +124,9 @@ def resolve_prompts(
     if isinstance(prompts, (str, Path)):
         return load_prompts(prompts, split=split)
     rows = [{"prompt": row} if isinstance(row, str) else row for row in prompts]
-    if rows:
-        Table(rows, "the prompts given").texts("prompt")
+    if not rows:
+        raise InputError("There are no prompts in the list given.")
+    Table(rows, "the prompts given").texts("prompt")
     return PromptSet(rows)
 
 
