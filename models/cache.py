@@ -39,6 +39,8 @@ class RowCacheLayer(CacheLayerMixin):
         """Write (n, H, q, D) states and return those to attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None
+        assert self.values is not None
         return self.cache.write(self.keys, key_states), self.cache.write(self.values, value_states)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -67,6 +69,7 @@ class RowCache(Cache):
         self.num_columns = num_columns
         self.attended = 0
         self.query_length = 0
+        self._window: slice | None = None
 
     def begin(self, rows: Tensor, start: int, stop: int) -> None:
         """The next forward reads columns ``start`` to ``stop`` of n texts.
@@ -113,9 +116,10 @@ class RowCache(Cache):
         holes, movers = slots[:count][~kept[:count]], slots[count:][kept[count:]]
         order[holes] = movers
         for layer in self.layers:
-            if layer.is_initialized and layer.keys is not None:
-                layer.keys[holes] = layer.keys[movers]
-                layer.values[holes] = layer.values[movers]
+            assert isinstance(layer, RowCacheLayer)
+            for states in (layer.keys, layer.values):
+                if states is not None:
+                    states[holes] = states[movers]
         return order
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
