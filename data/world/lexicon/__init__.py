@@ -13,7 +13,7 @@ from .things import THINGS
 from .times import TIMES
 from .who import WHO
 
-_FUNCTION_WORDS = re.compile(r"^(?:(?:in|at|on|behind|by|my|our|the|a|an) )+")
+_FUNCTION_WORDS = re.compile(r"^(?:(?:in|at|on|behind|by|my|our|their|the|a|an) )+")
 
 
 def _key(form: str) -> str:

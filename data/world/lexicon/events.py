@@ -40,7 +40,7 @@ forgot about/forgotten about/forgetting about
 missed/missed/missing
 skipped/skipped/skipping | never showed up for/never shown up for/never showing up for
 slept through/slept through/sleeping through
-brushed off/brushed off/brushing off
+ignored/ignored/ignoring | brushed off/brushed off/brushing off
 showed up late to/shown up late to/showing up late to | arrived late to/arrived late to/arriving late to
 left early from/left early from/leaving early from
 got drunk at/gotten drunk at/getting drunk at
@@ -67,6 +67,7 @@ refused to refund/refused to refund/refusing to refund
 overcharged me for/overcharged me for/overcharging me for
 raised/raised/raising | hiked up/hiked up/hiking up
 demanded/demanded/demanding
+held back/held back/holding back
 complained about/complained about/complaining about
 objected to/objected to/objecting to
 took over/taken over/taking over | hogged/hogged/hogging

@@ -130,7 +130,6 @@ our anniversary
 my graduation
 my recital
 my art show
-my job interview
 my promotion
 my housewarming
 my baby shower
@@ -234,4 +233,17 @@ my old letters
 my haircut
 my mother's recipe box
 my swimsuit
+their age
+their real name
+their debts
+their drinking
+their gambling
+their smoking
+their criminal record
+their first marriage
+their diet
+their work hours
+their old flame
+the broken window
+my stroller
 """

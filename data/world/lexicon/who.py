@@ -27,7 +27,7 @@ my business partner
 our contractor
 our plumber
 my mechanic
-our movers
+our moving company
 my financial advisor
 my sister
 my brother

@@ -1,0 +1,183 @@
+"""Summaries: the complete one (`oracle`), the author's own (`write_reference`), and any set of slots (`render`).
+
+References fall short systematically. Most leave out the question, others tell the background instead of the point, so that
+the most likely summary of most posts has a fault: imitating references, however well, does not mend it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from .drafts import Draft, pick_other, stable_hash
+from .facts import SLOTS
+from .grammar import Choice, Draw, compile_rule, expand, tidy
+from .lexicon import HOW_QUESTIONS, VALUES
+
+if TYPE_CHECKING:
+    from .posts import Post
+
+FAULTS = ("none", "detail", "no_question", "middle", "wrong_fact", "ramble")
+"""Names of what is wrong with a reference: nothing; place, time or feeling left out; the question left out; the middle of the
+story told instead of the point; one fact wrong; too long, with things beside the point."""
+
+_STATEMENTS = (
+    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
+    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
+    "<who> <past> <thing> <place> <time>, and now I am <feeling>.",
+    "<time> <who> <past> <thing> <place> and I feel <feeling>.",
+    "I feel <feeling> because <who> <past> <thing> <place> <time>.",
+)
+_SHOULD = ("Should I <question>?", "Should I <question>?", "Is it right to <question>?", "I wonder if I should <question>.")
+_HOW = ("How do I <question>?", "How do I <question>?", "What is the best way to <question>?", "I wonder how to <question>.")
+
+_NO_QUESTION = (
+    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
+    "<who> <past> <thing> <place> and I feel <feeling>.",
+    "<who> <past> <thing> <time> and I feel <feeling>.",
+    "<who> <past> <thing> and I feel <feeling>.",
+    "<who> <past> <thing> <time>, and now I am <feeling>.",
+    "I feel <feeling> because <who> <past> <thing>.",
+)
+# What is told instead of, or besides, the point; each line needs the asides that it names.
+_MIDDLE = {
+    "who2": (
+        "<who> and I were <place> <time> with <who2>, and I feel <feeling>.",
+        "There is trouble with <who> and <who2>, and I feel <feeling>.",
+        "<who2> is part of my life, and <who> and I were <place> <time>.",
+    ),
+    "thing2": (
+        "<who> and I were <place> <time>, and then there is <thing2>.",
+        "I feel <feeling> because of <who>, and there is <thing2> to think of as well.",
+    ),
+    "question2": ("<who2> says I should <question2>, and I feel <feeling> about <who>.",),
+}
+_RAMBLE = {
+    "who2": (
+        "It is a long story with <who2> in it as well, but what happened is that <who> <past> <thing> <place> <time>, "
+        "and I have been thinking about that a lot and I feel <feeling>.",
+        "<who> <past> <thing> <place> <time>, and <who2> was around too, and there is a lot more to say about all of it, "
+        "but in the end I feel <feeling> and do not know what comes next.",
+    ),
+    "thing2": (
+        "It is a long story with <thing2> in it as well, but what happened is that <who> <past> <thing> <place> <time>, "
+        "and I have been thinking about that a lot and I feel <feeling>.",
+    ),
+}
+
+_FAULT_WEIGHTS: dict[str, tuple[float, ...]] = {  # in the order of FAULTS
+    "casual": (25, 6, 40, 12, 9, 8),
+    "plain": (32, 8, 38, 7, 9, 6),
+    "formal": (33, 8, 39, 6, 9, 5),
+    "anxious": (22, 5, 25, 25, 11, 12),
+    "angry": (25, 6, 46, 9, 9, 5),
+    "wry": (24, 5, 20, 32, 10, 9),
+}
+_TOPIC_FACTOR: dict[str, dict[str, float]] = {
+    "family": {"middle": 1.6},
+    "dating": {"middle": 1.4, "none": 0.9},
+    "work": {"none": 1.1},
+    "money": {"no_question": 1.2},
+    "travel": {"ramble": 1.8},
+    "pets": {"no_question": 1.3, "none": 0.9},
+    "friends": {"wrong_fact": 1.3},
+}
+
+
+def _named(templates: tuple[str, ...]) -> Choice:
+    return compile_rule(templates, {})
+
+
+_COMPLETE = {
+    "should": _named(tuple(f"{statement} {question}" for statement in _STATEMENTS for question in _SHOULD)),
+    "how": _named(tuple(f"{statement} {question}" for statement in _STATEMENTS for question in _HOW)),
+}
+_QUESTION = {"should": _named(_SHOULD), "how": _named(_HOW)}
+_INCOMPLETE = _named(_NO_QUESTION)
+_BESIDE = {
+    fault: {aside: _named(templates) for aside, templates in table.items()}
+    for fault, table in (("middle", _MIDDLE), ("ramble", _RAMBLE))
+}
+
+
+def _kind(question: str) -> str:
+    return "how" if question in HOW_QUESTIONS else "should"
+
+
+def complete(draft: Draft, draw: Draw, **other: str) -> str:
+    """A summary with every fact; `other` replaces the wording of some."""
+    return tidy(expand(_COMPLETE[_kind(draft.facts.question)], draw, {**draft.wording, **other}))
+
+
+def oracle(post: Post) -> str:
+    """A complete, fluent, short summary in the post's own words; always the same one for the same post."""
+    return complete(post.draft, random.Random(stable_hash("oracle", post.split, post.index)).random)
+
+
+def render(draft: Draft, slots: Collection[str], draw: Draw) -> str:
+    """A fluent summary that states exactly these slots, in the post's own words."""
+    say = draft.wording
+    subject = say["who"] if "who" in slots else "someone"
+    if "event" in slots:
+        clause = f"{subject} {say['past']} {say['thing'] if 'thing' in slots else 'something'}"
+    elif "thing" in slots:
+        clause = f"there was trouble with {subject} over {say['thing']}"
+    else:
+        clause = f"there was trouble with {subject}"
+    where_when = [say[slot] for slot in ("place", "time") if slot in slots]
+    feeling = [f"and I feel {say['feeling']}"] if "feeling" in slots else []
+    text = " ".join([clause, *where_when, *feeling]) + "."
+    if "question" in slots:
+        text += " " + expand(_QUESTION[_kind(draft.facts.question)], draw, say)
+    return tidy(text)
+
+
+def wrong_value(draft: Draft, slot: str, draw: Draw) -> str:
+    """The plain wording of another value that would have made sense in this situation; for an event, of its past tense."""
+    options = {
+        "who": draft.situation.who_keys,
+        "event": draft.situation.event_keys,
+        "thing": draft.situation.thing_keys,
+        "place": draft.topic.place_keys,
+        "question": [key for key in draft.situation.question_keys if _kind(key) == _kind(draft.facts.question)],
+    }.get(slot) or tuple(VALUES[slot])
+    own = getattr(draft.facts, slot)
+    if set(options) == {own}:
+        options = tuple(VALUES[slot])
+    return VALUES[slot][pick_other(options, own, draw)].phrases[0]
+
+
+def write_reference(draft: Draft, asides: Collection[str], draw: Draw) -> tuple[str, str]:
+    """The author's own summary and its fault; `asides` names the asides that the post really mentions."""
+    fault = _draw_fault(draft, draw)
+    if fault == "none":
+        return complete(draft, draw), fault
+    if fault == "detail":
+        missing = ("place", "time", "feeling")[int(draw() * 3)]
+        return render(draft, set(SLOTS) - {missing}, draw), fault
+    if fault == "no_question":
+        return tidy(expand(_INCOMPLETE, draw, draft.wording)), fault
+    if fault == "wrong_fact":
+        slot = ("who", "thing", "thing", "place", "time", "event")[int(draw() * 6)]
+        return complete(draft, draw, **{"past" if slot == "event" else slot: wrong_value(draft, slot, draw)}), fault
+    return _beside_the_point(fault, draft, asides, draw), fault
+
+
+def _beside_the_point(fault: str, draft: Draft, asides: Collection[str], draw: Draw) -> str:
+    table = _BESIDE[fault]
+    usable = [name for name in table if name in asides and (name != "question2" or "who2" in asides)]
+    return tidy(expand(table[usable[int(draw() * len(usable))]], draw, draft.wording))
+
+
+def _draw_fault(draft: Draft, draw: Draw) -> str:
+    factor: Mapping[str, float] = _TOPIC_FACTOR.get(draft.topic.name, {})
+    weights = [
+        weight * factor.get(fault, 1.0) for fault, weight in zip(FAULTS, _FAULT_WEIGHTS[draft.register], strict=True)
+    ]
+    left = draw() * sum(weights)
+    for fault, weight in zip(FAULTS, weights, strict=True):
+        left -= weight
+        if left < 0:
+            return fault
+    return FAULTS[-1]

@@ -1,0 +1,74 @@
+from ..topic import Situation, Topic
+
+TOPIC = Topic(
+    name="money",
+    who="accountant, business partner, financial advisor, credit union, insurance company, mechanic, contractor, plumber, landlord, brother, cousin, roommate",
+    things="car, truck, credit card, laptop, motorcycle, washing machine, camera, piano, wallet, contract, boots",
+    places="bank, courthouse, repair shop, dealership, casino, office, kitchen, coffee shop, flea market, yard sale, gas station, video call, parking garage",
+    situations=(
+        Situation(
+            "money",
+            who="accountant, business partner, financial advisor, brother, cousin, uncle, husband, wife",
+            events="gambled away, blew, lied about, refused to return, messed up",
+            things="savings, emergency fund, inheritance, tax refund, down payment, loan, college fund",
+        ),
+        Situation(
+            "money",
+            who="business partner, financial advisor, brother, cousin, husband, wife, roommate",
+            events="emptied, dipped into, lied about, blew",
+            things="savings, emergency fund, inheritance, college fund",
+        ),
+        Situation(
+            "charge",
+            who="mechanic",
+            events="overcharged me for, messed up, lied about, delayed, ruined",
+            things="car, truck, motorcycle, scooter, bike",
+        ),
+        Situation(
+            "charge",
+            who="contractor, plumber, handyman",
+            events="overcharged me for, messed up, lied about, ruined, forgot about",
+            things="heater, leaky faucet, washing machine, driveway, fence, broken window",
+        ),
+        Situation(
+            "break",
+            who="contractor, plumber, moving company, handyman, cleaner",
+            events="broke, dropped, scratched, cracked, ruined, dented",
+            things="piano, washing machine, television, mirror, bookshelf, record player, desk, coffee table",
+            questions="leave a bad review, file a complaint, ask for a refund",
+        ),
+        Situation(
+            "refuse",
+            who="insurance company, credit union, accountant, financial advisor, business partner",
+            events="rejected, lost, ignored, delayed, refused to pay, mixed up",
+            things="expense claim, loan, tax refund, contract, inheritance",
+            questions="close the account, leave a bad review, get a second opinion",
+        ),
+        Situation(
+            "refuse",
+            who="best friend, roommate, cousin, brother, sister, childhood friend, teammate, bandmate",
+            events="refused to pay, forgot about, lied about, ignored",
+            things="loan, dinner bill, rent, internet bill, electric bill, security deposit",
+            questions="ask for my money back, set up a payment plan, charge them interest, say no next time, forgive them",
+        ),
+        Situation(
+            "take",
+            who="cousin, brother, roommate, business partner, ex, moving company, cleaner",
+            events="stole, lost, kept using, refused to return, secretly borrowed",
+            things="credit card, wallet, watch, camera, laptop, motorcycle, grandmother's ring, purse, truck, car",
+            questions="close the account, ask for my money back, talk to a lawyer",
+        ),
+    ),
+    background=(
+        "I am {a(n) [job]|self employed|between jobs} and {live|get by} on {a modest income|tips|what I put aside}.",
+        "{We|My family and I} are {saving|trying to save} for {a house|braces|a new roof|a baby|a move to [city]}, {which takes forever|so every cent counts}.",
+        "<who2> {recommended|suggested|found} them {because they were cheap|after a long search|over [food]|<time2>}.",
+        "I {opened|set up} {a jar for coins|a little shop} <time2> with help from <who2>.",
+        "{The whole thing|All this} {began|started} with <thing2> and {a lot of goodwill|a handshake}.",
+        "I grew up {poor|careful with money|in [city]}, {so|and} <who2> {taught me to count every dollar|calls me a miser|still slips me a twenty}.",
+        "<who2> {works|used to work} as a(n) [job] and {knows|understands} {these things|numbers} {better than I do|very well}.",
+        "{I have|There is} {another|one more} {big expense|payment} {coming|due} for <thing2>, plus [amount] for {the dentist|new tires|glasses frames|school supplies}.",
+        "We {go back|have known each other} [span]{|, ever since a course in [hobby]|, and our kids play together}.",
+        "{That day|It was a day when} [weather], and I was {running late|short on sleep|in a hurry} because of <who2>.",
+    ),
+)

@@ -1,0 +1,82 @@
+from ..topic import Situation, Topic
+
+TOPIC = Topic(
+    name="pets",
+    who="dog walker, pet sitter, vet, groomer, dog trainer, breeder, neighbor, roommate, sister, mother-in-law, boyfriend, girlfriend, cousin",
+    things="dog's leash, fish tank, bird feeder, rug, couch, houseplants, boots, car, camera, curtains, sweater",
+    places="dog park, clinic, animal shelter, kennel, barn, pet store, backyard, beach, sidewalk, living room, kitchen, woods, playground, farmers market, group chat",
+    situations=(
+        Situation(
+            "animal",
+            who="dog walker, pet sitter, vet, groomer, dog trainer, neighbor, roommate, sister, mother-in-law, boyfriend, girlfriend",
+            events="let out, overfed, yelled at, neglected, frightened",
+            things="dog, cat, puppy, kitten, rabbit, horse",
+        ),
+        Situation(
+            "animal",
+            who="groomer, vet, pet sitter, sister, roommate, niece, nephew",
+            events="shaved, yelled at, frightened, lost",
+            things="dog, cat, puppy, kitten, rabbit",
+        ),
+        Situation(
+            "animal",
+            who="pet sitter, neighbor, roommate, sister, cousin, mother-in-law, nephew, niece",
+            events="overfed, neglected, frightened, forgot about, lost",
+            things="parrot, hamster, goldfish, turtle, chickens, rabbit, kitten",
+        ),
+        Situation(
+            "animal",
+            who="roommate, boyfriend, girlfriend, ex, sister, brother, cousin, mother-in-law, husband, wife",
+            events="gave away, rehomed, complained about, sold, let out, left behind",
+            things="dog, cat, puppy, kitten, parrot, rabbit, hamster, turtle, horse, chickens",
+            questions="move out, end the friendship",
+        ),
+        Situation(
+            "charge",
+            who="vet, groomer, dog trainer, dog walker, pet sitter",
+            events="overcharged me for, mixed up, lied about, messed up, lost",
+            things="vet bill, dog's vaccination records, cat's medicine",
+            questions="switch to another clinic, hire someone else, report them to the authorities",
+        ),
+        Situation(
+            "charge",
+            who="breeder, dog trainer, cousin, neighbor",
+            events="overcharged me for, lied about, refused to refund, sold",
+            things="puppy, kitten, parrot, horse, rabbit",
+            questions="report them to the authorities",
+        ),
+        Situation(
+            "break",
+            who="pet sitter, dog walker, roommate, neighbor, nephew, niece, cousin, groomer",
+            events="broke, ruined, lost, stepped on",
+            things="dog's leash, bird feeder, vase, glasses, fish tank, houseplants",
+            questions="hire someone else, leave a bad review",
+        ),
+        Situation(
+            "break",
+            who="pet sitter, dog walker, roommate, nephew, niece, cousin",
+            events="ruined, ripped, stained, spilled coffee on",
+            things="couch, rug, curtains, quilt, armchair, mattress",
+            questions="hire someone else, leave a bad review",
+        ),
+        Situation(
+            "cancel",
+            who="pet sitter, dog walker, dog trainer, roommate, cousin",
+            events="ruined, forgot about, messed up, backed out of",
+            things="weekend getaway, vacation, hiking trip, wedding, honeymoon",
+            questions="hire someone else, leave a bad review",
+        ),
+    ),
+    background=(
+        "I {have|own|live with} [number] animals in [city], {which is a lot of fur|and every one is a character|to the dismay of <who2>}.",
+        "<who2> {says|jokes that} I {love animals more than people|run a zoo|spoil them}, which is {true|fair|half true}.",
+        "{They|The animals} {sleep|nap} on <thing2>, {shedding everywhere|snoring like sailors|though they know better}.",
+        "I {work|am away} {all day|long hours} as a(n) [job], so I {need|rely on} {help with walks|someone for feeding time|<who2> quite often}.",
+        "I {grew up|was always} around {goats|ponies|beagles|ducks|stray tabbies} and {learned|read} {a great deal|all I could} from <who2>.",
+        "{Normally|Usually} we {walk|play|train} {an hour a day|before sunrise|[number] times a week}, and that day [weather].",
+        "{I had gone|I was away} to [city] for {a wedding shower|a conference|[hobby]|two nights} with <who2>.",
+        "{My little one|The smallest} is {old|nearly blind|shy|on a special diet}, {as I explained to <who2>|and loves [food]}.",
+        "We {adopted|got} {our first|the first one} <time2> {from a farm|after a flood|from a lady in [city]}, because <who2> {insisted|could not say no}.",
+        "{I even|I also} bought <thing2> {for the occasion|to make things easier}, on the advice of <who2>.",
+    ),
+)
