@@ -7,7 +7,7 @@ from .comments import comments
 from .drafts import SPLITS
 from .facts import SLOTS, Facts, Value, words
 from .lexicon import VALUES
-from .mentions import blank_values, mentions
+from .mentions import blank_values
 from .posts import Post, blank, post
 from .summaries import FAULTS, oracle, render
 from .text import lead_sentence
@@ -24,7 +24,6 @@ __all__ = [
     "blank_values",
     "comments",
     "lead_sentence",
-    "mentions",
     "oracle",
     "post",
     "render",
