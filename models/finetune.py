@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from ..errors import InputError
 
@@ -116,7 +117,9 @@ class TrainingOptions:
             save_strategy="steps" if self.save_every else "no",
             save_steps=self.save_every or steps,
             save_total_limit=1,
-            report_to="tensorboard" if self.tensorboard else "none",
+            logging_nan_inf_filter=False,
+            include_num_input_tokens_seen="non_padding",
+            report_to="none",  # events are written by a callback that knows their folder
             disable_tqdm=not self.progress,
             use_cpu=device.type == "cpu",
             train_sampling_strategy="group_by_length",
@@ -396,30 +399,25 @@ def run(
         eval_dataset=held_out,
         keep_best=keep_best and held_out is not None,
     )
-    facts = train_with(trainer, options)
-    mean_length = sum(len(train[i]["input_ids"]) for i in range(len(train))) / len(train)
-    drawn = facts["steps"] * options.batch_size * options.gradient_accumulation
-    return {**facts, "examples": len(train), "tokens": round(drawn * mean_length)}
+    return {**train_with(trainer, options), "examples": len(train)}
 
 
 def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, Any]:
     """Train, evaluate the end, put the best weights back if they were kept, and return the metrics."""
     began = time.perf_counter()
     if options.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(str(options.output_dir)) / "tensorboard")
-    try:
-        trainer.train(resume_from_checkpoint=_last_checkpoint(options))
-    finally:
-        os.environ.pop("TENSORBOARD_LOGGING_DIR", None)
+        writer = SummaryWriter(Path(str(options.output_dir)) / "tensorboard")
+        trainer.add_callback(TensorBoardCallback(writer))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(options))
     seconds = time.perf_counter() - began
     steps, history = trainer.state.global_step, trainer.state.log_history
-    eval_loss, kept_step = None, steps
-    if trainer.eval_dataset is not None:
-        points = [point for point in history if "eval_loss" in point]
-        last = points[-1] if points and points[-1]["step"] == steps else trainer.evaluate()
-        eval_loss = last["eval_loss"]
-    model = trainer.model
-    assert model is not None
+    if trainer.eval_dataset is not None and steps not in _evaluations(history):
+        trainer.evaluate()
+    evaluations = _evaluations(history)
+    best_step = min(evaluations, key=evaluations.__getitem__, default=None)
+    # bf16 training leaves a forward that rounds; the model handed back computes in the type of its weights
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    kept_step = steps
     if trainer.best_state is not None and trainer.best_step != steps:
         model.load_state_dict(trainer.best_state)
         kept_step = trainer.best_step
@@ -429,14 +427,20 @@ def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str
     losses = [point["loss"] for point in history if "loss" in point]
     return {
         "train_loss": losses[-1] if losses else None,
-        "eval_loss": eval_loss,
-        "eval_loss_minimum": None if eval_loss is None else trainer.best_loss,
-        "eval_loss_minimum_step": None if eval_loss is None else trainer.best_step,
+        "eval_loss": evaluations.get(steps),
+        "eval_loss_minimum": None if best_step is None else evaluations[best_step],
+        "eval_loss_minimum_step": best_step,
         "kept_step": kept_step,
         "steps": steps,
+        "tokens": int(trainer.state.num_input_tokens_seen),
         "seconds": seconds,
         "history": [dict(point) for point in history],
     }
+
+
+def _evaluations(history: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """Return evaluation loss by optimiser step."""
+    return {point["step"]: point["eval_loss"] for point in history if "eval_loss" in point}
 
 
 def _last_checkpoint(options: TrainingOptions) -> str | None:

@@ -1,0 +1,252 @@
+"""Supervised training: what is learned, what is not, and the numbers it reports."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from prefgym.errors import InputError
+from prefgym.models.finetune import (
+    IGNORED,
+    Collator,
+    TrainingOptions,
+    example,
+    finetune,
+    mean_token_loss,
+    pack,
+    pretrain,
+    token_loss_sum,
+)
+from prefgym.models.language_model import LanguageModel
+
+WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "away", "home", "sad", "glad"]
+
+
+def language_model(architecture="llama", context=32):
+    vocabulary = {word: i for i, word in enumerate(["<eos>", *WORDS])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<eos>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>")
+    torch.manual_seed(0)
+    if architecture == "gpt2":
+        config = GPT2Config(vocab_size=12, n_embd=16, n_layer=2, n_head=2, n_positions=context)
+        return LanguageModel(GPT2LMHeadModel(config), tokenizer)
+    config = LlamaConfig(
+        vocab_size=12,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+    )
+    return LanguageModel(LlamaForCausalLM(config), tokenizer)
+
+
+def greedy(lm, prompt, steps=6):
+    ids = torch.tensor([lm.encode(prompt)])
+    for _ in range(steps):
+        token = lm.model(ids).logits[0, -1].argmax()
+        ids = torch.cat([ids, token.view(1, 1)], 1)
+        if token == lm.eos_token_id:
+            break
+    return ids[0, len(lm.encode(prompt)) :].tolist()
+
+
+def test_loss_of_uniform_logits_is_log_of_the_vocabulary_for_each_labelled_token():
+    logits = torch.zeros(2, 4, 8)
+    labels = torch.tensor([[IGNORED, 3, 1, IGNORED], [IGNORED, IGNORED, 5, 7]])
+    assert token_loss_sum(logits, labels).item() == pytest.approx(4 * math.log(8))
+    outputs = SimpleNamespace(logits=logits)
+    assert mean_token_loss(outputs, labels).item() == pytest.approx(math.log(8))
+    assert mean_token_loss(outputs, labels, num_items_in_batch=8).item() == pytest.approx(math.log(8) / 2)
+
+
+def test_loss_pairs_each_logit_with_the_next_token():
+    # two classes, the only labelled token is column 2 (class 1); column 1 predicts it with log-odds 3
+    logits = torch.zeros(1, 3, 2)
+    logits[0, 1, 1] = 3.0
+    labels = torch.tensor([[IGNORED, IGNORED, 1]])
+    assert token_loss_sum(logits, labels).item() == pytest.approx(math.log(1 + math.exp(-3)), abs=1e-6)
+    assert token_loss_sum(logits[:, -2:], labels).item() == pytest.approx(math.log(1 + math.exp(-3)), abs=1e-6)
+
+
+def test_pack_joins_documents_by_eos_and_drops_the_unfilled_block():
+    assert pack([[1, 2], [3, 4, 5], [6]], block_size=4, eos_token_id=0).tolist() == [[1, 2, 0, 3], [4, 5, 0, 6]]
+    assert pack(np.arange(7), block_size=3, eos_token_id=0).tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(InputError, match="fewer than one block of 9"):
+        pack([[1, 2]], block_size=9, eos_token_id=0)
+
+
+def test_only_the_response_and_the_eos_after_it_are_labelled():
+    lm = language_model()
+    batch = Collator(lm.model, pad_token_id=0)(
+        [example(lm, "the cat", "sat", 0), example(lm, "the dog ran on", "home sad", 1)]
+    )
+    the, cat, sat, dog, ran, on, home, sad = lm.encode("the cat sat dog ran on home sad")
+    assert batch["input_ids"].tolist() == [[0, 0, the, cat, sat, 0, 0], [the, dog, ran, on, home, sad, 0]]
+    assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1, 1, 0], [1] * 7]
+    none = IGNORED
+    assert batch["labels"].tolist() == [
+        [none, none, none, none, sat, 0, none],
+        [none, none, none, none, home, sad, 0],
+    ]
+    assert batch["position_ids"].tolist() == [[0, 0, 0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 5, 6]]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_loss_and_gradient_of_a_padded_batch_equal_those_of_its_rows(architecture):
+    lm = language_model(architecture)
+    examples = [example(lm, "the cat", "sat on the mat", 0), example(lm, "the dog ran away home", "sad", 1)]
+    collate = Collator(lm.model, pad_token_id=lm.pad_token_id)
+
+    def loss_and_gradient(batches):
+        lm.model.zero_grad()
+        total = 0.0
+        for batch in batches:
+            labels = batch.pop("labels")
+            loss = token_loss_sum(lm.model(**batch).logits, labels)
+            loss.backward()
+            total += loss.item()
+        return total, torch.cat([p.grad.flatten() for p in lm.model.parameters()])
+
+    alone, alone_gradient = loss_and_gradient([collate([row]) for row in examples])
+    together, together_gradient = loss_and_gradient([collate(examples)])
+    assert together == pytest.approx(alone, rel=1e-5)
+    torch.testing.assert_close(together_gradient, alone_gradient, atol=1e-5, rtol=1e-4)
+    other_padding = collate(examples)
+    other_padding["input_ids"][other_padding["attention_mask"] == 0] = 5
+    assert loss_and_gradient([other_padding])[0] == pytest.approx(together, rel=1e-6)
+
+
+def test_finetuning_learns_the_responses_and_to_stop():
+    lm = language_model()
+    pairs = [("the cat", "sat on mat"), ("the dog ran", "away"), ("sad cat on", "home glad")]
+    metrics = finetune(lm, pairs, max_steps=80, batch_size=3, learning_rate=1e-2, eval_pairs=pairs, eval_every=20)
+    assert metrics["train_loss"] < 0.1
+    assert metrics["eval_loss_minimum"] <= metrics["eval_loss"] < 0.1
+    for prompt, response in pairs:
+        assert greedy(lm, prompt) == [*lm.encode(response), lm.eos_token_id]
+    assert metrics["steps"] == 80
+    assert metrics["tokens"] == 80 * (6 + 5 + 6)
+    assert [point["step"] for point in metrics["history"] if "eval_loss" in point] == [20, 40, 60, 80]
+
+
+def test_evaluation_loss_is_the_mean_over_tokens_and_the_best_weights_are_kept():
+    lm = language_model()
+    train = [("the cat", "sat"), ("the dog", "ran")]
+    held_out = [("the cat", "ran on mat away home"), ("the dog", "sat"), ("the mat", "sat")]
+    metrics = finetune(
+        lm, train, eval_pairs=held_out, max_steps=40, batch_size=2, learning_rate=2e-2, eval_every=4, keep_best=True
+    )
+    points = {point["step"]: point["eval_loss"] for point in metrics["history"] if "eval_loss" in point}
+    assert metrics["eval_loss_minimum"] == min(points.values()) < metrics["eval_loss"] == points[40]
+    assert metrics["kept_step"] == metrics["eval_loss_minimum_step"] < 40
+    total, tokens = 0.0, 0
+    for row in (example(lm, prompt, response, 0) for prompt, response in held_out):
+        log_probs = lm.model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
+        for column in range(row["prompt_length"], len(row["input_ids"])):
+            total, tokens = total - log_probs[column - 1, row["input_ids"][column]].item(), tokens + 1
+    assert metrics["eval_loss_minimum"] == pytest.approx(total / tokens, rel=1e-4)
+
+
+def test_gradient_accumulation_equals_one_large_batch():
+    pairs = [("the cat", "sat on mat away home"), ("the dog", "ran")] * 2
+    large, accumulated = language_model(), language_model()
+    finetune(large, pairs, max_steps=3, batch_size=4, warmup=0.0)
+    finetune(accumulated, pairs, max_steps=3, batch_size=2, gradient_accumulation=2, warmup=0.0)
+    for a, b in zip(large.model.parameters(), accumulated.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=0)
+
+
+def test_pretraining_learns_a_stream_and_repeats_itself_by_seed():
+    documents = [[1, 2, 3, 4, 5, 6]] * 30
+    results = []
+    for seed in (0, 0, 1):
+        lm = language_model()
+        metrics = pretrain(
+            lm.model,
+            documents,
+            eos_token_id=0,
+            eval_documents=documents[:4],
+            block_size=16,
+            max_steps=50,
+            batch_size=4,
+            learning_rate=1e-2,
+            seed=seed,
+        )
+        results.append((lm.checksum(), metrics))
+    assert results[0][0] == results[1][0] != results[2][0]
+    metrics = results[0][1]
+    assert metrics["train_loss"] < 0.5 < 1.0 < metrics["history"][0]["loss"]
+    assert metrics["tokens"] == (12 * 13 + 2 * 4) * 16  # 13 blocks: 12 epochs of 4 steps and half a one
+    assert metrics["seconds"] > 0
+
+
+def test_bf16_trains_and_leaves_fp32_weights():
+    lm = language_model()
+    metrics = pretrain(lm.model, [[1, 2, 3]] * 8, eos_token_id=0, block_size=8, max_steps=2, batch_size=2, bf16=True)
+    assert math.isfinite(metrics["train_loss"])
+    assert {p.dtype for p in lm.model.parameters()} == {torch.float32}
+    fresh = language_model()
+    fresh.model.load_state_dict(lm.model.state_dict())
+    tokens = torch.tensor([[1, 2, 3, 4]])
+    assert torch.equal(lm.model(tokens).logits, fresh.model(tokens).logits)
+    assert lm.copy().checksum() == lm.checksum()
+
+
+def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path):
+    documents = [[1, 2, 3, 4, 5, 6, 7]] * 20
+    options = {
+        "eos_token_id": 0,
+        "block_size": 8,
+        "batch_size": 4,
+        "learning_rate": 1e-2,
+        "schedule": "constant_with_warmup",
+    }
+    whole = language_model()
+    pretrain(whole.model, documents, max_steps=8, warmup=0.0, **options)
+    stopped = language_model()
+    pretrain(stopped.model, documents, max_steps=4, warmup=0.0, save_every=4, output_dir=tmp_path, **options)
+    resumed = language_model()
+    metrics = pretrain(
+        resumed.model, documents, max_steps=8, warmup=0.0, save_every=4, resume=True, output_dir=tmp_path, **options
+    )
+    assert metrics["steps"] == 8
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_nothing_is_left_behind_but_tensorboard_events(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lm = language_model()
+    finetune(lm, [("the", "cat")], max_steps=2, output_dir=tmp_path / "run", tensorboard=True)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert all(path.name.startswith("events.") and path.is_relative_to(tmp_path / "run/tensorboard") for path in files)
+
+
+def test_bad_input_gets_one_sentence():
+    lm = language_model(context=8)
+    with pytest.raises(InputError, match="at least one pair"):
+        finetune(lm, [])
+    with pytest.raises(InputError, match="Pair 1 has an empty response"):
+        finetune(lm, [("the", "cat"), ("the", "")])
+    with pytest.raises(InputError, match="Pair 0 has 11 tokens, more than the 8"):
+        finetune(lm, [("the cat sat on the mat", "the dog ran away")])
+    with pytest.raises(InputError, match="learning_rate must be positive, not -1"):
+        TrainingOptions(learning_rate=-1)
+    with pytest.raises(InputError, match="need an output_dir"):
+        TrainingOptions(save_every=3)
+
+
+def test_a_diverging_run_stops():
+    lm = language_model()
+    with torch.no_grad():
+        next(lm.model.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        finetune(lm, [("the", "cat")], max_steps=3)
