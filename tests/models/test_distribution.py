@@ -89,6 +89,11 @@ def test_impossible_tokens_are_never_drawn(uniform, allowed):
     assert sample(log_probs, torch.tensor([uniform])).item() in allowed
 
 
+def test_a_uniform_of_zero_draws_the_first_possible_token():
+    log_probs = torch.log(torch.tensor([[0.0, 0.2, 0.0, 0.8]]))
+    assert sample(log_probs, torch.tensor([0.0])).item() == 1
+
+
 def test_impossible_tokens_are_never_drawn_from_a_large_vocabulary():
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(200, 50_000, generator=generator)

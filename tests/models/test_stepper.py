@@ -201,15 +201,18 @@ def test_hidden_is_what_the_head_reads(model):
 
 
 def test_an_interrupted_read_leaves_nothing_that_counts_as_read(model):
+    """Row 0 is reset, the read of its new prompt breaks off, and the old text goes on."""
     stepper, texts = Stepper(model), Texts(2)
     stepper.next_logits(*texts.observation)
-    handle = model.get_output_embeddings().register_forward_hook(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    interrupted = texts.observation
+    old, old_mask = texts.observation
     texts.reset(0)
+    handle = model.get_output_embeddings().register_forward_hook(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         stepper.next_logits(*texts.observation)
     handle.remove()
-    torch.testing.assert_close(stepper.next_logits(*interrupted), full_forward(model, *interrupted), atol=1e-4, rtol=0)
+    old[:, PROMPT_COLUMNS], old_mask[:, PROMPT_COLUMNS] = 11, 1
+    logits = stepper.next_logits(old, old_mask)
+    torch.testing.assert_close(logits, full_forward(model, old, old_mask), atol=1e-4, rtol=0)
 
 
 def test_one_token_prompts_and_gradient_checkpointing(model):
