@@ -1,4 +1,5 @@
 import torch
+
 from prefgym.models.cache import RowCache
 
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from prefgym.models.distribution import Decoding, draw, log_distribution, sample
 
 from prefgym.errors import InputError
+from prefgym.models.distribution import Decoding, draw, log_distribution, sample
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from prefgym.models.distribution import Decoding, log_distribution
 from prefgym.models.forward import first_real_column, position_ids, response_logits, token_log_probs
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
+
+from prefgym.errors import InputError
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import position_ids, response_logits, token_log_probs
 from prefgym.models.generation import generate
-
-from prefgym.errors import InputError
 
 VOCAB, EOS, PAD = 40, 3, 0
 

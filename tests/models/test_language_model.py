@@ -3,14 +3,14 @@ import shutil
 
 import pytest
 import torch
-from prefgym.models import folder as module
-from prefgym.models.distribution import Decoding
-from prefgym.models.generation import generate
-from prefgym.models.language_model import LanguageModel, disable_dropout, embedded_path
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForSequenceClassification
 
 from prefgym.errors import InputError
+from prefgym.models import folder as module
+from prefgym.models.distribution import Decoding
+from prefgym.models.generation import generate
+from prefgym.models.language_model import LanguageModel, disable_dropout, embedded_path
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from prefgym.models.forward import position_ids
 from prefgym.models.stepper import Stepper
 

@@ -1,4 +1,5 @@
 import torch
+
 from prefgym.models.value_head import ValueHead
 
 
