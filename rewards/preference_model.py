@@ -49,6 +49,7 @@ class Scorer(nn.Module):
         super().__init__()
         self.model = model
         self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
+        self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
         self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
@@ -273,7 +274,12 @@ class PreferenceModel:
         self.responses_cut += cut_response
         strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
         encoded = self.tokenizer(
-            prompt, response, truncation=strategy, max_length=self.max_length if cut_prompt else None, verbose=False
+            prompt,
+            response,
+            truncation=strategy,
+            max_length=self.max_length if cut_prompt else None,
+            return_token_type_ids=self.scorer.takes_types,  # said by the model: a reloaded tokenizer may forget it
+            verbose=False,
         )
         return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
 
