@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from prefgym.models.language_model import LanguageModel, disable_dropout
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GPT2Config,
@@ -15,6 +14,8 @@ from transformers import (
     MistralForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from prefgym.models.language_model import LanguageModel, disable_dropout
 
 VOCAB_ROWS = 48  # embedding rows
 COMMON = {"vocab_size": VOCAB_ROWS, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.15}
