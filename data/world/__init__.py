@@ -4,6 +4,7 @@ Openly synthetic. Every post is a pure function of (split, index); nothing is re
 """
 
 from .comments import comments
+from .corruptions import CORRUPTIONS
 from .drafts import SPLITS
 from .facts import SLOTS, Facts, Value, words
 from .lexicon import VALUES
@@ -13,6 +14,7 @@ from .summaries import FAULTS, oracle, render
 from .text import lead_sentence
 
 __all__ = [
+    "CORRUPTIONS",
     "FAULTS",
     "SLOTS",
     "SPLITS",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .facts import Facts
+from .fillers import FILLERS
 from .grammar import Draw
 from .lexicon import HOW_QUESTIONS, VALUES
 from .registers import REGISTERS
@@ -21,6 +22,10 @@ _HELD_OUT_PERCENT = {"validation": 5, "test": 5}
 
 _REGISTERS = tuple(REGISTERS)
 _FEELINGS, _TIMES = tuple(VALUES["feeling"]), tuple(VALUES["time"])
+_NICKNAMES = tuple(FILLERS["nickname"])
+_GROUPS = frozenset(
+    ("homeowners_association", "book_club", "study_group", "moving_company", "airline", "credit_union", "insurance_company")
+)
 _SEASONS = ("last_spring", "last_summer", "last_fall", "last_winter")
 _LONG_PAST = tuple(key for key in _TIMES if key.startswith("in_") or key in _SEASONS)
 
@@ -77,7 +82,7 @@ def draft(split: str, draw: Draw) -> Draft:
         thing = pick(situation.thing_keys, draw)
         if split_of(who, event, thing) == split:
             break
-    place, time = pick(topic.place_keys, draw), pick(_TIMES, draw)
+    place, time = pick(topic.places_of(situation), draw), pick(_TIMES, draw)
     facts = Facts(who, event, thing, place, time, pick(_FEELINGS, draw), pick(situation.question_keys, draw))
     asides = _asides(topic, situation, facts, draw)
     return Draft(topic, situation, pick(_REGISTERS, draw), facts, asides, _wording(facts, asides, draw))
@@ -86,9 +91,9 @@ def draft(split: str, draw: Draw) -> Draft:
 def _asides(topic: Topic, situation: Situation, facts: Facts, draw: Draw) -> dict[str, tuple[str, str]]:
     advisable = [key for key in situation.question_keys if key not in HOW_QUESTIONS]
     return {
-        "who2": ("who", pick_other(topic.who_keys, facts.who, draw)),
+        "who2": ("who", pick_other(topic.bystander_keys, facts.who, draw)),
         "thing2": ("thing", pick_other(topic.thing_keys, facts.thing, draw)),
-        "place2": ("place", pick_other(topic.place_keys, facts.place, draw)),
+        "place2": ("place", pick_other(topic.real_place_keys, facts.place, draw)),
         "time2": ("time", pick_other(_LONG_PAST, facts.time, draw)),
         "question2": ("question", pick_other(advisable, facts.question, draw)),
     }
@@ -104,6 +109,8 @@ def _wording(facts: Facts, asides: Mapping[str, tuple[str, str]], draw: Draw) ->
         value = VALUES[slot][key]
         which = 0 if draw() < 2 / 3 else int(draw() * len(value.phrases))
         wording[name] = value.phrases[which]
+        if slot == "who":
+            wording[f"named_{name}"] = value.phrases[which] + (f", {pick(_NICKNAMES, draw)}," if key not in _GROUPS else "")
         if slot == "event":
             wording["past"], wording["participle"], wording["gerund"] = value.inflections[which]
     return wording

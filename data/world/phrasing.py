@@ -16,9 +16,11 @@ def _register(name: str) -> dict[str, Choice]:
     rules = {**FILLERS, **SHARED, **own}
     rules["feel"] = SHARED["feel"]
     sentences = {role: compile_rule(own[role], rules) for role in _REGISTER_ROLES}
-    sentences |= {role: compile_rule(SHARED[role], rules) for role in SHARED}
+    sentences |= {role: compile_rule(SHARED[role], rules) for role in SHARED if role != "ask_first"}
     for kind in ("should", "how"):
-        sentences[f"question_{kind}"] = compile_rule(own["ask"], {**rules, "q": SHARED[f"ask_{kind}"]})
+        asking = {**rules, "q": SHARED[f"ask_{kind}"]}
+        sentences[f"question_{kind}"] = compile_rule(own["ask"], asking)
+        sentences[f"question_first_{kind}"] = compile_rule(SHARED["ask_first"], asking)
     return sentences
 
 

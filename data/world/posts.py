@@ -21,9 +21,9 @@ _PLANS: tuple[tuple[str, ...], ...] = (
     ("opener", "background", "event", "consequence", "aside", "feeling", "advice", "question", "closer"),
     ("opener", "event", "background", "consequence", "feeling", "aside", "advice", "question", "closer"),
     ("background", "aside", "event", "feeling", "consequence", "advice", "question", "closer"),
-    ("opener", "feeling", "background", "event", "consequence", "advice", "aside", "question", "closer"),
-    ("question", "background", "event", "consequence", "aside", "advice", "feeling", "closer"),
-    ("opener", "question", "event", "consequence", "background", "feeling", "advice"),
+    ("opener", "feel_first", "background", "event", "consequence", "advice", "aside", "question", "closer"),
+    ("question_first", "background", "event", "consequence", "aside", "advice", "feeling", "closer"),
+    ("opener", "question_first", "event", "consequence", "background", "feeling", "advice"),
     ("event", "feeling", "question", "background", "consequence", "advice", "closer"),
     ("opener", "background", "advice", "event", "consequence", "aside", "feeling", "question"),
 )
@@ -113,8 +113,8 @@ def _choice(role: str, plan: Draft, sentences: Mapping[str, Choice]) -> Choice:
         return BACKGROUND[plan.topic.name]
     if role == "consequence":
         return CONSEQUENCE[plan.situation.kind]
-    if role == "question":
-        return sentences["question_how" if plan.facts.question in HOW_QUESTIONS else "question_should"]
+    if role in ("question", "question_first"):
+        return sentences[f"{role}_{'how' if plan.facts.question in HOW_QUESTIONS else 'should'}"]
     return sentences[role]
 
 

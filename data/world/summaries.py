@@ -22,22 +22,26 @@ FAULTS = ("none", "detail", "no_question", "middle", "wrong_fact", "ramble")
 """Names of what is wrong with a reference: nothing; place, time or feeling left out; the question left out; the middle of the
 story told instead of the point; one fact wrong; too long, with things beside the point."""
 
-_STATEMENTS = (
-    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
-    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
-    "<who> <past> <thing> <place> <time>, and now I am <feeling>.",
-    "<time> <who> <past> <thing> <place> and I feel <feeling>.",
-    "I feel <feeling> because <who> <past> <thing> <place> <time>.",
-)
-_SHOULD = ("Should I <question>?", "Should I <question>?", "Is it right to <question>?", "I wonder if I should <question>.")
-_HOW = ("How do I <question>?", "How do I <question>?", "What is the best way to <question>?", "I wonder how to <question>.")
+_FEEL_FIRST = "I feel <feeling> because <who> <past> <thing> <place> <time>. [question]"
+_TIME_FIRST = "<time> <who> <past> <thing> <place> and I feel <feeling>. [question]"
+_WHO_FIRST = "<who> <past> <thing> <place> <time>{ and|, and now} I feel <feeling>. [question]"
+_QUESTION_FIRST = "[ask] {now that|after} <who> <past> <thing> <place> <time>? I feel <feeling>."
+# Those that begin with the person are few: that beginning belongs to the summaries that leave out the question.
+_COMPLETE = (_FEEL_FIRST, _FEEL_FIRST, _FEEL_FIRST, _TIME_FIRST, _TIME_FIRST, _TIME_FIRST, _WHO_FIRST, _WHO_FIRST, _QUESTION_FIRST)
+_ASK = {"should": ("should I <question>", "is it right to <question>"), "how": ("how do I <question>",)}
+_QUESTION = {
+    "should": ("should I <question>?", "should I <question>?", "is it right to <question>?", "I wonder if I should <question>."),
+    "how": ("how do I <question>?", "how do I <question>?", "what is the best way to <question>?", "I wonder how to <question>."),
+}
 
 _NO_QUESTION = (
-    "<who> <past> <thing> <place> <time> and I feel <feeling>.",
-    "<who> <past> <thing> <place> and I feel <feeling>.",
-    "<who> <past> <thing> <time> and I feel <feeling>.",
     "<who> <past> <thing> and I feel <feeling>.",
-    "<who> <past> <thing> <time>, and now I am <feeling>.",
+    "<who> <past> <thing> and I feel <feeling>.",
+    "<who> <past> <thing> and I feel <feeling>.",
+    "<who> <past> <thing>, and now I feel <feeling>.",
+    "<who> <past> <thing> <time> and I feel <feeling>.",
+    "<who> <past> <thing> <place> and I feel <feeling>.",
+    "<who> <past> <thing> <place> <time>.",
     "I feel <feeling> because <who> <past> <thing>.",
 )
 # What is told instead of, or besides, the point; each line needs the asides that it names.
@@ -67,12 +71,12 @@ _RAMBLE = {
 }
 
 _FAULT_WEIGHTS: dict[str, tuple[float, ...]] = {  # in the order of FAULTS
-    "casual": (25, 6, 40, 12, 9, 8),
-    "plain": (32, 8, 38, 7, 9, 6),
-    "formal": (33, 8, 39, 6, 9, 5),
-    "anxious": (22, 5, 25, 25, 11, 12),
-    "angry": (25, 6, 46, 9, 9, 5),
-    "wry": (24, 5, 20, 32, 10, 9),
+    "casual": (26, 3, 42, 13, 8, 8),
+    "plain": (33, 4, 41, 8, 8, 6),
+    "formal": (35, 4, 42, 7, 8, 4),
+    "anxious": (24, 3, 27, 28, 8, 10),
+    "angry": (27, 3, 48, 10, 7, 5),
+    "wry": (25, 2, 22, 36, 8, 7),
 }
 _TOPIC_FACTOR: dict[str, dict[str, float]] = {
     "family": {"middle": 1.6},
@@ -85,18 +89,16 @@ _TOPIC_FACTOR: dict[str, dict[str, float]] = {
 }
 
 
-def _named(templates: tuple[str, ...]) -> Choice:
-    return compile_rule(templates, {})
+def _compiled(templates: tuple[str, ...], **rules: tuple[str, ...]) -> Choice:
+    return compile_rule(templates, rules)
 
 
-_COMPLETE = {
-    "should": _named(tuple(f"{statement} {question}" for statement in _STATEMENTS for question in _SHOULD)),
-    "how": _named(tuple(f"{statement} {question}" for statement in _STATEMENTS for question in _HOW)),
-}
-_QUESTION = {"should": _named(_SHOULD), "how": _named(_HOW)}
-_INCOMPLETE = _named(_NO_QUESTION)
+_KINDS = ("should", "how")
+_COMPLETE_BY_KIND = {kind: _compiled(_COMPLETE, question=_QUESTION[kind], ask=_ASK[kind]) for kind in _KINDS}
+_QUESTION_BY_KIND = {kind: _compiled(_QUESTION[kind]) for kind in _KINDS}
+_INCOMPLETE = _compiled(_NO_QUESTION)
 _BESIDE = {
-    fault: {aside: _named(templates) for aside, templates in table.items()}
+    fault: {aside: _compiled(templates) for aside, templates in table.items()}
     for fault, table in (("middle", _MIDDLE), ("ramble", _RAMBLE))
 }
 
@@ -107,7 +109,7 @@ def _kind(question: str) -> str:
 
 def complete(draft: Draft, draw: Draw, **other: str) -> str:
     """A summary with every fact; `other` replaces the wording of some."""
-    return tidy(expand(_COMPLETE[_kind(draft.facts.question)], draw, {**draft.wording, **other}))
+    return tidy(expand(_COMPLETE_BY_KIND[_kind(draft.facts.question)], draw, {**draft.wording, **other}))
 
 
 def oracle(post: Post) -> str:
@@ -129,7 +131,7 @@ def render(draft: Draft, slots: Collection[str], draw: Draw) -> str:
     feeling = [f"and I feel {say['feeling']}"] if "feeling" in slots else []
     text = " ".join([clause, *where_when, *feeling]) + "."
     if "question" in slots:
-        text += " " + expand(_QUESTION[_kind(draft.facts.question)], draw, say)
+        text += " " + expand(_QUESTION_BY_KIND[_kind(draft.facts.question)], draw, say)
     return tidy(text)
 
 
@@ -139,7 +141,7 @@ def wrong_value(draft: Draft, slot: str, draw: Draw) -> str:
         "who": draft.situation.who_keys,
         "event": draft.situation.event_keys,
         "thing": draft.situation.thing_keys,
-        "place": draft.topic.place_keys,
+        "place": draft.topic.places_of(draft.situation),
         "question": [key for key in draft.situation.question_keys if _kind(key) == _kind(draft.facts.question)],
     }.get(slot) or tuple(VALUES[slot])
     own = getattr(draft.facts, slot)

@@ -2,8 +2,8 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="dating",
-    who="boyfriend, girlfriend, husband, wife, fiance, ex, crush, prom date, mother-in-law, best friend, sister",
-    things="diamond ring, necklace, earrings, bracelet, jacket, car, guitar, playlist, camera, suitcase",
+    bystanders="mother-in-law, best friend, sister, brother, childhood friend, roommate, cousin, aunt, coworker, mother, father",
+    things="necklace, bracelet, jacket, guitar, camera, suitcase, umbrella, scarf, watch, telescope, paintings",
     places="restaurant, sushi place, steakhouse, pizzeria, coffee shop, movie theater, brewery, beach, lake, bowling alley, museum, zoo, music festival, karaoke night, nightclub, video call",
     situations=(
         Situation(
@@ -19,6 +19,7 @@ TOPIC = Topic(
             events="forgot about, missed, skipped, showed up late to, got drunk at, slept through",
             things="birthday, anniversary, graduation, recital, art show, dinner reservation, movie night, housewarming",
             questions="break up with them, see a counselor",
+            places="restaurant, sushi place, steakhouse, lake, beach, brewery, museum, bowling alley, pizzeria, zoo",
         ),
         Situation(
             "cancel",
@@ -47,6 +48,7 @@ TOPIC = Topic(
             events="snooped through, posted about, made fun of",
             things="diary, text messages, emails, old letters, photographs, poetry",
             questions="break up with them, see a counselor, move out",
+            places="living room, kitchen, bathroom, hotel, coffee shop, airport, hallway, beach, library",
         ),
         Situation(
             "snoop",
@@ -54,6 +56,7 @@ TOPIC = Topic(
             events="snooped through, lost, kept using",
             things="phone, purse, laptop, wallet, tablet",
             questions="break up with them, see a counselor",
+            places="living room, kitchen, bathroom, hotel, coffee shop, airport, hallway, beach, library",
         ),
         Situation(
             "take",
@@ -75,13 +78,14 @@ TOPIC = Topic(
             events="gambled away, blew, emptied, dipped into, lied about",
             things="savings, emergency fund, inheritance, college fund",
             questions="break up with them, see a counselor, tell my parents",
+            places="casino, bank, kitchen, dealership, restaurant, nightclub, mall, courthouse",
         ),
     ),
     background=(
         "We {met|matched|bumped into each other} {<place2>|through [name]|while [chore]|over [food]} <time2> and {clicked|have been together ever since|talked all night}.",
         "I am [age], they are [age]{|, and we both like [hobby]|, if that matters|, both shy}.",
         "{Things|Everything} {had been going|was going} {well|great|smoothly}, {even <who2> approved|we had talked about moving in together|apart from small fights about [chore]}.",
-        "<who2> {introduced us|never liked the two of us together|thinks we rush things}, being {very [trait]|a romantic at heart|the cautious type}.",
+        "<who2> {introduced us|was against this from the start|says we rush things}, being {very [trait]|a romantic at heart|the cautious type}.",
         "We {share|rent} a {one bedroom|tiny studio|small place} in [city] {with a balcony|and no pets|that smells of [food]}.",
         "I {work|am employed} as a(n) [job] and they are a(n) [job], so {we rarely have the same days off|money is tight|evenings are precious}.",
         "{I wore|I had on} {my nicest clothes|a new shirt|too much perfume} and had <thing2> {with me|ready|wrapped as a present}.",

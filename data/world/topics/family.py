@@ -2,8 +2,8 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="family",
-    who="sister, brother, mother, father, stepmother, stepfather, aunt, uncle, cousin, grandmother, grandfather, mother-in-law, father-in-law, sister-in-law, brother-in-law",
-    things="piano, sewing machine, quilt, mother's recipe box, camera, tablet, car, old letters, trophies, photographs, telescope, rug",
+    bystanders="sister, brother, mother, father, stepmother, stepfather, aunt, uncle, cousin, grandmother, grandfather, sister-in-law, brother-in-law, niece, nephew",
+    things="piano, sewing machine, quilt, mother's recipe box, camera, tablet, old letters, trophies, photographs, telescope, rug, watch, guitar",
     places="parents house, family reunion, dinner table, funeral, barbecue, church, cemetery, hospital, hometown, restaurant, porch, backyard, living room, beach, lake, group chat",
     situations=(
         Situation(
@@ -11,6 +11,7 @@ TOPIC = Topic(
             who="nephew, niece, son, daughter, babysitter, cousin, brother, uncle, brother-in-law",
             events="broke, dropped, cracked, stepped on, sat on, ruined, spilled coffee on",
             things="laptop, phone, camera, tablet, glasses, guitar, violin, telescope, watch, game console, headphones, stroller",
+            places="parents house, family reunion, dinner table, barbecue, porch, backyard, living room, beach, lake",
         ),
         Situation(
             "take",
@@ -18,6 +19,7 @@ TOPIC = Topic(
             events="sold, gave away, threw away, stole, lost, secretly borrowed",
             things="grandmother's ring, piano, comic collection, stamp collection, vinyl records, trophies, old letters, photographs, quilt, sewing machine, mother's recipe box, necklace, watch",
             questions="tell the rest of the family, stop inviting them",
+            places="parents house, hometown, family reunion, yard sale, flea market, living room, attic, basement",
         ),
         Situation(
             "secret",
@@ -39,6 +41,7 @@ TOPIC = Topic(
             events="gambled away, blew, lied about, refused to return",
             things="inheritance, college fund, emergency fund, savings, tax refund, down payment, loan",
             questions="tell the rest of the family, see a counselor",
+            places="casino, bank, kitchen, parents house, hometown, family reunion, dinner table, restaurant, courthouse",
         ),
         Situation(
             "money",
@@ -46,6 +49,7 @@ TOPIC = Topic(
             events="emptied, dipped into, lied about",
             things="inheritance, college fund, emergency fund, savings",
             questions="tell the rest of the family, see a counselor",
+            places="casino, bank, kitchen, parents house, hometown, family reunion, dinner table, restaurant, courthouse",
         ),
         Situation(
             "occasion",
@@ -53,6 +57,7 @@ TOPIC = Topic(
             events="forgot about, missed, skipped, got drunk at, showed up late to, left early from, slept through",
             things="birthday, graduation, recital, art show, housewarming, baby shower, wedding, surprise party",
             questions="tell the rest of the family, see a counselor",
+            places="restaurant, church, backyard, lake, beach, parents house, community center, hometown, museum, brewery",
         ),
         Situation(
             "scorn",
@@ -67,6 +72,7 @@ TOPIC = Topic(
             events="snooped through, made fun of, posted about, threw away",
             things="diary, old letters, poetry, photographs",
             questions="move out, tell the rest of the family",
+            places="parents house, living room, hallway, attic, kitchen, bathroom, laundry room, basement",
         ),
         Situation(
             "snoop",
@@ -74,6 +80,7 @@ TOPIC = Topic(
             events="snooped through, deleted, posted about",
             things="emails, text messages",
             questions="move out, tell the rest of the family",
+            places="parents house, living room, hallway, attic, kitchen, bathroom, laundry room, basement",
         ),
         Situation(
             "nuisance",
@@ -81,16 +88,17 @@ TOPIC = Topic(
             events="took over, rearranged, complained about, criticized",
             things="childhood bedroom, nursery plans, apartment, bookshelf, vegetable garden",
             questions="tell the rest of the family, move out",
+            places="parents house, living room, attic, backyard, basement, dinner table, kitchen",
         ),
     ),
     background=(
-        "I am the {oldest|youngest|middle one} of [number] {kids|siblings}, and <who2> {raised us|is the peacemaker|has always been my favorite}.",
+        "I am the {oldest|youngest|middle one} of [number] {kids|siblings}, and <who2> {looked after us|is the peacemaker|has always been my favorite}.",
         "{Our family|My side of the family|Everybody} {gets together|meets} {once a month|every Sunday|on holidays} for [food].",
         "<who2> lives in [city] and {visits|comes by} {twice a year|whenever there is [food]|with a suitcase full of gifts}.",
         "I am [age], {married with two kids|single|newly married|a(n) [job]}, and live {[number] blocks|an hour|two towns} away from <who2>.",
         "<who2> {had|is recovering from} {knee surgery|a stroke|a nasty fall} <time2>, so {everybody is on edge|we have all been helping out|tempers are short}.",
         "{We grew up|I grew up} in [city], {in a tiny house|on a farm|over a shop}, {all sharing|fighting over} one bathroom.",
-        "{I was|We were} {watching [show]|[chore]|eating [food]} with <who2> {while the kids played|and having a nice day|like we always do}.",
+        "{I was|We were} {watching [show]|[chore]|sharing [food]} with <who2> {while the kids played|and having a nice day|like we always do}.",
         "<who2> {gave|left|handed down to} me <thing2> <time2>, which {means a lot|started some jealousy|I treasure}.",
         "{We are|Mine is} a {loud|quiet|stubborn|close} family, {big on [hobby]|with many opinions|and <who2> is the loudest}.",
         "{I took|I brought} <thing2> along, because <who2> {asked me to|wanted to see it|loves that sort of thing}.",

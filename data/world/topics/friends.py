@@ -2,8 +2,8 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="friends",
-    who="best friend, childhood friend, running buddy, bandmate, teammate, book club, bridesmaid, best man, barber",
-    things="guitar, car, camera, tent, jacket, board game, costume, skateboard, drums, bike, vinyl records, telescope",
+    bystanders="best friend, childhood friend, running buddy, bandmate, teammate, bridesmaid, best man, sister, cousin, roommate, coworker",
+    things="guitar, camera, tent, jacket, board game, skateboard, drums, bike, vinyl records, telescope, kayak, costume",
     places="coffee shop, pub, karaoke night, brewery, nightclub, movie theater, music festival, bowling alley, gym, pool, beach, lake, mall, bridal shop, community center, barbecue, pizzeria, social media, group chat",
     situations=(
         Situation(
@@ -47,6 +47,7 @@ TOPIC = Topic(
             events="missed, skipped, forgot about, showed up late to, left early from, got drunk at, slept through",
             things="birthday, wedding, graduation, baby shower, housewarming, art show, recital, surprise party, movie night",
             questions="end the friendship, save the friendship, take them off the guest list",
+            places="pub, karaoke night, brewery, community center, lake, beach, pizzeria, bowling alley, church, museum",
         ),
         Situation(
             "idea",
@@ -77,7 +78,7 @@ TOPIC = Topic(
         "I am {the organizer|the quiet one|the driver|the listener} {in our group|among us}, while <who2> is {the loud one|rather [trait]|the joker}.",
         "I {lent|once lent} <who2> <thing2> {for half a year|without a second thought} and {everything was fine|never had a problem}.",
         "{I work as|I am} a(n) [job], {so free evenings are rare|and new in town} and {my circle|the circle} is small.",
-        "<who2> was {there too|with us}, {eating|craving} [food] and talking about [hobby].",
+        "<who2> was {there too|with us}, {enjoying|craving} [food] and talking about [hobby].",
         "We {had been|were} watching [show] with <who2>, {laughing like kids|having a good time|half asleep}.",
         "{Some of us|We all} {chipped in|helped} when <who2> {was ill|moved house|needed money for <thing2>} <time2>.",
         "{I had brought|I brought} <thing2> and {homemade|fresh} [food], {as always|which took all day}.",

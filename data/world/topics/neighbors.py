@@ -2,8 +2,8 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="neighbors",
-    who="neighbor, neighbor's kid, woman downstairs, man upstairs, homeowners association, superintendent, landlord, contractor",
-    things="car, lawn mower, ladder, grill, bike, truck, bird feeder, garden gnome, doormat, kayak, power drill, houseplants",
+    bystanders="neighbor, woman downstairs, man upstairs, superintendent, landlord, sister, brother-in-law, father, mother, best friend",
+    things="lawn mower, ladder, grill, bike, garden gnome, kayak, power drill, toolbox, tent, telescope, scooter",
     places="front lawn, backyard, sidewalk, porch, laundry room, elevator, hallway, roof, balcony, recycling bins, basement, yard sale, playground, farmers market, grocery store, barbecue",
     situations=(
         Situation(
@@ -11,18 +11,21 @@ TOPIC = Topic(
             who="neighbor, neighbor's kid, homeowners association, contractor, man upstairs",
             events="cut down, dug up, ruined",
             things="rose bushes, tomato plants, vegetable garden, apple tree, hedge",
+            places="front lawn, backyard, sidewalk, porch",
         ),
         Situation(
             "garden",
             who="neighbor, neighbor's kid, woman downstairs, man upstairs",
             events="trampled, dug up, ruined, complained about",
             things="rose bushes, tomato plants, vegetable garden",
+            places="front lawn, backyard, sidewalk, porch",
         ),
         Situation(
             "garden",
             who="neighbor, homeowners association, contractor, neighbor's kid",
             events="painted over, ruined, complained about, blocked",
             things="fence, mailbox, driveway",
+            places="front lawn, backyard, sidewalk, porch",
         ),
         Situation(
             "break",
@@ -30,6 +33,7 @@ TOPIC = Topic(
             events="scratched, dented, backed into, ruined",
             things="car, truck, mailbox, fence, scooter, motorcycle, grill, bike",
             questions="call the police, talk to a lawyer",
+            places="sidewalk, front lawn, parking garage, backyard, playground, farmers market, recycling bins, yard sale, grocery store",
         ),
         Situation(
             "break",
@@ -37,6 +41,7 @@ TOPIC = Topic(
             events="broke, cracked, dropped, ruined",
             things="garden gnome, bird feeder, grill, ladder, kayak, skateboard",
             questions="call the police",
+            places="sidewalk, front lawn, parking garage, backyard, playground, farmers market, recycling bins, yard sale, grocery store",
         ),
         Situation(
             "take",
@@ -44,6 +49,7 @@ TOPIC = Topic(
             events="stole, secretly borrowed, lost, refused to return, sold",
             things="package, lawn mower, ladder, grill, power drill, bike, mail, toolbox, kayak, garden gnome, doormat, umbrella, skateboard",
             questions="write them a letter",
+            places="front lawn, backyard, sidewalk, porch, laundry room, hallway, lobby, basement, recycling bins, yard sale, barbecue",
         ),
         Situation(
             "nuisance",
@@ -51,6 +57,7 @@ TOPIC = Topic(
             events="complained about, blocked, took over, objected to",
             things="driveway, parking spot",
             questions="call the city inspector, file a complaint",
+            places="hallway, elevator, stairwell, lobby, laundry room, porch, sidewalk, community center, group chat, front lawn",
         ),
         Situation(
             "nuisance",
@@ -58,6 +65,7 @@ TOPIC = Topic(
             events="complained about, objected to, made fun of",
             things="piano, drums, dog, chickens, grill, violin, cooking, vegetable garden, garden gnome",
             questions="call the city inspector, move out, file a complaint",
+            places="hallway, elevator, stairwell, lobby, laundry room, porch, sidewalk, community center, group chat, front lawn",
         ),
         Situation(
             "nuisance",
@@ -65,6 +73,7 @@ TOPIC = Topic(
             events="kept using, took over, unplugged, complained about",
             things="wifi, grill, washing machine",
             questions="write them a letter, file a complaint",
+            places="laundry room, basement, hallway, balcony, roof, porch, backyard",
         ),
         Situation(
             "animal",
@@ -72,6 +81,7 @@ TOPIC = Topic(
             events="yelled at, let out, overfed, frightened, complained about",
             things="dog, cat, puppy, chickens, rabbit, horse, parrot, kitten",
             questions="write them a letter, call the police",
+            places="front lawn, backyard, sidewalk, porch, hallway, elevator, playground, dog park, recycling bins",
         ),
         Situation(
             "secret",
@@ -79,6 +89,7 @@ TOPIC = Topic(
             events="gossiped about, told everyone about, posted about, lied about, made fun of",
             things="divorce, salary, pregnancy, surgery, diagnosis, religion, haircut, weight",
             questions="move out, write them a letter",
+            places="elevator, hallway, barbecue, yard sale, laundry room, playground, farmers market, church, grocery store, group chat",
         ),
     ),
     background=(

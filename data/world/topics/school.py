@@ -2,8 +2,8 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="school",
-    who="teacher, professor, thesis advisor, tutor, classmate, lab partner, study group, coach, principal, librarian, teammate, roommate",
-    things="laptop, calculator, textbook, backpack, lecture notes, violin, bike, headphones, tablet, sneakers, skateboard, lamp",
+    bystanders="teacher, professor, tutor, classmate, lab partner, coach, librarian, teammate, roommate, mother, best friend, cousin",
+    things="laptop, calculator, textbook, backpack, lecture notes, violin, bike, headphones, tablet, sneakers, skateboard",
     places="library, classroom, lecture hall, computer lab, chemistry lab, dorm, dining hall, school bus, football field, locker room, hallway, cafeteria, campus, gym, video call, group chat",
     situations=(
         Situation(
@@ -14,14 +14,14 @@ TOPIC = Topic(
             questions="file a complaint, switch groups, do the work alone, ask for an extension, drop the class",
         ),
         Situation(
-            "credit",
+            "denial",
             who="professor, thesis advisor, teacher, tutor",
-            events="lost, rejected, ignored, forgot about, delayed, criticized, took credit for",
+            events="lost, rejected, ignored, forgot about, delayed, criticized",
             things="essay, thesis, lab notes, final exam, research, homework, presentation",
             questions="ask for an extension, drop the class, go over their head",
         ),
         Situation(
-            "refuse",
+            "denial",
             who="principal, coach, teacher, professor, thesis advisor",
             events="refused to sign, lost, ignored, forgot about, delayed",
             things="scholarship application, reference letter",
@@ -61,17 +61,18 @@ TOPIC = Topic(
             events="skipped, missed, slept through, showed up late to, forgot about",
             things="presentation, recital, art show, graduation, group project, birthday",
             questions="switch groups, do the work alone, go over their head",
+            places="lecture hall, gym, library, campus, dining hall, computer lab, football field, classroom",
         ),
     ),
     background=(
         "I am {a freshman|a sophomore|a junior|a senior|in my second year} {studying|majoring in} {biology|history|nursing|physics|economics|music|linguistics|accounting|engineering} in [city].",
-        "{The course|This class} is {required|graded on a curve|hard enough}, and <who2> {told me to take it|says it gets easier|dropped by to help}.",
-        "I {live|stay} {with <who2>|in a shared room|off the main grounds} and {walk|bike|take the bus} to class with <thing2>.",
+        "{The course|This class} is {required|graded on a curve|hard enough}, and <who2> {told me to take it|says it gets easier|came by to help}.",
+        "I {live|stay} {with <who2>|in a shared room|off the main grounds} and {walk|cycle|take the bus} to class, {always|usually} with <thing2>.",
         "{On the side|After class} I {work|earn money} as a(n) [job], {so I sleep little|[number] hours a week|to cover my books}.",
-        "<who2> {is|used to be} {really|super|pretty} [trait] and {good at|obsessed with} [hobby].",
+        "<who2> {is|used to be} {really|super|pretty} [trait] and {into|obsessed with|all about} [hobby].",
         "I {transferred|moved} here from [city] <time2>, {knowing nobody|on a small grant|mostly for the program}.",
-        "There were [number] of us {in that class|at the table|working late}, {living on|eating} [food] and {bad coffee|energy drinks}.",
-        "I {bought|got} <thing2> {with my first pay|secondhand|as a gift} <time2>, and {<who2> was a little jealous|still owe [amount] on that}.",
+        "There were [number] of us {in that class|at the table|working late}, {living on|sharing} [food] and {bad coffee|energy drinks}.",
+        "I {bought|got} <thing2> {with my first pay|secondhand|as a gift} <time2>, and {<who2> was a little envious|still owe [amount] on that}.",
         "{My grades|My marks} {are|have been} {decent|all over the place|good}, {thanks to|mostly because of} <who2>.",
         "{It was|This is} {my last|a rough} semester, and [weather] {the whole week|nearly every day}.",
     ),

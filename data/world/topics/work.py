@@ -2,14 +2,14 @@ from ..topic import Situation, Topic
 
 TOPIC = Topic(
     name="work",
-    who="boss, supervisor, coworker, intern, assistant, client, receptionist, recruiter, team lead",
-    things="laptop, phone, favorite mug, office chair, keyboard, monitor, headphones, lunch, umbrella, calculator, houseplants, jacket, lamp",
+    bystanders="boss, supervisor, coworker, intern, assistant, receptionist, team lead, accountant, cleaner",
+    things="laptop, headphones, umbrella, jacket, lunch, phone, favorite mug, backpack, camera, scarf, tablet",
     places="office, break room, parking garage, conference room, lobby, elevator, stairwell, warehouse, copy room, waiting room, company picnic, trade fair, holiday party, cafeteria, video call, group chat",
     situations=(
         Situation(
             "credit",
             who="boss, supervisor, client, team lead",
-            events="took credit for, rejected, rewrote, delayed, criticized",
+            events="took credit for, rejected, rewrote, criticized, delayed",
             things="quarterly report, presentation, spreadsheet, proposal, budget, design, code, business idea",
             questions="go to hr, go over their head, quit, look for another job",
         ),
@@ -33,16 +33,17 @@ TOPIC = Topic(
             events="ate, finished off, stole, threw away",
             things="lunch, leftovers, cookies, soup, chocolate, frozen pizza, expensive cheese",
             questions="go to hr",
+            places="break room, cafeteria, copy room, office, conference room, company picnic",
         ),
         Situation(
-            "refuse",
+            "denial",
             who="boss, supervisor, team lead",
             events="rejected, refused to sign, ignored, forgot about, lost, delayed",
             things="time-off request, sick leave, reference letter, contract, expense claim",
             questions="go to hr, go over their head, quit, look for another job, take some time off",
         ),
         Situation(
-            "refuse",
+            "denial",
             who="boss, supervisor, team lead, recruiter",
             events="delayed, forgot about, ignored, lied about, held back",
             things="pay raise, overtime, promotion, paycheck",
@@ -61,6 +62,7 @@ TOPIC = Topic(
             events="kept using, took over, unplugged, complained about",
             things="keyboard, monitor, headphones, lamp, laptop",
             questions="go to hr, go over their head",
+            places="office, copy room, conference room, break room, warehouse, waiting room",
         ),
         Situation(
             "nuisance",
@@ -68,6 +70,7 @@ TOPIC = Topic(
             events="rearranged, took over, kept using, complained about",
             things="desk, office chair, houseplants, shift, calculator",
             questions="go to hr, go over their head",
+            places="office, copy room, conference room, break room, warehouse, waiting room",
         ),
     ),
     background=(
@@ -77,9 +80,9 @@ TOPIC = Topic(
         "{Most days|On normal days|Usually} I {answer emails|sit in meetings|fix invoices|greet visitors} and {dream about|look forward to} [hobby].",
         "I {started|was hired} <time2>{| straight out of college| after a long search| with no training}, and <who2> {showed me around|trained me|was kind to me}.",
         "{The company|Our firm|The place} {makes|sells|imports} {garden tools|paper boxes|hearing aids|bathroom tiles|software|soap} and {moved|grew|nearly closed} <time2>.",
-        "{My commute|The drive} {takes|is} [number] {stops|miles}, and <thing2> {rides along|comes with me every day|is all I bring}.",
+        "{My commute|The drive} {takes|is} [number] {stops|miles}, and {I always carry|all I bring is|I never forget} <thing2>.",
         "<who2> {is training for a marathon|just had twins|is retiring soon|got married <time2>}, so {we are short of hands|everyone is distracted|there is a lot going on}.",
-        "I {keep|have} <thing2> {at work|there}, {which makes the long days easier|next to a picture of my family|and nobody minds}.",
+        "I {keep|have} <thing2> {at work|there}, {next to|near} {a picture of my family|a jar of [food]|a tiny cactus|an old printer}.",
         "We {had|were having} {an audit|a big launch|inventory|a fire drill|new carpets put in} that week, and <who2> was {on vacation|no help|running the show}.",
     ),
 )

@@ -1,0 +1,106 @@
+"""Spoiled summaries: what gold must rank below a clean one, and single-fact faults for comparisons.
+
+Every corruption takes (post, summary, rng) and returns a text; those that do not look at the summary say so.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from .facts import SLOTS, words
+from .lexicon import VALUES
+from .posts import Post
+from .posts import post as make_post
+from .summaries import oracle, render, wrong_value
+from .text import sentences
+
+Corruption = Callable[[Post, str, random.Random], str]
+
+
+def keyword_list(post: Post, summary: str, rng: random.Random) -> str:
+    """The post's facts as a bare list, in random order; ignores the summary."""
+    forms = [VALUES[slot][key].forms[0] for slot, key in post.facts.pairs()]
+    rng.shuffle(forms)
+    return ", ".join(forms)
+
+
+def shuffled(post: Post, summary: str, rng: random.Random) -> str:
+    """The words of the summary in random order."""
+    tokens = words(summary)
+    rng.shuffle(tokens)
+    return " ".join(tokens)
+
+
+def copied_post(post: Post, summary: str, rng: random.Random) -> str:
+    """The whole post; ignores the summary."""
+    return post.text
+
+
+def other_summary(post: Post, summary: str, rng: random.Random) -> str:
+    """The complete summary of another post of the same split; ignores the summary."""
+    return oracle(make_post(post.split, post.index + 1 + rng.randrange(1000)))
+
+
+def repeated_sentence(post: Post, summary: str, rng: random.Random) -> str:
+    """One sentence of the summary three times, in place of the whole."""
+    return " ".join([rng.choice(sentences(summary))] * 3)
+
+
+def one_wrong_fact(post: Post, summary: str, rng: random.Random) -> str:
+    """The summary with one fact replaced by a plausible other; from the complete summary where it states none in the post's words."""
+    stated = _stated_slots(post, summary)
+    if not stated:
+        summary = oracle(post)
+        stated = _stated_slots(post, summary)
+    slot = rng.choice(stated)
+    return _replace(summary, _said(post, slot), wrong_value(post.draft, slot, rng.random))
+
+
+def one_fact_missing(post: Post, summary: str, rng: random.Random) -> str:
+    """A fluent summary with every fact but one; ignores the summary."""
+    return render(post.draft, set(SLOTS) - {rng.choice(SLOTS)}, rng.random)
+
+
+def distractor_added(post: Post, summary: str, rng: random.Random) -> str:
+    """The summary and, behind it, something the post mentions beside its point."""
+    beside = [name for name in ("who2", "thing2") if post.draft.asides[name] in post.distractors]
+    phrase = post.draft.wording[rng.choice(beside)]
+    return f"{summary} There is {phrase} to think of as well."
+
+
+def empty(post: Post, summary: str, rng: random.Random) -> str:
+    """Nothing."""
+    return ""
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    function.__name__: function
+    for function in (
+        keyword_list,
+        shuffled,
+        copied_post,
+        other_summary,
+        repeated_sentence,
+        one_wrong_fact,
+        one_fact_missing,
+        distractor_added,
+        empty,
+    )
+}
+"""Every corruption by name."""
+
+
+def _said(post: Post, slot: str) -> str:
+    return post.draft.wording["past" if slot == "event" else slot]
+
+
+def _stated_slots(post: Post, summary: str) -> list[str]:
+    return [slot for slot in SLOTS if _said(post, slot).lower() in summary.lower()]
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    """`old` replaced once, wherever it stands and however it is capitalized."""
+    start = text.lower().index(old.lower())
+    new = new[0].upper() + new[1:] if text[start].isupper() else new
+    return text[:start] + new + text[start + len(old) :]
