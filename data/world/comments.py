@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (one reply stands on one line)
 """Replies by readers: they restate facts of a post in other words and advise. Used to pretrain, never as references."""
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def repeated_sentence(post: Post, summary: str, rng: random.Random) -> str:
 
 
 def one_wrong_fact(post: Post, summary: str, rng: random.Random) -> str:
-    """The summary with one fact replaced by a plausible other; from the complete summary where it states none in the post's words."""
+    """The summary with one fact replaced by a plausible other; where it states none, that of the oracle."""
     stated = _stated_slots(post, summary)
     if not stated:
         summary = oracle(post)

@@ -1,6 +1,7 @@
-"""What is decided about a post before it is worded: topic, register, facts, and what will be mentioned beside the point.
+"""What is decided about a post before it is worded: topic, register, facts, and what is beside the point.
 
-Held-out splits hold combinations of (who, event, thing) that never occur in "train": a stable hash of the combination decides.
+Held-out splits hold combinations of (who, event, thing) that never occur in "train": a stable hash of the combination
+decides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ _REGISTERS = tuple(REGISTERS)
 _FEELINGS, _TIMES = tuple(VALUES["feeling"]), tuple(VALUES["time"])
 _NICKNAMES = tuple(FILLERS["nickname"])
 _GROUPS = frozenset(
-    ("homeowners_association", "book_club", "study_group", "moving_company", "airline", "credit_union", "insurance_company")
+    (
+        "homeowners_association",
+        "book_club",
+        "study_group",
+        "moving_company",
+        "airline",
+        "credit_union",
+        "insurance_company",
+    )
 )
 _SEASONS = ("last_spring", "last_summer", "last_fall", "last_winter")
 _LONG_PAST = tuple(key for key in _TIMES if key.startswith("in_") or key in _SEASONS)
@@ -50,7 +59,8 @@ def split_of(who: str, event: str, thing: str) -> str:
 class Draft:
     """A post before it is told.
 
-    asides: name ("who2", "thing2", "place2", "time2", "question2") -> (slot, key) that may be mentioned beside the point.
+    asides: name ("who2", "thing2", "place2", "time2", "question2") -> (slot, key) of what may be mentioned beside the
+        point.
     wording: the phrase chosen for each slot and each aside; "past", "participle" and "gerund" are those of the event.
     """
 
@@ -63,6 +73,7 @@ class Draft:
 
 
 def pick(options: Sequence[str], draw: Draw) -> str:
+    """One of the options, each as likely as the others."""
     return options[int(draw() * len(options))]
 
 
@@ -110,7 +121,9 @@ def _wording(facts: Facts, asides: Mapping[str, tuple[str, str]], draw: Draw) ->
         which = 0 if draw() < 2 / 3 else int(draw() * len(value.phrases))
         wording[name] = value.phrases[which]
         if slot == "who":
-            wording[f"named_{name}"] = value.phrases[which] + (f", {pick(_NICKNAMES, draw)}," if key not in _GROUPS else "")
+            wording[f"named_{name}"] = value.phrases[which] + (
+                f", {pick(_NICKNAMES, draw)}," if key not in _GROUPS else ""
+            )
         if slot == "event":
             wording["past"], wording["participle"], wording["gerund"] = value.inflections[which]
     return wording

@@ -37,10 +37,12 @@ class Facts:
     question: str
 
     def as_dict(self) -> dict[str, str]:
+        """Slot -> key."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> Facts:
+        """The inverse of `as_dict`; KeyError where a slot is missing."""
         return cls(**{slot: values[slot] for slot in SLOTS})
 
     def pairs(self) -> tuple[tuple[str, str], ...]:

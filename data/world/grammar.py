@@ -24,11 +24,15 @@ _ARTICLE = re.compile(r"\ba\(n\) (?=(.))")
 
 @dataclass(frozen=True)
 class Slot:
+    """A place in a template for the words of a slot."""
+
     name: str
 
 
 @dataclass(frozen=True)
 class Choice:
+    """Alternatives, each a sequence of literal text, slots and further choices."""
+
     options: tuple[Sequence_, ...]
 
 
@@ -36,7 +40,10 @@ Sequence_ = tuple["str | Slot | Choice", ...]
 
 
 def compile_rule(options: Sequence[str], rules: Rules) -> Choice:
-    """A choice among templates, every `[name]` resolved through `rules`; ValueError for an unknown name or a stray brace."""
+    """A choice among templates, every `[name]` resolved through `rules`.
+
+    Raises KeyError for an unknown name and ValueError for a brace that opens or closes nothing.
+    """
     return Choice(tuple(_parse(option, rules) for option in options))
 
 
@@ -73,9 +80,9 @@ def expand(choice: Choice, draw: Draw, slots: Mapping[str, str]) -> str:
 def _collect(choice: Choice, draw: Draw, slots: Mapping[str, str], pieces: list[str]) -> None:
     options = choice.options
     for item in options[int(draw() * len(options))]:
-        if item.__class__ is str:
+        if isinstance(item, str):
             pieces.append(item)
-        elif item.__class__ is Slot:
+        elif isinstance(item, Slot):
             pieces.append(slots[item.name])
         else:
             _collect(item, draw, slots, pieces)

@@ -14,7 +14,7 @@ from .mentions import blank_values, mentions
 from .phrasing import BACKGROUND, BY_REGISTER, CONSEQUENCE
 from .summaries import write_reference
 
-MIN_WORDS, MAX_WORDS = 38, 104
+MIN_WORDS, MAX_WORDS = 38, 94
 
 # Orders in which a post is told. An event brings its place and time with it, in its own sentence or in those behind it.
 _PLANS: tuple[tuple[str, ...], ...] = (
@@ -63,9 +63,14 @@ class Post:
 
 
 def post(split: str, index: int) -> Post:
-    """Post number `index` of a split: always the same one. "train" never ends; ValueError for an unknown split or index < 0."""
+    """Post number `index` of a split, always the same one; no split ever ends.
+
+    Raises ValueError for an unknown split or a negative index.
+    """
     if split not in SPLITS or index < 0:
-        raise ValueError(f"there is no post {index} in split {split!r}: splits are {', '.join(SPLITS)}, indices start at 0")
+        raise ValueError(
+            f"there is no post {index} in split {split!r}: splits are {', '.join(SPLITS)}, indices start at 0"
+        )
     draw = random.Random(stable_hash("post", split, index)).random
     plan = draft(split, draw)
     text, distractors = _tell(plan, draw)

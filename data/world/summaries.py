@@ -1,7 +1,7 @@
 """Summaries: the complete one (`oracle`), the author's own (`write_reference`), and any set of slots (`render`).
 
-References fall short systematically. Most leave out the question, others tell the background instead of the point, so that
-the most likely summary of most posts has a fault: imitating references, however well, does not mend it.
+References fall short systematically. Most leave out the question, others tell the background instead of the point, so
+that the most likely summary of most posts has a fault: imitating references, however well, does not mend it.
 """
 
 from __future__ import annotations
@@ -11,27 +11,49 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from .drafts import Draft, pick_other, stable_hash
-from .facts import SLOTS
+from .facts import SLOTS, words
 from .grammar import Choice, Draw, compile_rule, expand, tidy
 from .lexicon import HOW_QUESTIONS, VALUES
 
 if TYPE_CHECKING:
     from .posts import Post
 
+MAX_ORACLE_WORDS = 32
+
 FAULTS = ("none", "detail", "no_question", "middle", "wrong_fact", "ramble")
-"""Names of what is wrong with a reference: nothing; place, time or feeling left out; the question left out; the middle of the
-story told instead of the point; one fact wrong; too long, with things beside the point."""
+"""Names of what is wrong with a reference: nothing; place, time or feeling left out; the question left out; the middle
+of the story told instead of the point; one fact wrong; rambling, with things beside the point and no question."""
 
 _FEEL_FIRST = "I feel <feeling> because <who> <past> <thing> <place> <time>. [question]"
 _TIME_FIRST = "<time> <who> <past> <thing> <place> and I feel <feeling>. [question]"
 _WHO_FIRST = "<who> <past> <thing> <place> <time>{ and|, and now} I feel <feeling>. [question]"
 _QUESTION_FIRST = "[ask] {now that|after} <who> <past> <thing> <place> <time>? I feel <feeling>."
 # Those that begin with the person are few: that beginning belongs to the summaries that leave out the question.
-_COMPLETE = (_FEEL_FIRST, _FEEL_FIRST, _FEEL_FIRST, _TIME_FIRST, _TIME_FIRST, _TIME_FIRST, _WHO_FIRST, _WHO_FIRST, _QUESTION_FIRST)
+_COMPLETE = (
+    _FEEL_FIRST,
+    _FEEL_FIRST,
+    _FEEL_FIRST,
+    _TIME_FIRST,
+    _TIME_FIRST,
+    _TIME_FIRST,
+    _WHO_FIRST,
+    _WHO_FIRST,
+    _QUESTION_FIRST,
+)
 _ASK = {"should": ("should I <question>", "is it right to <question>"), "how": ("how do I <question>",)}
 _QUESTION = {
-    "should": ("should I <question>?", "should I <question>?", "is it right to <question>?", "I wonder if I should <question>."),
-    "how": ("how do I <question>?", "how do I <question>?", "what is the best way to <question>?", "I wonder how to <question>."),
+    "should": (
+        "should I <question>?",
+        "should I <question>?",
+        "is it right to <question>?",
+        "I wonder if I should <question>.",
+    ),
+    "how": (
+        "how do I <question>?",
+        "how do I <question>?",
+        "what is the best way to <question>?",
+        "I wonder how to <question>.",
+    ),
 }
 
 _NO_QUESTION = (
@@ -59,24 +81,24 @@ _MIDDLE = {
 }
 _RAMBLE = {
     "who2": (
-        "It is a long story with <who2> in it as well, but what happened is that <who> <past> <thing> <place> <time>, "
-        "and I have been thinking about that a lot and I feel <feeling>.",
-        "<who> <past> <thing> <place> <time>, and <who2> was around too, and there is a lot more to say about all of it, "
-        "but in the end I feel <feeling> and do not know what comes next.",
+        "It is a long story with <who2> in it, but <who> <past> <thing> <place> <time>, "
+        "and I think about that a lot and I feel <feeling>.",
+        "<who> <past> <thing> <place> <time>, and <who2> was around too, and there is a lot more to say, "
+        "but in the end I feel <feeling>.",
     ),
     "thing2": (
-        "It is a long story with <thing2> in it as well, but what happened is that <who> <past> <thing> <place> <time>, "
-        "and I have been thinking about that a lot and I feel <feeling>.",
+        "It is a long story with <thing2> in it, but <who> <past> <thing> <place> <time>, "
+        "and I think about that a lot and I feel <feeling>.",
     ),
 }
 
 _FAULT_WEIGHTS: dict[str, tuple[float, ...]] = {  # in the order of FAULTS
-    "casual": (26, 3, 42, 13, 8, 8),
-    "plain": (33, 4, 41, 8, 8, 6),
-    "formal": (35, 4, 42, 7, 8, 4),
-    "anxious": (24, 3, 27, 28, 8, 10),
-    "angry": (27, 3, 48, 10, 7, 5),
-    "wry": (25, 2, 22, 36, 8, 7),
+    "casual": (27, 3, 42, 13, 8, 8),
+    "plain": (34, 4, 41, 8, 8, 6),
+    "formal": (36, 4, 42, 7, 8, 4),
+    "anxious": (25, 3, 27, 28, 8, 10),
+    "angry": (28, 3, 48, 10, 7, 5),
+    "wry": (26, 2, 22, 36, 8, 7),
 }
 _TOPIC_FACTOR: dict[str, dict[str, float]] = {
     "family": {"middle": 1.6},
@@ -113,8 +135,11 @@ def complete(draft: Draft, draw: Draw, **other: str) -> str:
 
 
 def oracle(post: Post) -> str:
-    """A complete, fluent, short summary in the post's own words; always the same one for the same post."""
-    return complete(post.draft, random.Random(stable_hash("oracle", post.split, post.index)).random)
+    """A complete, fluent summary of at most 32 words in the post's own words; always the same one for the same post."""
+    draw = random.Random(stable_hash("oracle", post.split, post.index)).random
+    while len(words(text := complete(post.draft, draw))) > MAX_ORACLE_WORDS:
+        pass
+    return text
 
 
 def render(draft: Draft, slots: Collection[str], draw: Draw) -> str:
@@ -136,7 +161,7 @@ def render(draft: Draft, slots: Collection[str], draw: Draw) -> str:
 
 
 def wrong_value(draft: Draft, slot: str, draw: Draw) -> str:
-    """The plain wording of another value that would have made sense in this situation; for an event, of its past tense."""
+    """The plain wording of another value that would have made sense here; for an event, its past tense."""
     options = {
         "who": draft.situation.who_keys,
         "event": draft.situation.event_keys,

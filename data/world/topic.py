@@ -30,18 +30,22 @@ class Situation:
 
     @cached_property
     def who_keys(self) -> tuple[str, ...]:
+        """Who may do it."""
         return keys(self.who)
 
     @cached_property
     def event_keys(self) -> tuple[str, ...]:
+        """What may be done."""
         return keys(self.events)
 
     @cached_property
     def thing_keys(self) -> tuple[str, ...]:
+        """The things concerned."""
         return keys(self.things)
 
     @cached_property
     def place_keys(self) -> tuple[str, ...]:
+        """The places listed."""
         return keys(self.places)
 
     @cached_property
@@ -52,7 +56,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Topic:
-    """A setting. `bystanders`, `things` and `places` are what its posts mention beside the point; `background` sets the scene."""
+    """A setting: `bystanders`, `things` and `places` may be mentioned beside the point, `background` sets the scene."""
 
     name: str
     bystanders: str
@@ -63,10 +67,12 @@ class Topic:
 
     @cached_property
     def bystander_keys(self) -> tuple[str, ...]:
+        """Who may stand by."""
         return keys(self.bystanders)
 
     @cached_property
     def thing_keys(self) -> tuple[str, ...]:
+        """The things concerned."""
         return keys(self.things)
 
     def places_of(self, situation: Situation) -> tuple[str, ...]:
@@ -75,6 +81,7 @@ class Topic:
 
     @cached_property
     def real_place_keys(self) -> tuple[str, ...]:
+        """The places where one can be in person."""
         return tuple(place for place in self.place_keys if place not in _ONLINE)
 
     @cached_property
@@ -86,4 +93,5 @@ class Topic:
 
     @cached_property
     def place_keys(self) -> tuple[str, ...]:
+        """The places listed."""
         return keys(self.places)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (one sentence stands on one line)
 """Kinds of trouble: what tends to be asked about them, and what tends to follow from them.
 
 A consequence is one sentence about the damage done; it names no slot but `<who>`, so that it fits everything of its kind.

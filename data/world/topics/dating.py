@@ -1,3 +1,6 @@
+# ruff: noqa: E501 (one list stands on one line)
+"""Trouble between partners."""
+
 from ..topic import Situation, Topic
 
 TOPIC = Topic(

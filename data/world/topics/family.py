@@ -1,3 +1,6 @@
+# ruff: noqa: E501 (one list stands on one line)
+"""Trouble among relatives."""
+
 from ..topic import Situation, Topic
 
 TOPIC = Topic(

@@ -1,3 +1,6 @@
+# ruff: noqa: E501 (one list stands on one line)
+"""Trouble over money, banks and hired help."""
+
 from ..topic import Situation, Topic
 
 TOPIC = Topic(
