@@ -1,12 +1,13 @@
 """Training a preference model on comparisons, measuring it, and setting its scale.
 
-The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)).
+The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). All comparisons of a prompt
+stand in one batch, where each text is read once however many comparisons it is in (Ouyang et al. 2022, section 3.5).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import Sampler, SequentialSampler
 
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
@@ -54,7 +56,7 @@ def train_preference_model(
     keep_best: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``pm`` in place on comparisons, both texts of a pair in one batch.
+    """Train ``pm`` in place on comparisons, those of one prompt one after another.
 
     Args:
         pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature go back to 0 and 1.
@@ -100,21 +102,27 @@ def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -
     chosen = pm.encode(prompts, [comparison.chosen for comparison in comparisons])
     rejected = pm.encode(prompts, [comparison.rejected for comparison in comparisons])
     return [
-        {"texts": (a, b), "margin": c.margin, "tie": c.tie, "input_ids": a["input_ids"]}  # input_ids: its length sorts
+        {"texts": (a, b), "margin": c.margin, "tie": c.tie, "prompt": c.prompt}
         for a, b, c in zip(chosen, rejected, comparisons, strict=True)
     ]
 
 
 class PreferenceTrainer(SupervisedTrainer):
-    """Bradley-Terry loss on pairs: the first half of a batch's rows are the chosen texts, the second the others."""
+    """Bradley-Terry loss on pairs; ``chosen`` and ``rejected`` (b,) say which rows of a batch's texts a pair compares."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return _ByPrompt([example["prompt"] for example in train_dataset or self.train_dataset], self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
+        return SequentialSampler(eval_dataset)  # the comparisons of a prompt stand together already
 
     def compute_loss(  # type: ignore[override]
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Tensor:
         """Return the mean loss of a batch."""
-        margin, tie = inputs.pop("margin"), inputs.pop("tie")
-        chosen, rejected = model(**inputs).chunk(2)
-        return bradley_terry_loss(chosen, rejected, margin, tie)
+        margin, tie, chosen, rejected = (inputs.pop(name) for name in ("margin", "tie", "chosen", "rejected"))
+        scores = model(**inputs)  # (texts,)
+        return bradley_terry_loss(scores[chosen], scores[rejected], margin, tie)
 
     def eval_loss_sum(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, int]:
         """Return the summed loss and the number of comparisons."""
@@ -122,13 +130,40 @@ class PreferenceTrainer(SupervisedTrainer):
         return self.compute_loss(model, inputs) * count, count
 
 
+class _ByPrompt(Sampler[int]):
+    """Indices of comparisons: prompts in a new random order each epoch, the comparisons of a prompt side by side."""
+
+    def __init__(self, prompts: Sequence[str], seed: int) -> None:
+        groups: dict[str, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(prompt, []).append(index)
+        self.groups = list(groups.values())
+        self.size = len(prompts)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        for group in torch.randperm(len(self.groups), generator=self.generator).tolist():
+            yield from self.groups[group]
+
+
 class _PairCollator:
     def __init__(self, pm: PreferenceModel) -> None:
         self.pm = pm
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        batch = self.pm.collate([example["texts"][side] for side in (0, 1) for example in examples])
+        rows: dict[tuple[int, ...], int] = {}
+        texts = []
+        for text in (text for example in examples for text in example["texts"]):
+            if rows.setdefault(tuple(text["input_ids"]), len(texts)) == len(texts):
+                texts.append(text)
+        batch = self.pm.collate(texts)
         device = batch["input_ids"].device
+        for side, name in enumerate(("chosen", "rejected")):
+            places = [rows[tuple(example["texts"][side]["input_ids"])] for example in examples]
+            batch[name] = torch.tensor(places, device=device)
         batch["margin"] = torch.tensor([float(example["margin"]) for example in examples], device=device)
         batch["tie"] = torch.tensor([bool(example["tie"]) for example in examples], device=device)
         return batch

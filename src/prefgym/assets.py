@@ -1,0 +1,235 @@
+"""How the embedded models are made: tokenizer, pretrained model, start policy, comparisons, preference model.
+
+Each stage reads the folders of finished stages and writes one more; a finished stage is not made again, so a stopped build
+goes on where it was. Everything comes from the embedded world (synthetic posts) and one seed: the same seed on the same
+machine gives the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from .config import write_text
+from .data.comparisons import Comparison
+from .data.templates import SUMMARIZE
+from .data.world import Post, comments, post
+from .data.world.corruptions import one_fact_missing, one_wrong_fact
+from .data.world.drafts import stable_hash
+from .data.world.summaries import complete
+from .evaluation.decode import DecodeSettings, decode
+from .models.distribution import Decoding
+from .models.finetune import finetune, pretrain
+from .models.language_model import LanguageModel
+from .rewards.annotators import simulate_comparisons
+from .rewards.preference_model import PreferenceModel
+from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
+from .sizes import Size
+
+EOS, PAD = "<|endoftext|>", "<|pad|>"
+MODELS = ("pretrained", "start", "preference")
+STAGES = ("tokenizer", "pretrained", "start", "comparisons", "preference")
+
+# Stages read posts of ranges of their own; RL reads from 1,000,000 on.
+COMPARISON_POSTS_FROM = 400_000
+
+
+class Build:
+    """One build in ``folder``; ``run`` makes what is missing, stage after stage."""
+
+    def __init__(self, folder: Path, size: Size, seed: int = 0, progress: bool = True) -> None:
+        self.folder, self.size, self.seed, self.progress = folder, size, seed, progress
+
+    def run(self) -> dict[str, dict[str, Any]]:
+        """Make every stage that is not there yet; the metrics of all of them by stage."""
+        stages: dict[str, Callable[[Path], dict[str, Any]]] = {
+            "tokenizer": self.tokenizer,
+            "pretrained": self.pretrained,
+            "start": self.start,
+            "comparisons": self.comparisons,
+            "preference": self.preference,
+        }
+        return {name: self._stage(name, make) for name, make in stages.items()}
+
+    def _stage(self, name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """Make one stage in a temporary folder that takes its name only when it is whole."""
+        target, metrics_file = self.folder / name, self.folder / name / "metrics.json"
+        if metrics_file.is_file():
+            return dict(json.loads(metrics_file.read_text(encoding="utf-8")))
+        torch.manual_seed(self.seed)
+        partial = self.folder / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if self.progress:
+            print(f"build-assets: {name}", flush=True)
+        began = time.perf_counter()
+        metrics = {**make(partial), "seconds": round(time.perf_counter() - began), "seed": self.seed}
+        write_text(partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        os.replace(partial, target)
+        return metrics
+
+    def tokenizer(self, folder: Path) -> dict[str, Any]:
+        """Byte-level BPE on posts and replies: any text encodes."""
+        core = Tokenizer(models.BPE())
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.size.vocab_size,
+            special_tokens=[EOS, PAD],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        core.train_from_iterator(map(_with_summary, _posts("train", self.size.tokenizer_posts)), trainer)
+        PreTrainedTokenizerFast(tokenizer_object=core, eos_token=EOS, pad_token=PAD).save_pretrained(folder)
+        return {"vocabulary": core.get_vocab_size(), "posts": self.size.tokenizer_posts}
+
+    def pretrained(self, folder: Path) -> dict[str, Any]:
+        """Next-token prediction on posts followed by readers' replies, which teach a small model to copy facts."""
+        size = self.size
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(self.folder / "tokenizer")
+        shape = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=size.hidden_size,
+            intermediate_size=size.intermediate_size,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            num_key_value_heads=size.heads,
+            max_position_embeddings=size.context,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        lm = LanguageModel(LlamaForCausalLM(shape), tokenizer, "embedded/pretrained")
+        facts = pretrain(
+            lm.model,
+            [tokenizer.encode(text) for text in map(_thread, _posts("train", size.pretrain_posts))],
+            eos_token_id=lm.eos_token_id,
+            eval_documents=[tokenizer.encode(text) for text in map(_thread, _posts("validation", size.held_out))],
+            learning_rate=3e-3,
+            batch_size=size.batch_size,
+            bf16=size.bf16,
+            seed=self.seed,
+            output_dir=folder,
+            progress=self.progress,
+        )
+        lm.save(folder)
+        return {"posts": size.pretrain_posts, "parameters": lm.num_parameters, **facts}
+
+    def start(self, folder: Path) -> dict[str, Any]:
+        """Fine-tuning on the posts' own uneven TL;DRs, to the minimum of the held-out loss."""
+        size = self.size
+        lm = LanguageModel.load(self.folder / "pretrained")
+        facts = finetune(
+            lm,
+            [_pair(p) for p in _posts("train", size.finetune_posts)],
+            eval_pairs=[_pair(p) for p in _posts("validation", size.held_out)],
+            keep_best=True,
+            epochs=size.finetune_epochs,
+            learning_rate=1e-3,
+            batch_size=size.batch_size,
+            bf16=size.bf16,
+            seed=self.seed,
+            output_dir=folder,
+            progress=self.progress,
+        )
+        lm.save(folder)
+        return {"posts": size.finetune_posts, "parameters": lm.num_parameters, **facts}
+
+    def comparisons(self, folder: Path) -> dict[str, Any]:
+        """Let simulated annotators compare summaries of several qualities; held-out posts are a split of their own."""
+        start = LanguageModel.load(self.folder / "start")
+        pretrained = LanguageModel.load(self.folder / "pretrained")
+        metrics: dict[str, Any] = {}
+        for split, count in (("train", self.size.comparison_posts), ("validation", self.size.held_out)):
+            posts = list(_posts(split, count, COMPARISON_POSTS_FROM if split == "train" else 0))
+            simulated = simulate_comparisons(posts, candidates(posts, start, pretrained, self.seed), seed=self.seed)
+            rows = [
+                {"prompt": SUMMARIZE.render(c.prompt), "chosen": c.chosen, "rejected": c.rejected, "probability": float(p)}
+                for c, p in zip(simulated.comparisons, simulated.probabilities, strict=True)
+            ]
+            write_text(folder / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            metrics[split] = {"posts": count, "comparisons": len(rows), "ceiling": simulated.ceiling}
+        return metrics
+
+    def preference(self, folder: Path) -> dict[str, Any]:
+        """Bradley-Terry training from the start policy's trunk, then calibration and reference shift."""
+        train, held_out = (_read_comparisons(self.folder / "comparisons" / f"{split}.jsonl") for split in ("train", "validation"))
+        pm = PreferenceModel.from_language_model(LanguageModel.load(self.folder / "start"), seed=self.seed)
+        facts = train_preference_model(
+            pm,
+            train,
+            eval_comparisons=held_out,
+            epochs=self.size.preference_epochs,
+            learning_rate=5e-4,
+            batch_size=self.size.batch_size,
+            bf16=self.size.bf16,
+            seed=self.seed,
+            output_dir=folder,
+            progress=self.progress,
+        )
+        calibrate_temperature(pm, held_out)
+        pairs = [_pair(p) for p in _posts("validation", self.size.held_out)]
+        reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
+        pm.save(folder)
+        return {**facts, "temperature": pm.temperature, "shift": pm.shift}
+
+
+def candidates(posts: list[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:
+    """Return, for every post, summaries of several qualities with single-fact corruptions among them."""
+    prompts = [{"prompt": p.text} for p in posts]
+    settings = DecodeSettings()
+    drawn = [
+        decode(lm, prompts, settings, Decoding(temperature=temperature), seed=seed + place).texts
+        for place, (lm, temperature) in enumerate([(start, 1.0), (start, 1.0), (start, 0.6), (pretrained, 0.8)])
+    ]
+    return [
+        [
+            *(texts[row] for texts in drawn[:3]),
+            SUMMARIZE.render_response(item.reference),
+            *_careful(item),
+            *([drawn[3][row]] if row % 8 == 0 else []),
+        ]
+        for row, item in enumerate(posts)
+    ]
+
+
+def _posts(split: str, count: int, first: int = 0) -> Iterator[Post]:
+    return (post(split, index) for index in range(first, first + count))
+
+
+def _with_summary(item: Post) -> str:
+    return f"{_thread(item)}\n{item.reference}"
+
+
+def _thread(item: Post) -> str:
+    """A post and the replies under it, as one document."""
+    return "\n\n".join([item.text, *comments(item, 1 + item.index % 3)])
+
+
+def _pair(item: Post) -> tuple[str, str]:
+    return SUMMARIZE.render(item.text), SUMMARIZE.render_response(item.reference)
+
+
+def _careful(item: Post) -> list[str]:
+    """A careful writer's summary, the same with one fact wrong, and one with a fact left out."""
+    rng = random.Random(stable_hash("careful", item.split, item.index))
+    whole = complete(item.draft, rng.random)
+    texts = (whole, one_wrong_fact(item, whole, rng), one_fact_missing(item, whole, rng))
+    return [SUMMARIZE.render_response(text) for text in texts]
+
+
+def _read_comparisons(path: Path) -> list[Comparison]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Comparison(row["prompt"], row["chosen"], row["rejected"]) for row in rows]

@@ -1,0 +1,43 @@
+"""How large the embedded models are and how much they are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shape of the models and amounts of data; posts of different stages never overlap with those of RL."""
+
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 480
+    vocab_size: int = 2048
+    context: int = 512
+    batch_size: int = 32
+    bf16: bool = True
+    tokenizer_posts: int = 20_000
+    pretrain_posts: int = 120_000
+    finetune_posts: int = 40_000
+    finetune_epochs: float = 2.0
+    comparison_posts: int = 16_000
+    preference_epochs: float = 1.0
+    held_out: int = 500
+
+
+FULL = Size()
+
+QUICK = Size(
+    hidden_size=32,
+    layers=2,
+    heads=2,
+    intermediate_size=64,
+    bf16=False,
+    tokenizer_posts=1_000,
+    pretrain_posts=1_500,
+    finetune_posts=1_000,
+    finetune_epochs=1.0,
+    comparison_posts=200,
+    held_out=50,
+)
