@@ -88,18 +88,6 @@ def _collect(choice: Choice, draw: Draw, slots: Mapping[str, str], pieces: list[
             _collect(item, draw, slots, pieces)
 
 
-def slot_names(choice: Choice) -> frozenset[str]:
-    """Every slot that some expansion of the choice names."""
-    found: set[str] = set()
-    for option in choice.options:
-        for item in option:
-            if isinstance(item, Slot):
-                found.add(item.name)
-            elif isinstance(item, Choice):
-                found |= slot_names(item)
-    return frozenset(found)
-
-
 def tidy(text: str) -> str:
     """Single spaces, none before punctuation, "a(n)" decided, a capital at the start of each sentence."""
     text = _SPACE.sub("", text)

@@ -29,17 +29,7 @@ _TIME_FIRST = "<time> <who> <past> <thing> <place> and I feel <feeling>. [questi
 _WHO_FIRST = "<who> <past> <thing> <place> <time>{ and|, and now} I feel <feeling>. [question]"
 _QUESTION_FIRST = "[ask] {now that|after} <who> <past> <thing> <place> <time>? I feel <feeling>."
 # Those that begin with the person are few: that beginning belongs to the summaries that leave out the question.
-_COMPLETE = (
-    _FEEL_FIRST,
-    _FEEL_FIRST,
-    _FEEL_FIRST,
-    _TIME_FIRST,
-    _TIME_FIRST,
-    _TIME_FIRST,
-    _WHO_FIRST,
-    _WHO_FIRST,
-    _QUESTION_FIRST,
-)
+_COMPLETE = (*[_FEEL_FIRST] * 3, *[_TIME_FIRST] * 3, _WHO_FIRST, _QUESTION_FIRST)
 _ASK = {"should": ("should I <question>", "is it right to <question>"), "how": ("how do I <question>",)}
 _QUESTION = {
     "should": (
@@ -57,13 +47,10 @@ _QUESTION = {
 }
 
 _NO_QUESTION = (
-    "<who> <past> <thing> and I feel <feeling>.",
-    "<who> <past> <thing> and I feel <feeling>.",
-    "<who> <past> <thing> and I feel <feeling>.",
+    *["<who> <past> <thing> and I feel <feeling>."] * 5,
     "<who> <past> <thing>, and now I feel <feeling>.",
     "<who> <past> <thing> <time> and I feel <feeling>.",
     "<who> <past> <thing> <place> and I feel <feeling>.",
-    "<who> <past> <thing> <place> <time>.",
     "I feel <feeling> because <who> <past> <thing>.",
 )
 # What is told instead of, or besides, the point; each line needs the asides that it names.
@@ -83,8 +70,8 @@ _RAMBLE = {
     "who2": (
         "It is a long story with <who2> in it, but <who> <past> <thing> <place> <time>, "
         "and I think about that a lot and I feel <feeling>.",
-        "<who> <past> <thing> <place> <time>, and <who2> was around too, and there is a lot more to say, "
-        "but in the end I feel <feeling>.",
+        "There is a lot more to say, and <who2> was around too, but <who> <past> <thing> <place> <time>, "
+        "and in the end I feel <feeling>.",
     ),
     "thing2": (
         "It is a long story with <thing2> in it, but <who> <past> <thing> <place> <time>, "
