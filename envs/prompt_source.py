@@ -172,10 +172,9 @@ class PromptSource:
 
     def at(self, index: int) -> Prompt:
         """Prepare prompt ``index`` of the set."""
-        if not 0 <= index < len(self.prompts):
-            raise InputError(f"There is no prompt {index}; the set has {len(self.prompts)}, numbered from 0.")
-        row = self.prompts[index]
-        return self._prepare(row, index)
+        if not (isinstance(index, int | np.integer) and 0 <= index < len(self.prompts)):
+            raise InputError(f"There is no prompt {index!r}; the set has {len(self.prompts)}, numbered from 0.")
+        return self._prepare(self.prompts[int(index)], int(index))
 
     def of(self, text: str) -> Prompt:
         """Prepare a prompt given by hand."""

@@ -86,7 +86,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
             raise InputError(f"step takes one action a row, shape ({self.num_envs},), not {actions.shape}.")
         if self._term:
             self._term.ask(self.mdp.observation(), actions)
-        begun = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(self._ended)
+        begun = self._ended & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
         for row in _rows(begun):
             self._begin(row)
         rewards, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
@@ -119,7 +119,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         """Free the reference's cache."""
         self.mdp.close()
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override, misc]
         """Each row's random generator."""
         return tuple(generator for generator, _ in self._seeded)
