@@ -1,0 +1,73 @@
+"""How names and figures are written for a reader: rates in percent, KL in nats, a dash for what does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LABELS = {
+    "start": "start policy",
+    "trained": "trained policy",
+    "references": "references",
+    "oracle": "oracle",
+    "lead": "lead sentence",
+    "random_reference": "another post's reference",
+    "start_best_temperature": "start, best temperature",
+    "start_best_of_4": "start, best of 4",
+}
+
+NONE = "–"
+
+
+def label(name: str) -> str:
+    """What a candidate is called in tables and pictures; a policy the user named keeps its name."""
+    return LABELS.get(name, name)
+
+
+def label_one(name: str) -> str:
+    """The same for a single text."""
+    return "reference" if name == "references" else label(name)
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A fraction as percent.
+
+    >>> percent(0.654), percent(None)
+    ('65 %', '–')
+    """
+    return NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def interval(rate: Mapping[str, float] | None) -> str:
+    """A rate with its 95 % interval, in percent.
+
+    >>> interval({"mean": 0.7, "low": 0.66, "high": 0.739})
+    '70 % [66, 74]'
+    """
+    if rate is None:
+        return NONE
+    return f"{percent(rate['mean'])} [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A plain number.
+
+    >>> number(1.234), number(-0.0001), number(None)
+    ('1.23', '0.00', '–')
+    """
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def difference(values: Mapping[str, float], share: bool = False) -> str:
+    """A signed difference with its 95 % interval; of two rates in percentage points.
+
+    >>> difference({"mean": 0.2, "low": 0.15, "high": 0.25}, share=True)
+    '+20.0 points [+15.0, +25.0]'
+    >>> difference({"mean": -0.5, "low": -0.75, "high": -0.25})
+    '-0.50 [-0.75, -0.25]'
+    """
+    if share:
+        return f"{100 * values['mean']:+.1f} points [{100 * values['low']:+.1f}, {100 * values['high']:+.1f}]"
+    return f"{values['mean']:+.2f} [{values['low']:+.2f}, {values['high']:+.2f}]"

@@ -1,0 +1,254 @@
+"""Pictures of a run: learning curves, score against KL, win rates. PNG files, drawn without a display."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from .formats import NONE, label, number, percent
+from .write import write_bytes
+
+History = Sequence[Mapping[str, float]]
+"""One mapping of scalars for each iteration, ``"episodes"`` among them: an agent's ``history``."""
+
+INK, MUTED, GRID = "#22303c", "#5f6c78", "#e6eaee"
+TRAINED = ("#1f6fb2", "#d9772b", "#7a55a8", "#b8405e")
+COLOURS = {
+    "start": "#8a97a3",
+    "start_best_of_4": "#d9a441",
+    "start_best_temperature": "#b9c1c9",
+    "references": "#2f8f5b",
+    "oracle": "#8cc5a4",
+    "lead": "#d5dbe0",
+    "random_reference": "#d5dbe0",
+}
+
+
+class Curve(NamedTuple):
+    """One panel of the learning curves: the scalar, its title, the unit of its axis."""
+
+    key: str
+    title: str
+    unit: str
+
+
+CURVES = (
+    Curve("objective/scores", "Score", "score of a response"),
+    Curve("objective/kl", "KL from the reference policy", "nats per response"),
+    Curve("objective/rlhf_reward", "Reward: score − β · KL", "reward of a response"),
+    Curve("rollout/response_length", "Response length", "tokens"),
+    Curve("train/value_loss", "Value loss", "squared error"),
+    Curve("rollout/eos_rate", "Responses that end by themselves", "share of responses"),
+)
+
+
+def learning_curves(history: History, path: str | Path, curves: Sequence[Curve] = CURVES, subtitle: str = "") -> Path:
+    """Draw each scalar over episodes: every iteration as a dot, their moving average as a line.
+
+    A scalar that the history does not have leaves no panel.
+    """
+    drawn = [curve for curve in curves if any(curve.key in row for row in history)]
+    columns = min(3, max(1, len(drawn)))
+    lines = max(1, math.ceil(len(drawn) / columns))
+    figure = _figure(3.8 * columns, 2.6 * lines + 0.8, "Learning curves", subtitle)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    for axis, curve in zip(panels, drawn, strict=False):
+        rows = [row for row in history if curve.key in row]
+        episodes, values = _column(rows, "episodes"), _column(rows, curve.key)
+        axis.plot(episodes, values, ".", color=TRAINED[0], alpha=0.35, markersize=6, markeredgewidth=0)
+        axis.plot(episodes, moving_average(values), color=TRAINED[0], linewidth=2)
+        _style(axis, curve.title, "episodes", curve.unit)
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        if curve.unit.startswith("share"):
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y, 1)))
+    for axis in list(panels)[len(drawn) :]:
+        axis.set_visible(False)
+    return _save(figure, path)
+
+
+def moving_average(values: NDArray[np.float64], share: float = 0.1) -> NDArray[np.float64]:
+    """The mean over a centred window of about ``share`` of the values; it shrinks towards the ends."""
+    half = max(1, round(len(values) * share / 2))
+    return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
+
+
+def score_against_kl(
+    metrics: Mapping[str, Any],
+    history: History,
+    path: str | Path,
+    score: str = "preference_score",
+    subtitle: str = "",
+) -> Path:
+    """Draw what was gained over what it cost: mean scores over the root of KL, in which they start out nearly straight.
+
+    Left the score that was optimised, with the way training took; right gold, where it is known. Markers are means over
+    the held-out prompts; their bars are 95 % intervals of the paired difference to the start policy.
+
+    Source of the axis: L. Gao et al., "Scaling Laws for Reward Model Overoptimization" (2023).
+    """
+    policies = {name: row for name, row in metrics["policies"].items() if row["kl"] is not None}
+    keys = [key for key in dict.fromkeys((score, "gold_score")) if policies["start"].get(key) is not None]
+    figure = _figure(5.0 * max(1, len(keys)), 4.6, "What was gained, and what it cost", subtitle)
+    axes = figure.subplots(1, max(1, len(keys)), squeeze=False)[0]
+    for axis, key in zip(axes, keys, strict=False):
+        if key == score:
+            _trajectory(axis, history)
+        colours = _colours(policies)
+        for name, row in policies.items():
+            _point(axis, name, row, key, colours[name])
+        title = {"preference_score": "Preference score: what training sees", "gold_score": "Gold score: what is true"}
+        _style(axis, title.get(key, key), "KL from the reference policy (nats, root scale)", "mean score of a response")
+        _root_scale(axis)
+        axis.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
+    return _save(figure, path)
+
+
+def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
+    """Draw every candidate's win rates with their 95 % intervals: sampled as bars, greedy as open circles.
+
+    What is compared with itself is left out.
+    """
+    policies, greedy = metrics["policies"], metrics.get("greedy", {})
+    panels = {"win_rate_vs_references": "Against the references", "win_rate_vs_start": "Against the start policy"}
+    controlled = "references"
+    if policies["start"]["win_rate_vs_references"] is None:
+        del panels["win_rate_vs_references"]
+        controlled = "start policy"
+    panels["win_rate_length_controlled"] = f"Against the {controlled}, at equal length"
+    names, colours = list(policies)[::-1], _colours(policies)
+    figure = _figure(3.5 * len(panels) + 1.6, 0.4 * len(names) + 1.9, "Win rates", subtitle)
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for axis, (key, title) in zip(axes, panels.items(), strict=True):
+        for height, name in enumerate(names):
+            _bar(axis, height, policies[name][key], colours[name])
+            if name in greedy:
+                _circle(axis, height, greedy[name][key])
+        axis.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        _style(axis, title, "win rate", "")
+        axis.set_xlim(0, 1.12)
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_yticks(range(len(names)), [label(name) for name in names])
+        axis.grid(axis="y", visible=False)
+    _greedy_legend(figure, bool(greedy))
+    return _save(figure, path)
+
+
+def _trajectory(axis: Axes, history: History) -> None:
+    rows = [row for row in history if "objective/kl" in row and "objective/scores" in row]
+    if not rows:
+        return
+    kl, score = _column(rows, "objective/kl"), _column(rows, "objective/scores")
+    axis.plot(_root(kl), score, ".", color=TRAINED[0], alpha=0.2, markersize=6, markeredgewidth=0, zorder=1)
+    axis.plot(
+        _root(moving_average(kl)),
+        moving_average(score),
+        color=TRAINED[0],
+        alpha=0.5,
+        linewidth=2,
+        zorder=2,
+        label="training, by iteration",
+    )
+
+
+def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str) -> None:
+    shape, size = {"start": ("o", 10), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 8)}.get(
+        name, ("*", 17)
+    )
+    difference = (row["minus_start"] or {}).get(key)
+    axis.errorbar(
+        float(_root(np.array([row["kl"]]))[0]),
+        row[key],
+        yerr=(difference["high"] - difference["low"]) / 2 if difference else None,
+        fmt=shape,
+        markersize=size,
+        color=colour,
+        markeredgecolor="white",
+        ecolor=INK,
+        elinewidth=1,
+        capsize=3,
+        zorder=4,
+        label=f"{label(name)} ({number(row[key])})",
+    )
+
+
+def _bar(axis: Axes, height: float, rate: Mapping[str, float] | None, colour: str) -> None:
+    if rate is None or rate["low"] == rate["high"]:
+        axis.text(1.11, height, NONE, ha="right", va="center", fontsize=8.5, color=MUTED)
+        return
+    axis.barh(height, rate["mean"], height=0.62, color=colour, zorder=2)
+    axis.plot([rate["low"], rate["high"]], [height, height], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
+    axis.text(1.11, height, percent(rate["mean"]), ha="right", va="center", fontsize=8.5, color=INK)
+
+
+def _circle(axis: Axes, height: float, rate: Mapping[str, float] | None) -> None:
+    if rate is None or rate["low"] == rate["high"]:
+        return
+    axis.plot(rate["mean"], height, "o", markersize=7, markerfacecolor="white", markeredgecolor=INK, zorder=4)
+
+
+def _greedy_legend(figure: Figure, has_greedy: bool) -> None:
+    text = "bars: sampled, with 95 % interval" + ("; open circles: decoded greedily" if has_greedy else "")
+    figure.text(0.995, 0.985, text, ha="right", va="top", fontsize=9, color=MUTED)
+
+
+def _colours(names: Mapping[str, Any]) -> dict[str, str]:
+    trained = [name for name in names if name not in COLOURS]
+    return {**COLOURS, **{name: TRAINED[i % len(TRAINED)] for i, name in enumerate(trained)}}
+
+
+def _column(rows: History, key: str) -> NDArray[np.float64]:
+    return np.array([row[key] for row in rows], dtype=np.float64)
+
+
+def _root(kl: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The position of a KL on the root axis; an estimate below 0 stands at 0."""
+    return np.sqrt(np.maximum(kl, 0))
+
+
+def _root_scale(axis: Axes) -> None:
+    """Let positions be roots and the ticks say nats."""
+    right = max(axis.get_xlim()[1], 0.5)
+    axis.set_xlim(-0.06 * right, right)
+    step = 10.0 ** math.floor(math.log10(right**2))
+    ticks = [t for t in (0, *(step * f for f in (0.02, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10))) if t <= right**2]
+    far_apart = [t for i, t in enumerate(ticks) if i == 0 or math.sqrt(t) - math.sqrt(ticks[i - 1]) > 0.07 * right]
+    axis.set_xticks([math.sqrt(t) for t in far_apart], [f"{t:g}" for t in far_apart])
+
+
+def _figure(width: float, height: float, title: str, subtitle: str) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
+    if subtitle:
+        figure.supxlabel(subtitle, x=0.012, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def _style(axis: Axes, title: str, x: str, y: str) -> None:
+    axis.set_title(title, loc="left", fontsize=10.5, color=INK)
+    axis.set_xlabel(x, fontsize=9, color=MUTED)
+    axis.set_ylabel(y, fontsize=9, color=MUTED)
+    axis.tick_params(labelsize=9, colors=INK, length=0)
+    axis.grid(color=GRID, linewidth=0.9)
+    axis.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color(GRID)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return write_bytes(path, buffer.getvalue())

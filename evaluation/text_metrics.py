@@ -1,0 +1,32 @@
+"""What can be said of a text without a judge: its length and how much it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def repetition(text: str, n: int = 3) -> float:
+    """The share of a text's n-grams of words that stood in it before, 0-1; 0 for a text of fewer than n words.
+
+        1 - (distinct n-grams) / (n-grams)
+
+    Source: S. Welleck et al., "Neural Text Generation With Unlikelihood Training" (2020), section 6, seq-rep-n.
+
+    >>> repetition("my dog ate my dog ate my shoe")
+    0.3333333333333333
+    """
+    words = text.lower().split()
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def mean_repetition(texts: Sequence[str]) -> float:
+    """The mean of ``repetition`` over texts."""
+    return float(np.mean([repetition(text) for text in texts]))
+
+
+def mean_words(texts: Sequence[str]) -> float:
+    """The mean number of words."""
+    return float(np.mean([len(text.split()) for text in texts]))
