@@ -1,7 +1,7 @@
 """Ready-made rewards in plain Python, with the signature that every reward function has.
 
 ``def reward(prompts, completions, **columns) -> list[float]``: one number per completion; each column of the prompt
-data arrives as a list beside them. Any function of this form, in any file, works the same way: see `reward.resolve_reward`.
+data arrives as a list beside them. Any function of this form, in any file, works the same way (`resolve_reward`).
 """
 
 from __future__ import annotations
