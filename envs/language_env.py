@@ -20,11 +20,11 @@ from .render import render_episode
 RENDER_MODES = ("ansi", "human")
 
 
-def _of_mdp(name: str) -> Any:
+def _of_mdp(name: str, settable: bool = False) -> Any:
     """The MDP's attribute of that name, as one of the environment's own."""
     return property(
         lambda env: getattr(env.mdp, name),
-        lambda env, value: setattr(env.mdp, name, value),
+        (lambda env, value: setattr(env.mdp, name, value)) if settable else None,
         doc=f"``TokenMDP.{name}``.",
     )
 
@@ -34,12 +34,13 @@ class LanguageEnv:
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012
 
-    kl_coef = _of_mdp("kl_coef")
+    kl_coef = _of_mdp("kl_coef", settable=True)
     kl_estimator = _of_mdp("kl_estimator")
     language_model = _of_mdp("language_model")
     reference = _of_mdp("reference")
     reward = _of_mdp("reward")
     prompts = _of_mdp("prompts")
+    template = _of_mdp("template")
     max_prompt_tokens = _of_mdp("max_prompt_tokens")
     max_new_tokens = _of_mdp("max_new_tokens")
     missing_eos_penalty = _of_mdp("missing_eos_penalty")

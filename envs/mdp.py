@@ -92,10 +92,14 @@ class TokenMDP:
         estimator(kl_estimator)
         self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
         self.max_prompt_tokens, self.max_new_tokens = max_prompt_tokens, max_new_tokens
+        self.length = max_prompt_tokens + max_new_tokens  # L
         self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
         self.decoding = Decoding(temperature=self.temperature)
+        self.template = Template(template) if isinstance(template, str) else template or SUMMARIZE
 
         self.language_model, self.reference = load_models(model, reference, device)
+        self.vocab_size = self.language_model.vocab_size  # V
+        self.eos_token_id, self.pad_token_id = self.language_model.eos_token_id, self.language_model.pad_token_id
         for each in (self.language_model, self.reference):
             if self.length > each.context_length:
                 raise InputError(
@@ -105,11 +109,7 @@ class TokenMDP:
         self.reward: Reward = resolve_reward(reward, device=device)
         self.prompts = resolve_prompts(prompts, split)
         self.source = PromptSource(
-            self.prompts,
-            Template(template) if isinstance(template, str) else template or SUMMARIZE,
-            self.language_model.encode,
-            max_prompt_tokens,
-            self.pad_token_id,
+            self.prompts, self.template, self.language_model.encode, max_prompt_tokens, self.pad_token_id
         )
         self.reward.check_columns(self.prompts[0])
         self.samplers = [PromptSampler(len(self.prompts)) for _ in range(num_rows)]
@@ -129,26 +129,6 @@ class TokenMDP:
     def kl_coef(self, value: float) -> None:
         _check_number("kl_coef", value, 0)
         self._kl_coef = float(value)
-
-    @property
-    def vocab_size(self) -> int:
-        """V: actions are 0 to V - 1."""
-        return self.language_model.vocab_size
-
-    @property
-    def eos_token_id(self) -> int:
-        """The token that ends a response."""
-        return self.language_model.eos_token_id
-
-    @property
-    def pad_token_id(self) -> int:
-        """What stands where the mask is 0; nothing reads it."""
-        return self.language_model.pad_token_id
-
-    @property
-    def length(self) -> int:
-        """L = P + R, the width of an observation."""
-        return self.max_prompt_tokens + self.max_new_tokens
 
     def observation(self) -> Observation:
         """A fresh copy of ``tokens`` (B, L) int64 and ``attention_mask`` (B, L) int8.

@@ -137,9 +137,11 @@ class PolicyKL(gym.Wrapper):
         InputError: the policy cannot answer, or the environment is not one of prefgym's.
     """
 
-    def __new__(cls, env: gym.Env | VectorEnv, policy: Policy) -> Any:
-        """Choose the wrapper that fits the environment."""
-        return VectorPolicyKL(env, policy) if isinstance(env, VectorEnv) else super().__new__(cls)
+    def __new__(cls, env: gym.Env | VectorEnv | None = None, policy: Policy | None = None) -> Any:
+        """Choose the wrapper that fits the environment (copying and unpickling call this with nothing)."""
+        if isinstance(env, VectorEnv) and policy is not None:
+            return VectorPolicyKL(env, policy)
+        return super().__new__(cls)
 
     def __init__(self, env: gym.Env, policy: Policy) -> None:
         super().__init__(env)

@@ -1,3 +1,4 @@
+import copy
 import math
 import multiprocessing
 
@@ -199,6 +200,12 @@ def test_attached_to_a_vector_environment_is_the_same(make_vector_env, policy, m
         collect(env, actions, mode) for env in (attached, PolicyKL(make_vector_env(3, autoreset_mode=mode), policy))
     )
     assert ours == theirs
+
+
+def test_wrapped_environments_can_be_copied(make_env, policy, run_episode):
+    env = PolicyKL(make_env(), policy)
+    rewards = run_episode(copy.deepcopy(env), ACTIONS, seed=3)[0]
+    assert rewards == run_episode(env, ACTIONS, seed=3)[0]
 
 
 def test_vector_reward_wrapper_changes_what_is_seen(make_vector_env, policy):

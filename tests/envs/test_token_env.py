@@ -251,6 +251,13 @@ def test_kl_coef_changes_at_the_next_reset(make_env, run_episode):
         env.kl_coef = -0.1
 
 
+def test_what_the_mdp_was_made_with_cannot_be_swapped(make_env):
+    env = make_env(template="c {prompt}")
+    assert (env.template.text, env.max_new_tokens, env.temperature) == ("c {prompt}", 5, 1.0)
+    with pytest.raises(AttributeError):
+        env.kl_estimator = "exact"
+
+
 def test_reference_is_a_frozen_copy_and_stays_what_it_is(make_env, run_episode):
     env = make_env()
     before = env.reference.checksum()

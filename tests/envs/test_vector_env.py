@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from prefgym.envs import EnumerableVector
+from prefgym.envs import EnumerableVector, PolicyKL
 from prefgym.errors import InputError
 
 EOS = 5
@@ -179,6 +179,11 @@ def test_gymnasiums_vector_wrappers_work(make_vector_env):
     env.close()
 
 
+class Uniform:
+    def log_prob(self, observation, action):
+        return np.full(np.shape(action), -np.log(4))
+
+
 @pytest.mark.filterwarnings("ignore:.*(Received the following|Traceback|Raising the last).*:UserWarning")
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_make_vec_gives_the_same_episodes_in_every_mode(mode):
@@ -187,9 +192,12 @@ def test_make_vec_gives_the_same_episodes_in_every_mode(mode):
     try:
         assert isinstance(native, EnumerableVector)
         assert native.metadata["autoreset_mode"] is other.metadata["autoreset_mode"]
-        assert_same(native.reset(seed=1), other.reset(seed=1))
-        for actions in np.random.default_rng(3).choice(4, size=(8, 2)):
-            assert_same(native.step(actions), other.step(actions))
+        ours, theirs = native, other
+        for _ in range(2):  # bare, then with a policy
+            assert_same(ours.reset(seed=1), theirs.reset(seed=1))
+            for actions in np.random.default_rng(3).choice(4, size=(8, 2)):
+                assert_same(ours.step(actions), theirs.step(actions))
+            ours, theirs = PolicyKL(ours, Uniform()), PolicyKL(theirs, Uniform())
         if mode == "async":
             with pytest.raises(InputError, match="PolicyKL"):
                 other.call("attach_policy", object())
