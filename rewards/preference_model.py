@@ -62,6 +62,7 @@ class Scorer(nn.Module):
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **positions
         ).last_hidden_state  # (B, L, d)
         last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (B,)
+        assert isinstance(self.model.score, nn.Linear)
         return self.model.score(hidden[torch.arange(len(last), device=last.device), last])[:, 0].float()
 
 
@@ -107,7 +108,7 @@ class PreferenceModel:
         if model.config.is_encoder_decoder:
             raise InputError(f'"{name}" is an encoder-decoder; use a decoder or an encoder as preference model.')
         vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
-        check_vocabulary(name, vocab_size, model.get_input_embeddings().weight.shape[0])
+        check_vocabulary(name, vocab_size, _num_rows(model))
         if not (math.isfinite(shift) and math.isfinite(temperature) and temperature > 0):
             raise InputError(
                 f'"{name}" has shift {shift} and temperature {temperature}; both must be finite, the second above 0.'
@@ -147,7 +148,8 @@ class PreferenceModel:
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
         facts = _read_facts(folder / FACTS_FILE)
-        return cls(model.to(device), tokenizer, name=name, **facts).freeze()
+        model.to(torch.device(device))  # type: ignore[arg-type]
+        return cls(model, tokenizer, name=name, **facts).freeze()
 
     @classmethod
     def start(
@@ -172,7 +174,8 @@ class PreferenceModel:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
         if missing:
             init_head(model, seed)
-        return cls(model.to(device), tokenizer, name=name, max_length=max_length)
+        model.to(torch.device(device))  # type: ignore[arg-type]
+        return cls(model, tokenizer, name=name, max_length=max_length)
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
@@ -331,6 +334,13 @@ def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreT
     except LOADING_ERRORS as error:
         raise InputError(f'The model in "{name}" cannot be loaded as a classifier: {first_sentence(error)}') from error
     return model, tokenizer, sorted(report["missing_keys"])
+
+
+def _num_rows(model: PreTrainedModel) -> int:
+    """Rows of the embedding matrix."""
+    rows = model.get_input_embeddings().weight
+    assert isinstance(rows, Tensor)
+    return rows.shape[0]
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

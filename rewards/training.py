@@ -1,7 +1,8 @@
 """Training a preference model on comparisons, measuring it, and setting its scale.
 
-The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). All comparisons of a prompt
-stand in one batch, where each text is read once however many comparisons it is in (Ouyang et al. 2022, section 3.5).
+The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). The comparisons of a
+prompt stand side by side, and a batch reads each text once however many comparisons it is in (Ouyang et al. 2022,
+section 3.5).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.utils.data import Sampler, SequentialSampler
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
-from ..models.finetune import SupervisedTrainer, TrainingOptions, train_with
+from ..models.supervised import EpochSampler, SupervisedTrainer, TrainingOptions, train_with
 from .preference_model import PreferenceModel
 
 TEMPERATURES = (0.05, 20.0)
@@ -63,10 +64,10 @@ def train_preference_model(
         comparisons: what to learn; prompts are templated already.
         eval_comparisons: held-out comparisons, for ``eval_loss`` and ``accuracy``.
         keep_best: with held-out comparisons, end with the weights of the smallest evaluation loss.
-        options: fields of :class:`prefgym.models.finetune.TrainingOptions`.
+        options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
-        The metrics of :func:`prefgym.models.finetune.train_with` (losses in nats per comparison), ``comparisons``,
+        The metrics of :func:`prefgym.models.supervised.train_with` (losses in nats per comparison), ``comparisons``,
         ``ties``, ``prompts_cut`` and ``responses_cut`` (training texts that did not fit), and with held-out
         comparisons ``accuracy`` (see :func:`accuracy`).
 
@@ -108,10 +109,11 @@ def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -
 
 
 class PreferenceTrainer(SupervisedTrainer):
-    """Bradley-Terry loss on pairs; ``chosen`` and ``rejected`` (b,) say which rows of a batch's texts a pair compares."""
+    """Bradley-Terry loss on pairs; ``chosen`` and ``rejected`` (B,) say which of a batch's texts a pair compares."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return _ByPrompt([example["prompt"] for example in train_dataset or self.train_dataset], self.args.seed)
+        examples: Any = self.train_dataset if train_dataset is None else train_dataset
+        return _ByPrompt([example["prompt"] for example in examples], self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
         return SequentialSampler(eval_dataset)  # the comparisons of a prompt stand together already
@@ -130,22 +132,18 @@ class PreferenceTrainer(SupervisedTrainer):
         return self.compute_loss(model, inputs) * count, count
 
 
-class _ByPrompt(Sampler[int]):
-    """Indices of comparisons: prompts in a new random order each epoch, the comparisons of a prompt side by side."""
+class _ByPrompt(EpochSampler):
+    """Prompts in a new random order each epoch, the comparisons of a prompt side by side."""
 
     def __init__(self, prompts: Sequence[str], seed: int) -> None:
+        super().__init__(len(prompts), seed)
         groups: dict[str, list[int]] = {}
         for index, prompt in enumerate(prompts):
             groups.setdefault(prompt, []).append(index)
         self.groups = list(groups.values())
-        self.size = len(prompts)
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return self.size
 
     def __iter__(self) -> Iterator[int]:
-        for group in torch.randperm(len(self.groups), generator=self.generator).tolist():
+        for group in self.shuffled(len(self.groups)):
             yield from self.groups[group]
 
 
@@ -155,7 +153,7 @@ class _PairCollator:
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         rows: dict[tuple[int, ...], int] = {}
-        texts = []
+        texts: list[dict[str, list[int]]] = []
         for text in (text for example in examples for text in example["texts"]):
             if rows.setdefault(tuple(text["input_ids"]), len(texts)) == len(texts):
                 texts.append(text)
@@ -271,16 +269,18 @@ def cross_validate(
         ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
     """
     groups = [comparison.split_group for comparison in comparisons]
-    fold_of = np.array(group_folds(groups, folds, seed))
+    fold_of = group_folds(groups, folds, seed)
     lead = np.zeros(len(comparisons))
     each, prompts_cut, responses_cut = [], 0, 0
     for fold in range(folds):
-        held_out = [comparisons[i] for i in np.flatnonzero(fold_of == fold)]
+        tested = [i for i in range(len(comparisons)) if fold_of[i] == fold]
+        learned = [i for i in range(len(comparisons)) if fold_of[i] != fold]
+        held_out = [comparisons[i] for i in tested]
         pm = make_model()
-        train_preference_model(pm, [comparisons[i] for i in np.flatnonzero(fold_of != fold)], seed=seed, **options)
+        train_preference_model(pm, [comparisons[i] for i in learned], seed=seed, **options)
         pm.prompts_cut = pm.responses_cut = 0
-        lead[fold_of == fold] = leads(pm, held_out)
-        each.append(accuracy_of_leads(lead[fold_of == fold], held_out))
+        lead[tested] = leads(pm, held_out)
+        each.append(accuracy_of_leads(lead[tested], held_out))
         prompts_cut, responses_cut = prompts_cut + pm.prompts_cut, responses_cut + pm.responses_cut
     longer = np.array([float(len(c.chosen) - len(c.rejected)) for c in comparisons])
     return {

@@ -13,7 +13,6 @@ from prefgym.errors import InputError
 from prefgym.models.finetune import (
     IGNORED,
     Collator,
-    TrainingOptions,
     example,
     finetune,
     mean_token_loss,
@@ -22,6 +21,7 @@ from prefgym.models.finetune import (
     token_loss_sum,
 )
 from prefgym.models.language_model import LanguageModel
+from prefgym.models.supervised import TrainingOptions
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "away", "home", "sad", "glad"]
 
@@ -199,24 +199,26 @@ def test_bf16_trains_and_leaves_fp32_weights():
     assert lm.copy().checksum() == lm.checksum()
 
 
-def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path):
-    documents = [[1, 2, 3, 4, 5, 6, 7]] * 20
+@pytest.mark.parametrize("stop", [4, 7])  # 5 steps an epoch: within the first, within the second
+def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path, stop):
+    documents = [[1, 2, 3, 4, 5, 6]] * 23  # of a length that makes the blocks differ
     options = {
         "eos_token_id": 0,
         "block_size": 8,
         "batch_size": 4,
         "learning_rate": 1e-2,
         "schedule": "constant_with_warmup",
+        "warmup": 0.0,
     }
     whole = language_model()
-    pretrain(whole.model, documents, max_steps=8, warmup=0.0, **options)
+    pretrain(whole.model, documents, max_steps=9, **options)
     stopped = language_model()
-    pretrain(stopped.model, documents, max_steps=4, warmup=0.0, save_every=4, output_dir=tmp_path, **options)
+    pretrain(stopped.model, documents, max_steps=stop, save_every=stop, output_dir=tmp_path, **options)
     resumed = language_model()
     metrics = pretrain(
-        resumed.model, documents, max_steps=8, warmup=0.0, save_every=4, resume=True, output_dir=tmp_path, **options
+        resumed.model, documents, max_steps=9, save_every=stop, resume=True, output_dir=tmp_path, **options
     )
-    assert metrics["steps"] == 8
+    assert metrics["steps"] == 9
     for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 

@@ -155,6 +155,37 @@ def test_the_same_seed_trains_the_same_model():
     assert checksums[0] == checksums[1] != checksums[2]
 
 
+def test_a_text_of_several_comparisons_is_read_once_and_counts_in_each(monkeypatch):
+    pm = preference_model()
+    comparisons = [
+        Comparison("cat", "good", "bad"),
+        Comparison("cat", "good", "very bad", margin=0.3),
+        Comparison("cat", "very bad", "bad"),
+        Comparison("dog", "good", "bad", tie=True),
+    ]
+    expected = [math.log(1 + math.exp(-lead)) for lead in leads(pm, comparisons)]
+    expected[1] = math.log(1 + math.exp(-leads(pm, comparisons)[1] + 0.3))
+    tie = leads(pm, comparisons)[3]
+    expected[3] = math.log(1 + math.exp(-tie)) / 2 + math.log(1 + math.exp(tie)) / 2
+    sizes = []
+    forward = pm.scorer.forward
+    monkeypatch.setattr(pm.scorer, "forward", lambda **batch: sizes.append(len(batch["input_ids"])) or forward(**batch))
+    metrics = train_preference_model(pm, comparisons, max_steps=1, batch_size=4)
+    assert sizes == [5]
+    assert metrics["train_loss"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_a_stopped_run_goes_on_in_its_order(tmp_path):
+    options = {"batch_size": 4, "learning_rate": 1e-2, "schedule": "constant_with_warmup", "warmup": 0.0}
+    comparisons = simulated(20)  # 5 steps an epoch
+    whole, stopped, resumed = preference_model(), preference_model(), preference_model()
+    train_preference_model(whole, comparisons, max_steps=9, **options)
+    train_preference_model(stopped, comparisons, max_steps=7, save_every=7, output_dir=tmp_path, **options)
+    train_preference_model(resumed, comparisons, max_steps=9, resume=True, output_dir=tmp_path, **options)
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
 def test_training_thaws_a_frozen_model_and_counts_what_it_cut():
     pm = preference_model().freeze()
     before = pm.checksum()

@@ -1,0 +1,35 @@
+"""The order of examples in a supervised run."""
+
+import random
+
+from prefgym.models.supervised import LengthGrouped, TrainingOptions
+
+
+def test_every_example_comes_once_an_epoch_in_an_order_of_seed_and_epoch_alone():
+    lengths = [random.Random(i).randint(1, 99) for i in range(103)]
+    sampler = LengthGrouped(lengths, batch_size=4, seed=0)
+    first = list(sampler)
+    assert sorted(first) == list(range(103))
+    assert len(sampler) == 103
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(second) == list(range(103))
+    assert second != first != list(LengthGrouped(lengths, batch_size=4, seed=1))
+    fresh = LengthGrouped(lengths, batch_size=4, seed=0)
+    fresh.set_epoch(1)
+    assert list(fresh) == second
+
+
+def test_a_batch_holds_examples_of_like_length_and_batches_come_in_no_order_of_length():
+    lengths = [random.Random(i).randint(1, 1000) for i in range(200)]
+    order = list(LengthGrouped(lengths, batch_size=4, seed=0))
+    batches = [[lengths[i] for i in order[start : start + 4]] for start in range(0, 200, 4)]
+    assert max(max(batch) - min(batch) for batch in batches) < 120
+    means = [sum(batch) for batch in batches]
+    assert means not in (sorted(means), sorted(means, reverse=True))
+
+
+def test_steps_count_batches_accumulation_and_epochs():
+    assert TrainingOptions(batch_size=4, epochs=3).steps(10) == 9
+    assert TrainingOptions(batch_size=4, gradient_accumulation=2, epochs=3).steps(10) == 6
+    assert TrainingOptions(batch_size=4, max_steps=7).steps(10) == 7
