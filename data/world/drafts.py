@@ -15,7 +15,7 @@ from .fillers import FILLERS
 from .grammar import Draw
 from .lexicon import HOW_QUESTIONS, VALUES
 from .registers import REGISTERS
-from .topic import Situation, Topic
+from .topic import Situation, Topic, keys
 from .topics import TOPICS
 
 SPLITS = ("train", "validation", "test")
@@ -34,6 +34,11 @@ _GROUPS = frozenset(
         "credit_union",
         "insurance_company",
     )
+)
+_LEISURE = keys(
+    "library, gym, pool, beach, lake, woods, dog park, farmers market, mall, coffee shop, museum, zoo, "
+    "church, bowling alley, playground, flea market, community center, balcony, porch, backyard, roof, brewery, pub, "
+    "movie theater, barn, pet store"
 )
 _SEASONS = ("last_spring", "last_summer", "last_fall", "last_winter")
 _LONG_PAST = tuple(key for key in _TIMES if key.startswith("in_") or key in _SEASONS)
@@ -104,7 +109,7 @@ def _asides(topic: Topic, situation: Situation, facts: Facts, draw: Draw) -> dic
     return {
         "who2": ("who", pick_other(topic.bystander_keys, facts.who, draw)),
         "thing2": ("thing", pick_other(topic.thing_keys, facts.thing, draw)),
-        "place2": ("place", pick_other(topic.real_place_keys, facts.place, draw)),
+        "place2": ("place", pick_other(_LEISURE, facts.place, draw)),
         "time2": ("time", pick_other(_LONG_PAST, facts.time, draw)),
         "question2": ("question", pick_other(advisable, facts.question, draw)),
     }

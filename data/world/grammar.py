@@ -17,7 +17,7 @@ Rules = Mapping[str, Sequence[str]]
 Draw = Callable[[], float]
 
 _PIECES = re.compile(r"[{}|]|\[\w+\]|<\w+>|[^{}|\[\]<>]+")
-_SPACE = re.compile(r"\s+(?=[\s,.;:?!]|$)|^\s+")
+_SPACE = re.compile(r"^\s+|\s+(?=[\s,.;:?!]|$)")
 _SENTENCE_START = re.compile(r"(?:^|(?<=[.?!] ))[a-z]")
 _ARTICLE = re.compile(r"\ba\(n\) (?=(.))")
 

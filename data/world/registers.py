@@ -24,13 +24,13 @@ SHARED = {
     "event_place": (
         "{[lead] |}<who> {[adverb] |}<past> <thing> <place>.",
         "<place>, {of all places|in front of people|in plain sight|where everybody could see}, <who> <past> <thing>.",
-        "We were <place> {when|and} <who> {[adverb] |}<past> <thing>.",
+        "We were <place> when <who> {[adverb] |}<past> <thing>.",
         "<named_who> <past> <thing> <place>{| in front of [number] people| without a word}.",
     ),
     "event_both": (
         "{[lead] |}<who> <past> <thing> <place> <time>.",
         "{[lead] |}<time> <who> {[adverb] |}<past> <thing> <place>.",
-        "{We were <place> <time>|<time> we were <place>} {when|and} <who> {[adverb] |}<past> <thing>.",
+        "{We were <place> <time>|<time> we were <place>} when <who> {[adverb] |}<past> <thing>.",
     ),
     "where": (
         "{This|It|That|All of it|The whole thing} {happened|took place|was} <place>{|, in front of [number] people|, with [name] watching|, before my eyes|, and [weather]}.",
@@ -60,7 +60,7 @@ SHARED = {
         "Life was {so much easier|better|rougher} <time2>, {when <who2> was around|back when <who2> was here|before <who2> left}.",
         "{I took up|I started} [hobby] <time2>, {mostly to relax|which keeps me sane|on the advice of <who2>}.",
         "{I|We} even had {some|plenty of} spare [food]{| from <who2>| thanks to <who2>}, {not that anybody was hungry|which nobody touched|by the way}.",
-        "[name], {a(n) [job] from [city]|who is into [hobby]|who is [trait]|an old friend}, {had just come by|was visiting|called me} about <thing2>.",
+        "[name], {a(n) [job] from [city]|who is into [hobby]|who is [trait]|an old friend}, {had just come by|wrote to me|called me} about <thing2>.",
         "{Right now|As I write this} <who2> is [chore]{| downstairs| next door| and humming}.",
     ),
     "advice": (
@@ -73,7 +73,7 @@ SHARED = {
         "should I <question>{|, or am I overreacting|, or would that be too much|, or is there a better way|, honestly}?",
         "{do you think|would you say} I should <question>?",
         "{is it|would it be} {wrong|fair|too much|petty|reasonable|crazy} to <question>?",
-        "{is it time|do I have a right|would it help} to <question>?",
+        "{is it time|would it make sense|would it help} to <question>?",
         "{would you|would anyone here|in my place, would you} <question>?",
     ),
     "ask_how": (
@@ -165,7 +165,7 @@ REGISTERS = {
             "[q]",
         ),
         "closer": (
-            "{Any|All} {advice|thoughts|ideas} {would help|is welcome|are appreciated}.",
+            "{Any|Every bit of} {advice|help|input} {would help|is welcome|is appreciated}.",
             "I {want to|hope to} {do the right thing|settle this soon|hear from people who have been there}.",
             "{Thank you|Thanks} for {reading|your time|any help}.",
         ),
@@ -211,7 +211,7 @@ REGISTERS = {
             "{I am shaking|My hands are shaking|I cannot sleep|My stomach is in knots}{ as I type this| while writing this| again|}, {please help|please be gentle|I hope this makes sense|so forgive the rambling}.",
             "{Please|Oh gosh, please} {tell me|help me figure out} {whether I am crazy|what is going on|if this is normal|how bad this is}.",
             "I {keep|cannot stop} {replaying|going over|thinking through} {everything|all of it|the details} {in my head|at night|over and over}.",
-            "{What if|I am afraid that} {I am the problem|everyone blames me|this gets worse|I make it worse}{|, I have been pacing for hours|, and I have no one to talk to}?",
+            "I am {afraid|terrified} that {I am the problem|everyone blames me|this gets worse|I make it worse}{|, I have been pacing for hours|, and I have no one to talk to}.",
         ),
         "lead": (
             "oh no,",
@@ -290,7 +290,7 @@ REGISTERS = {
     },
     "wry": {
         "opener": (
-            "{Gather round|Pull up a chair|Grab some popcorn|Welcome}, {dear internet|friends|people of the internet}, {for|to} {another episode of my life|a tale of woe|today's little tragedy|a comedy in one act}.",
+            "{Gather round|Pull up a chair|Grab some popcorn}, {dear internet|friends|people of the internet}, for {another episode of my life|a tale of woe|today's little tragedy|a comedy in one act}.",
             "{In today's news|In other news|This just in}: {my life is a sitcom|karma is on holiday|I attract chaos|nothing is sacred}.",
             "I {used to think|was told|once believed} {being an adult is fun|people are basically good|my luck would turn at [age]}{|, ha|, bless me}.",
             "{File this under|Put this one under|This belongs under} {things I did not need|lessons in human nature|small disasters|first world problems}.",

@@ -48,7 +48,7 @@ CONSEQUENCES = {
         "{Nobody|No one} {asked me|said a word to me|bothered to check}{| first| beforehand}.",
         "It {cost|was worth} [amount]{|, and I have the receipt| when I got it}.",
         "When I {asked|brought up the subject politely|wanted an answer}, they {laughed|changed the topic|went quiet|rolled their eyes|walked off}.",
-        "{This is|It is} {not the first time|the third time|becoming a habit}, {either|sadly|as my friends know|by the way}.",
+        "{This is|It is} {not the first time, either|the third time|becoming a habit}{|, sadly|, as my friends know|, by the way}.",
         "I only {noticed|found out} because [name] {mentioned it|let it slip|told me|sent me a picture}.",
         "I {use|need} that {every day|all the time|nearly every weekend} for [hobby].",
     ),
@@ -171,7 +171,7 @@ CONSEQUENCES = {
         "There is {nothing in writing|no paper trail|only a handshake}, {which was silly of me|as it was family|because I trusted them}.",
     ),
     "charge": (
-        "{The price|The figure|The total} was {twice|three times|way above} {what we agreed|the estimate|the usual}, {about|roughly} [amount].",
+        "{The price|The figure|The total} was {twice|three times|way above} {what we agreed|the estimate|the usual}: [amount].",
         "{I have|There is} {an email|a signed estimate|a receipt} that {says otherwise|shows the real figure|backs me up}.",
         "When I {asked why|questioned it|called about it}, they {blamed the market|mentioned hidden fees|put me on hold|said take it or leave it}.",
         "{Others|My friends|People} in [city] pay {half of that|far less|nothing like that}.",
@@ -180,7 +180,7 @@ CONSEQUENCES = {
         "They {gave me|set} {a week|ten days|until the first} to {decide|pay up}.",
     ),
     "nuisance": (
-        "It {happens|goes on|has become normal} {nearly every day|all the time|[number] times a week}.",
+        "It {happens|goes on|is like that} {nearly every day|all the time|[number] times a week}.",
         "I {asked|have asked} {nicely|politely|with a smile} {twice|more than once|[number] times} already.",
         "They {act|behave} {as if|as though} {the place is theirs|I do not exist|rules are for others|nothing is wrong}.",
         "{Last time|When} I said something {they|and they} {slammed the door|rolled their eyes|turned up the music|called me dramatic}.",
@@ -196,7 +196,7 @@ CONSEQUENCES = {
         "There were {things about [name]|years of thoughts|embarrassing poems|very private things} in there.",
         "{Since then|Now} I {hide everything|keep a key around my neck|check the lock twice|write nothing down}.",
         "They {even|also} {repeated|discussed} some of it {with [name]|to their friends|in front of guests}.",
-        "{It was|I had it} {in a locked drawer|under my mattress|in a box marked private|in my bag}.",
+        "{Nobody|Not one person} {asked|warned me|said sorry}{|, of course|, and [name] even took their side}.",
     ),
     "scorn": (
         "{Everyone|The whole table|Half the room} {laughed|went quiet|stared at me|looked away}.",
@@ -218,7 +218,7 @@ CONSEQUENCES = {
     ),
     "animal": (
         "The {poor thing|little one} {hid under the bed|would not eat|shook for hours|limped for days} {afterwards|the whole evening}.",
-        "{The clinic|Treatment|The emergency visit} {came to|cost me} [amount].",
+        "{The bill|Treatment|The emergency visit} {came to|cost me} [amount].",
         "I had left {a full page of|clear|written} {instructions|notes}{| on the fridge| and my number}.",
         "They {said|told me} {animals forget|I was overreacting|it was no big deal|it was an accident}.",
         "{A camera|The hallway camera|A passerby} {caught|recorded} {it all|part of it}, {so there is no doubt|and I watched it twice}.",

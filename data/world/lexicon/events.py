@@ -15,7 +15,7 @@ shrank/shrunk/shrinking
 scratched/scratched/scratching | scraped/scraped/scraping
 dented/dented/denting
 backed into/backed into/backing into | drove into/driven into/driving into
-crashed/crashed/crashing | totaled/totaled/totaling
+totaled/totaled/totaling
 burned/burned/burning | scorched/scorched/scorching
 flooded/flooded/flooding
 stole/stolen/stealing | swiped/swiped/swiping

@@ -57,7 +57,6 @@ set up a payment plan
 charge them interest
 close the account
 talk to a lawyer | hire a lawyer
-be the bigger person
 ask a friend to mediate
 leave the group
 take some time off

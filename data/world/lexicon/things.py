@@ -59,7 +59,6 @@ my good knives
 my dishes
 my microwave
 my washing machine
-my vacuum
 my toolbox
 my power drill
 my lawn mower | my mower
@@ -141,7 +140,6 @@ our vacation
 our flight
 our suite
 our rail tickets
-our concert tickets
 our hiking trip
 our honeymoon
 our camping trip

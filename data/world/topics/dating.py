@@ -89,11 +89,11 @@ TOPIC = Topic(
         "I am [age], they are [age]{|, and we both like [hobby]|, if that matters|, both shy}.",
         "{Things|Everything} {had been going|was going} {well|great|smoothly}, {even <who2> approved|we had talked about moving in together|apart from small fights about [chore]}.",
         "<who2> {introduced us|was against this from the start|says we rush things}, being {very [trait]|a romantic at heart|the cautious type}.",
-        "We {share|rent} a {one bedroom|tiny studio|small place} in [city] {with a balcony|and no pets|that smells of [food]}.",
+        "We {share|rent} a {small flat|tiny studio|little house} in [city] {with a garden|that allows no pets|that smells of [food]}.",
         "I {work|am employed} as a(n) [job] and they are a(n) [job], so {we rarely have the same days off|money is tight|evenings are precious}.",
         "{I wore|I had on} {my nicest clothes|a new shirt|too much perfume} and had <thing2> {with me|ready|wrapped as a present}.",
         "{We usually|Most weekends we} {watch|end up watching} [show] {together|on the floor|under a blanket} and {order|cook|share} [food].",
-        "{A week before that|The week before} we {went to see|had dinner with|helped} <who2>, and it was {lovely|fun|a little stiff}.",
+        "{Recently|Not long ago} we {went to see|had dinner with|helped} <who2>, and it was {lovely|fun|a little stiff}.",
         "{My friends|My parents|People at work} {like|adore} them, especially <who2>.",
     ),
 )

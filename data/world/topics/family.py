@@ -95,7 +95,7 @@ TOPIC = Topic(
         ),
     ),
     background=(
-        "I am the {oldest|youngest|middle one} of [number] {kids|siblings}, and <who2> {looked after us|is the peacemaker|has always been my favorite}.",
+        "I am the {oldest|youngest|middle one} of {three|four|five|six} {kids|siblings}, and <who2> {looked after us|is the peacemaker|has always been my favorite}.",
         "{Our family|My side of the family|Everybody} {gets together|meets} {once a month|every Sunday|on holidays} for [food].",
         "<who2> lives in [city] and {visits|comes by} {twice a year|whenever there is [food]|with a suitcase full of gifts}.",
         "I am [age], {married with two kids|single|newly married|a(n) [job]}, and live {[number] blocks|an hour|two towns} away from <who2>.",

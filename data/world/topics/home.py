@@ -114,11 +114,11 @@ TOPIC = Topic(
     ),
     background=(
         "{We|Four of us} {live|share a flat} in [city], {above a bakery|next to a church|near the tracks|in an old brick building}{|, with one shower}.",
-        "I moved in <time2> {after a bad breakup|because it was cheap|to be near my job|with two suitcases} and {brought|carried in} <thing2>.",
+        "I moved here <time2> {after a bad breakup|because it was cheap|to be near my job|with two suitcases} and {brought|carried in} <thing2>.",
         "<who2> {lives|stays} {across town|around the corner|one street over} and {plays the trumpet|watches [show] all night|is into [hobby]}.",
         "I {work|am} {nights as|as} a(n) [job], so I {sleep until noon|am rarely home|need my rest|like it quiet}.",
         "{The apartment|Our place} is {small|drafty|old|on the third floor}, with <thing2> {in the way|taking up half the space|by the window} and {thin walls|creaky stairs|a patched roof}.",
-        "We {take turns|have a chart} {with|for} [chore], and <who2> {is good about it|never complains|usually helps}.",
+        "We {take turns|have a chart} for [chore], and <who2> {is good about it|never complains|usually helps}.",
         "{Our agreement|The paperwork} runs until next year, and {<who2> helped me read it|moving costs [amount]|<who2> calls it a bad deal}.",
         "{On weekends|In the evenings} I {cook|make} [food] for everyone, even for <who2>.",
         "I {often talk to|am close to|have coffee with} <who2>, who is a(n) [job] and very [trait].",

@@ -40,7 +40,7 @@ TOPIC = Topic(
         Situation(
             "botch",
             who="contractor, plumber, moving company, handyman, cleaner",
-            events="broke, dropped, scratched, cracked, ruined, dented",
+            events="broke, dropped, scratched, cracked, ruined, flooded",
             things="piano, washing machine, television, mirror, bookshelf, record player, desk, coffee table",
             places="living room, hallway, stairwell, basement, attic, kitchen, porch, elevator",
         ),
@@ -78,6 +78,6 @@ TOPIC = Topic(
         "<who2> {works|used to work} as a(n) [job] and {knows|understands} {these things|numbers} {better than I do|very well}.",
         "{I have|There is} {another|one more} {big expense|payment} {coming|due} for <thing2>, plus [amount] for {the dentist|new tires|glasses frames|school supplies}.",
         "We {go back|have known each other} [span]{|, ever since a course in [hobby]|, and our kids play together}.",
-        "{That day|It was a day when} [weather], and I was {running late|short on sleep|in a hurry} because of <who2>.",
+        "{That day|It was one of those days:} [weather], and I was {running late|short on sleep|in a hurry} because of <who2>.",
     ),
 )

@@ -33,7 +33,7 @@ TOPIC = Topic(
         Situation(
             "break",
             who="neighbor, neighbor's kid, woman downstairs, man upstairs, contractor",
-            events="scratched, dented, backed into, ruined",
+            events="scratched, dented, backed into, ruined, totaled",
             things="car, truck, mailbox, fence, scooter, motorcycle, grill, bike",
             questions="call the police, talk to a lawyer",
             places="sidewalk, front lawn, parking garage, backyard, playground, farmers market, recycling bins, yard sale, grocery store",
@@ -96,12 +96,12 @@ TOPIC = Topic(
         ),
     ),
     background=(
-        "{We bought|I bought|We rent} {this|a} {house|place|townhouse} in [city] <time2> {for the schools|because of the trees|after years of saving}.",
+        "{We moved|I moved} into {this|a} {house|place|townhouse} in [city] <time2> {for the schools|because of the trees|after years of saving}.",
         "{The street|Our block|The building} is {normally|usually} {quiet|friendly|peaceful}, {with|full of} {retirees|young families|students}, and <who2> {waves|says hello|sweeps the steps} every day.",
         "<who2> {collects|restores|paints} {old clocks|lawn ornaments|model ships|antique radios} and {is|seems} {rather|quite|a bit} [trait].",
         "I {was|had been} [chore] all day, since [weather].",
         "{We used to|In the beginning we would} {trade|swap} {[food]|jam|seeds|tools} {over the fence line|on weekends} and I {lent|even lent} them <thing2>.",
-        "I {work from home|am a(n) [job]|am retired}, so I {see|hear} {everything|most of what goes on} {on our street|around here}.",
+        "I {work from home|am a(n) [job]|am retired}, so I {see|hear} {everything|most of what goes on} {in our street|around here}.",
         "{There is|We have} a {block party|street meeting|bake sale} {each summer|every few months}, run by <who2>.",
         "I {keep|store} <thing2> {outside|under the stairs|in the shed}, {as everyone here does|which is allowed|and it never was a problem}.",
         "<who2> moved away <time2>, and {it has been different since|the new people are louder|I miss the calm}.",

@@ -85,7 +85,7 @@ TOPIC = Topic(
         "<who2> {says|jokes that} I {love animals more than people|run a zoo|spoil them}, which is {true|fair|half true}.",
         "{They|The animals} {sleep|nap} on <thing2>, {shedding everywhere|snoring like sailors|though they know better}.",
         "I {work|am away} {all day|long hours} as a(n) [job], so I {need|rely on} {help with walks|someone for feeding time|<who2> quite often}.",
-        "I {grew up|was always} around {goats|ponies|beagles|ducks|stray tabbies} and {learned|read} {a great deal|all I could} from <who2>.",
+        "I {grew up|was always} around {goats|ponies|beagles|ducks|stray tabbies} and {learned|picked up} {a great deal|all I could} from <who2>.",
         "{Normally|Usually} we {walk|play|train} {an hour a day|before sunrise|[number] times a week}, and that day [weather].",
         "{I had gone|I was off} to [city] for {a wedding shower|a conference|[hobby]|two nights} with <who2>.",
         "{My little one|The smallest} is {old|nearly blind|shy|on a special diet}, {as I explained to <who2>|and loves [food]}.",

@@ -75,7 +75,7 @@ TOPIC = Topic(
         "<who2> {is|used to be} {really|super|pretty} [trait] and {into|obsessed with|all about} [hobby].",
         "I {transferred|moved} here from [city] <time2>, {knowing nobody|on a small grant|mostly for the program}.",
         "There were [number] of us {in that class|at the table|working late}, {living on|sharing} [food] and {bad coffee|energy drinks}.",
-        "I {bought|got} <thing2> {with my first pay|secondhand|as a gift} <time2>, and {<who2> was a little envious|still owe [amount] on that}.",
+        "I {bought|got} <thing2> {with my first pay|secondhand|on sale} <time2>, and {<who2> was a little envious|still owe [amount] on that}.",
         "{My grades|My marks} {are|have been} {decent|all over the place|good}, {thanks to|mostly because of} <who2>.",
         "{It was|This is} {my last|a rough} semester, and [weather] {the whole week|nearly every day}.",
     ),

@@ -77,7 +77,7 @@ TOPIC = Topic(
         "<who2> {came along|joined us} {at the last minute|because of a discount|on day two}, and talked about [hobby] the whole way.",
         "{To top it off|Besides}, [weather] and {the bus was late|the line was endless|the signs made no sense|nobody had slept}.",
         "I {packed|brought} <thing2> and {too many socks|a first aid kit|six books|[food] for the road}, {as usual|like an amateur}.",
-        "{Earlier|Before that} we {stopped|waited|had a nice time} <place2> {for an hour|with <who2>|sharing [food]}.",
+        "{On the first day|On the second day|One rainy afternoon} we {stopped|waited|had a nice time} <place2> {for an hour|with <who2>|sharing [food]}.",
         "I {saved|had saved} [span] for {this trip|these two weeks}, working as a(n) [job].",
         "{Our group was|We were} [number] people, {one of them <who2>|mostly strangers from [city]}, {each one [trait]|all into [hobby]}.",
         "{The country|The region} is {gorgeous|stunning|hot} and <who2> loved it, and the {people were|views were} {worth it|wonderful|the best part}.",
