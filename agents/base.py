@@ -160,7 +160,7 @@ class PolicyGradient:
                     break
         finally:
             monitor.close()
-        self.learn_start = None
+            self.learn_start = None
         return self
 
     def predict(self, observation: Observation, deterministic: bool = True) -> tuple[Any, None]:
@@ -259,7 +259,6 @@ class PolicyGradient:
         h = self.hyperparameters
         for group in self.optimizer.param_groups:
             group["lr"] = h.learning_rate * (1 - progress if h.lr_schedule == "linear" else 1)
-
 
     def _summary(self, rollout: Rollout, advantages: Advantages, stats: list[dict[str, float]]) -> dict[str, float]:
         """Mean of each scalar over the minibatches that have it, and how well the values predicted the returns."""

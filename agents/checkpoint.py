@@ -162,7 +162,8 @@ def write_text(path: Path, text: str) -> None:
 
 def _settings(agent: PolicyGradient) -> dict[str, Any]:
     env = agent.env
-    prompts, reward = env_attribute(env, "prompts"), env_attribute(env, "reward")
+    # Sub-environments of a synchronous or asynchronous vector keep these to themselves.
+    prompts, reward = getattr(env.unwrapped, "prompts", None), getattr(env.unwrapped, "reward", None)
     return {
         "format": 1,
         "agent": agent.name,
@@ -173,7 +174,7 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
         "model": env_attribute(env, "language_model").name,
         "data": getattr(prompts, "name", None),
         "synthetic": bool(getattr(prompts, "synthetic", False)),
-        "rewards": {name: weight for name, (_, weight) in reward.parts.items()},
+        "rewards": {name: weight for name, (_, weight) in (reward.parts if reward else {}).items()},
         "env": {name: env_attribute(env, name) for name in ENV_SETTINGS},
         "versions": {name: version(name) for name in VERSIONS},
     }

@@ -92,7 +92,7 @@ class Monitor:
         values |= dataclasses.asdict(self.agent.hyperparameters)
         shown = {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
         for summary in hparams(shown, {"objective/scores": 0.0, "objective/kl": 0.0}):
-            writer.file_writer.add_summary(summary)
+            writer._get_file_writer().add_summary(summary)
         writer.add_text("hyperparameters", "\n".join(f"    {name}: {value}" for name, value in values.items()), 0)
 
     def _write_events(self, writer: SummaryWriter, rollout: Rollout, scalars: Mapping[str, float]) -> None:

@@ -70,7 +70,7 @@ class Rollout:
     def scalars(self) -> dict[str, float]:
         """Means over episodes, by the names under which they are logged."""
         k1 = kl_estimators.k1(self.log_probs, self.ref_log_probs).masked_fill(~self.response_mask, 0.0)
-        result = {
+        result: dict[str, Tensor | float] = {
             "objective/kl": self.kl.sum(1).mean(),
             "objective/kl_k1": k1.sum(1).mean(),
             "objective/scores": self.scores.mean(),
@@ -78,7 +78,7 @@ class Rollout:
             "objective/entropy": -self.log_probs.masked_fill(~self.response_mask, 0.0).sum(1).mean(),
             "rollout/response_length": self.response_mask.sum(1).float().mean(),
             "rollout/repetition": repetition(self.response_tokens, self.response_mask),
-            "rollout/eos_rate": np.mean([reason == "eos" for reason in self.finish_reasons]),
+            "rollout/eos_rate": self.finish_reasons.count("eos") / len(self),
         }
         result |= {f"objective/score_{name}": values.mean() for name, values in self.score_parts.items()}
         return {name: float(value) for name, value in result.items()}

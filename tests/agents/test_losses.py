@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from prefgym.agents.losses import (
     approx_kl,
     clip_fraction,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from prefgym.agents.returns import explained_variance, gae, leave_one_out, returns_to_go, whiten
 
 MASK = torch.tensor([[True, True, True], [True, True, False]])
