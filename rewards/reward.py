@@ -213,8 +213,8 @@ def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]
 def _name(spec: Any) -> str:
     if spec is None or spec == "embedded":
         return "preference"
-    if isinstance(spec, str):
-        return spec.rstrip("/").replace(":", ".").replace("/", ".").split(".")[-1]
+    if isinstance(spec, str | os.PathLike):
+        return os.fspath(spec).rstrip("/").replace(":", ".").replace("/", ".").split(".")[-1]
     return getattr(spec, "__name__", type(spec).__name__)
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from prefgym.rewards.functions import length, rouge_l
 
 

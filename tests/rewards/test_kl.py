@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from prefgym.rewards.kl import ESTIMATORS, AdaptiveKL, FixedKL, estimator, exact, k1, k2, k3
 
 from prefgym.errors import InputError
+from prefgym.rewards.kl import ESTIMATORS, AdaptiveKL, FixedKL, estimator, exact, k1, k2, k3
 
 P = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
 REF = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)

@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
+
+from prefgym.errors import InputError, RewardError
 from prefgym.rewards.functions import rouge_l
 from prefgym.rewards.importing import import_function
 from prefgym.rewards.reward import Reward, resolve_reward
-
-from prefgym.errors import InputError, RewardError
 
 
 def words(prompts, completions, **columns):
@@ -152,3 +152,35 @@ def test_a_file_elsewhere_and_a_file_that_does_not_run(user_folder):
         import_function("broken.py:reward")
     with pytest.raises(InputError, match=r'"broken\.py" names no function'):
         import_function("broken.py")
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "name"),
+    [(None, "embedded", "preference"), ("embedded", "embedded", "preference"), ("org/model", "org/model", "model")],
+)
+def test_preference_models_are_loaded_on_the_device_asked_for(monkeypatch, spec, asked, name):
+    loads = []
+    monkeypatch.setattr(
+        "prefgym.rewards.preference_model.PreferenceModel.load",
+        lambda folder, *, device: loads.append((folder, device)) or words,
+    )
+    assert resolve_reward(spec, device="cuda:0").parts == {name: (words, 1.0)}
+    assert loads == [(asked, "cuda:0")]
+
+
+def test_a_local_folder_is_a_preference_model(monkeypatch, tmp_path):
+    monkeypatch.setattr("prefgym.rewards.preference_model.PreferenceModel.load", lambda folder, *, device: words)
+    (tmp_path / "judge.v2").mkdir()
+    assert resolve_reward(str(tmp_path / "judge.v2")).parts == {"v2": (words, 1.0)}
+    assert resolve_reward(tmp_path / "judge.v2").parts == {"v2": (words, 1.0)}
+
+
+def test_gold_by_name_needs_the_facts_of_the_embedded_world():
+    reward = resolve_reward("gold")
+    reward.check_columns(["facts", "distractors", "reference"])
+    with pytest.raises(InputError, match='"gold" needs the column "facts"'):
+        reward.check_columns(["reference"])
+
+
+def test_a_callable_without_a_signature_is_asked_for_no_column():
+    resolve_reward(max).check_columns([])
