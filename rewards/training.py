@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
@@ -22,6 +21,7 @@ from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.supervised import EpochSampler, SupervisedTrainer, TrainingOptions, train_with
+from .accuracy import accuracy, accuracy_of_leads, leads
 from .preference_model import PreferenceModel
 
 TEMPERATURES = (0.05, 20.0)
@@ -165,46 +165,6 @@ class _PairCollator:
         batch["margin"] = torch.tensor([float(example["margin"]) for example in examples], device=device)
         batch["tie"] = torch.tensor([bool(example["tie"]) for example in examples], device=device)
         return batch
-
-
-def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
-    """Return score(chosen) - score(rejected) of every comparison, (N,)."""
-    prompts = [comparison.prompt for comparison in comparisons]
-    texts = [c.chosen for c in comparisons] + [c.rejected for c in comparisons]
-    scores = pm.score([*prompts, *prompts], texts, batch_size)
-    return scores[: len(prompts)] - scores[len(prompts) :]
-
-
-def accuracy(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """Return the share of comparisons in which the chosen response scores higher; see :func:`accuracy_of_leads`."""
-    return accuracy_of_leads(leads(pm, comparisons), comparisons)
-
-
-def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """Return ``{"mean", "low", "high", "n"}``: how often the lead (N,) of the chosen response is above 0.
-
-    A lead of 0 counts half, and so does a tie, whatever the lead. ``low`` to ``high`` is a 95 % Wilson interval whose
-    sample size is the effective one: comparisons of one prompt depend on each other (cluster-robust variance).
-    """
-    if not len(comparisons):
-        raise InputError("There is no comparison to measure accuracy on.")
-    tie = np.array([comparison.tie for comparison in comparisons])
-    right = np.where(tie | (lead == 0), 0.5, lead > 0)  # (N,)
-    _, group = np.unique([comparison.split_group for comparison in comparisons], return_inverse=True)
-    mean = float(right.mean())
-    residuals = np.bincount(group, weights=right - mean)  # (G,) summed over each prompt
-    groups, n = len(residuals), len(right)
-    variance = float((residuals**2).sum()) / n**2 * groups / max(groups - 1, 1)
-    effective = min(n, mean * (1 - mean) / variance) if variance > 0 else groups
-    low, high = wilson_interval(mean, effective)
-    return {"mean": mean, "low": low, "high": high, "n": n}
-
-
-def wilson_interval(rate: float, n: float, z: float = 1.959964) -> tuple[float, float]:
-    """Return the interval of a rate seen in ``n`` independent trials (Wilson 1927); ``z`` = 1.96 for 95 %."""
-    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> float:

@@ -20,8 +20,9 @@ from transformers import (
 
 from prefgym.errors import InputError
 from prefgym.models.language_model import LanguageModel
-from prefgym.rewards.preference_model import PreferenceModel, init_head
+from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.reward import Reward
+from prefgym.rewards.scorer import init_head
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "away", "home", "sad", "glad"]
 PROMPTS = ["the cat", "the dog ran away home", "sad", "the mat on the mat"]

@@ -20,17 +20,14 @@ from transformers import (
 from prefgym.data.comparisons import Comparison, load_comparisons
 from prefgym.errors import InputError
 from prefgym.models.language_model import LanguageModel
+from prefgym.rewards.accuracy import accuracy, leads
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.training import (
-    accuracy,
-    accuracy_of_leads,
     bradley_terry_loss,
     calibrate_temperature,
     cross_validate,
-    leads,
     reference_shift,
     train_preference_model,
-    wilson_interval,
 )
 
 NOUNS = ["cat", "dog", "mat", "home", "car", "tree", "boat", "house"]
@@ -195,30 +192,6 @@ def test_training_thaws_a_frozen_model_and_counts_what_it_cut():
     assert (metrics["prompts_cut"], metrics["responses_cut"]) == (2, 0)
     with pytest.raises(InputError, match="at least one comparison"):
         train_preference_model(pm, [])
-
-
-def test_accuracy_counts_equal_scores_and_ties_half():
-    comparisons = [Comparison(str(i), "a", "b", tie=i == 3) for i in range(4)]
-    result = accuracy_of_leads(np.array([2.0, -1.0, 0.0, 5.0]), comparisons)
-    assert result["mean"] == pytest.approx((1 + 0 + 0.5 + 0.5) / 4)
-    assert result["n"] == 4
-
-
-def test_wilson_interval_as_published():
-    # 15 of 20 (Newcombe 1998 style check, z = 1.96): 0.5313 to 0.8881; nothing of 10: 0 to 0.2775
-    assert wilson_interval(0.75, 20) == pytest.approx((0.5313, 0.8881), abs=1e-4)
-    assert wilson_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-
-
-def test_interval_is_as_wide_as_if_each_prompt_were_asked_once():
-    # 20 prompts, each asked 5 times with one and the same outcome: 100 comparisons that hold 20 trials
-    lead = np.repeat([1.0] * 15 + [-1.0] * 5, 5)
-    clustered = accuracy_of_leads(lead, [Comparison(str(i // 5), "a", "b") for i in range(100)])
-    alone = accuracy_of_leads(lead, [Comparison(str(i), "a", "b") for i in range(100)])
-    assert (clustered["low"], clustered["high"]) == pytest.approx(wilson_interval(0.75, 20), abs=0.01)
-    assert (alone["low"], alone["high"]) == pytest.approx(wilson_interval(0.75, 100), abs=0.01)
-    perfect = accuracy_of_leads(np.ones(10), [Comparison(str(i // 5), "a", "b") for i in range(10)])
-    assert perfect["low"] == pytest.approx(wilson_interval(1.0, 2)[0])
 
 
 def test_calibration_finds_the_temperature_of_the_annotators():

@@ -1,0 +1,53 @@
+"""How often a preference model ranks two responses as people did, with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.comparisons import Comparison
+from ..errors import InputError
+from .preference_model import PreferenceModel
+
+
+def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
+    """Return score(chosen) - score(rejected) of every comparison, (N,)."""
+    prompts = [comparison.prompt for comparison in comparisons]
+    texts = [c.chosen for c in comparisons] + [c.rejected for c in comparisons]
+    scores = pm.score([*prompts, *prompts], texts, batch_size)
+    return scores[: len(prompts)] - scores[len(prompts) :]
+
+
+def accuracy(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """Return the share of comparisons in which the chosen response scores higher; see :func:`accuracy_of_leads`."""
+    return accuracy_of_leads(leads(pm, comparisons), comparisons)
+
+
+def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Comparison]) -> dict[str, float]:
+    """Return ``{"mean", "low", "high", "n"}``: how often the lead (N,) of the chosen response is above 0.
+
+    A lead of 0 counts half, and so does a tie, whatever the lead. ``low`` to ``high`` is a 95 % Wilson interval whose
+    sample size is the effective one: comparisons of one prompt depend on each other (cluster-robust variance).
+    """
+    if not len(comparisons):
+        raise InputError("There is no comparison to measure accuracy on.")
+    tie = np.array([comparison.tie for comparison in comparisons])
+    right = np.where(tie | (lead == 0), 0.5, lead > 0)  # (N,)
+    _, group = np.unique([comparison.split_group for comparison in comparisons], return_inverse=True)
+    mean = float(right.mean())
+    residuals = np.bincount(group, weights=right - mean)  # (G,) summed over each prompt
+    groups, n = len(residuals), len(right)
+    variance = float((residuals**2).sum()) / n**2 * groups / max(groups - 1, 1)
+    effective = min(n, mean * (1 - mean) / variance) if variance > 0 else groups
+    low, high = wilson_interval(mean, effective)
+    return {"mean": mean, "low": low, "high": high, "n": n}
+
+
+def wilson_interval(rate: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Return the interval of a rate seen in ``n`` independent trials (Wilson 1927); ``z`` = 1.96 for 95 %."""
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)

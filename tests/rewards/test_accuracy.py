@@ -1,0 +1,37 @@
+"""Accuracy on comparisons, and an interval that knows which comparisons share a prompt."""
+
+import numpy as np
+import pytest
+
+from prefgym.data.comparisons import Comparison
+from prefgym.errors import InputError
+from prefgym.rewards.accuracy import accuracy_of_leads, wilson_interval
+
+
+def test_accuracy_counts_equal_scores_and_ties_half():
+    comparisons = [Comparison(str(i), "a", "b", tie=i == 3) for i in range(4)]
+    result = accuracy_of_leads(np.array([2.0, -1.0, 0.0, 5.0]), comparisons)
+    assert result["mean"] == pytest.approx((1 + 0 + 0.5 + 0.5) / 4)
+    assert result["n"] == 4
+
+
+def test_wilson_interval_as_published():
+    # 15 of 20 (Newcombe 1998 style check, z = 1.96): 0.5313 to 0.8881; nothing of 10: 0 to 0.2775
+    assert wilson_interval(0.75, 20) == pytest.approx((0.5313, 0.8881), abs=1e-4)
+    assert wilson_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+
+
+def test_interval_is_as_wide_as_if_each_prompt_were_asked_once():
+    # 20 prompts, each asked 5 times with one and the same outcome: 100 comparisons that hold 20 trials
+    lead = np.repeat([1.0] * 15 + [-1.0] * 5, 5)
+    clustered = accuracy_of_leads(lead, [Comparison(str(i // 5), "a", "b") for i in range(100)])
+    alone = accuracy_of_leads(lead, [Comparison(str(i), "a", "b") for i in range(100)])
+    assert (clustered["low"], clustered["high"]) == pytest.approx(wilson_interval(0.75, 20), abs=0.01)
+    assert (alone["low"], alone["high"]) == pytest.approx(wilson_interval(0.75, 100), abs=0.01)
+    perfect = accuracy_of_leads(np.ones(10), [Comparison(str(i // 5), "a", "b") for i in range(10)])
+    assert perfect["low"] == pytest.approx(wilson_interval(1.0, 2)[0])
+
+
+def test_no_comparison_has_no_accuracy():
+    with pytest.raises(InputError, match="no comparison"):
+        accuracy_of_leads(np.zeros(0), [])
