@@ -1,7 +1,8 @@
-"""The command line: ``prefgym COMMAND [options]``. Finds the command, prints errors as one sentence, sets the exit code."""
+"""The command line, ``prefgym COMMAND [options]``: finds the command, tells an error in one sentence, exits by code."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,21 +20,22 @@ COMMANDS = {
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 
 
 def usage() -> str:
-    """Return the text of ``prefgym --help``."""
+    """The text of ``prefgym --help``."""
     width = max(map(len, COMMANDS))
     lines = [
         "usage: prefgym COMMAND [options]",
         "",
-        "RLHF as an ordinary Gymnasium environment: tokens are actions, the reward is a learned preference minus a KL term.",
+        "RLHF as an ordinary Gymnasium environment: tokens are actions, a preference minus a KL term is the reward.",
         "",
         "commands:",
         *(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()),
         "",
         "start here:",
-        "  prefgym train --config tldr-ppo --output runs/first     about five minutes on two cores, no download",
+        "  prefgym train --config tldr-ppo --output runs/first     train and judge a summarizer; nothing is downloaded",
         "  prefgym train --config tldr-ppo --dry-run               what would run, on which data, for how long",
         "  prefgym COMMAND --help                                  every option of a command",
     ]
@@ -52,21 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"prefgym {__version__}")
         return 0
     try:
-        return _run(words[0], words[1:])
+        _run(words[0], words[1:])
     except (InputError, RewardError) as error:
-        print(f"prefgym {words[0]}: {error}", file=sys.stderr)
-        return EXIT_INPUT
-    except KeyboardInterrupt:
-        print(f"prefgym {words[0]}: interrupted; --resume --output DIR goes on from the last checkpoint.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _fail(words[0], error, EXIT_INPUT)
+    except KeyboardInterrupt as error:
+        return _fail(words[0], error if error.args else "interrupted.", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has had enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    return 0
 
 
-def _run(command: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str]) -> None:
     if command not in COMMANDS:
         raise InputError(f'there is no command "{command}"; see prefgym --help.{nearest(command, COMMANDS)}')
     module = import_module(f".commands.{command.replace('-', '_')}", __package__)
     if "-h" in arguments or "--help" in arguments:
         print(module.help_text())
-        return 0
-    module.run(arguments)
-    return 0
+    else:
+        module.run(arguments)
+
+
+def _fail(command: str, reason: object, code: int) -> int:
+    """Say in one line what is wrong, whatever line breaks a file or a function put into it."""
+    print(f"prefgym {command}: {' '.join(str(reason).split())}", file=sys.stderr)
+    return code

@@ -1,30 +1,44 @@
 """Typed options: defaults, then a YAML preset or file, then the command line; an unknown key names its neighbour.
 
-An option's key is dotted (``env.kl_coef``). On the command line it is ``--env.kl_coef 0.1``; in YAML it is ``kl_coef: 0.1``
-under ``env:``. This module knows nothing of what the options mean.
+An option's key is dotted (``env.kl_coef``). On the command line it is ``--env.kl_coef 0.1``; in YAML it is
+``kl_coef: 0.1`` under ``env:``. This module knows nothing of what the options mean.
 """
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import yaml
 
 from .errors import InputError, nearest
+from .files import write_text
 
-PRESET_FOLDER = "configs"
+COMMAND_LINE = "command line"
+PRESETS = "configs"
+
+_A_KIND = {int: "a whole number", float: "a number", bool: "true or false", str: "text", object: "a value"}
 
 
 @dataclass(frozen=True)
 class Option:
     """One setting: its dotted key, type, default and a sentence that teaches it.
 
-    ``kind`` is ``int``, ``float``, ``str``, ``bool`` or ``object`` (anything YAML can say). ``minimum`` is inclusive, ``above``
-    is exclusive. ``None`` is accepted exactly where the default is ``None``.
+    Attributes:
+        key: such as ``env.kl_coef``.
+        kind: ``int``, ``float``, ``str``, ``bool``, or ``object`` for anything that YAML can say.
+        default: the value where nothing is given.
+        help: what it does.
+        choices: the only values.
+        minimum: the least value.
+        above: the value must be larger than this.
+        optional: whether "none" is a value; it is where the default is ``None``.
     """
 
     key: str
@@ -34,62 +48,76 @@ class Option:
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
     above: float | None = None
+    optional: bool = False
 
     def check(self, value: Any, origin: str) -> Any:
         """Return ``value`` as this option's type, or raise :class:`InputError` naming ``origin`` and the key."""
         if value is None:
-            if self.default is None:
+            if self.takes_none:
                 return None
-            raise InputError(f"{origin}: {self.key} needs a value ({self.kind.__name__}), got nothing.")
+            raise InputError(f"{origin}: {self.key} must be {_A_KIND[self.kind]}, but nothing was given.")
         value = self._convert(value, origin)
         if self.choices is not None and value not in self.choices:
-            raise InputError(
-                f"{origin}: {self.key} is {value!r}, which is none of {', '.join(self.choices)}.{nearest(value, self.choices)}"
-            )
+            known = ", ".join(self.choices)
+            raise InputError(f'{origin}: {self.key} is "{value}", not one of {known}.{nearest(value, self.choices)}')
         if self.minimum is not None and value < self.minimum:
             raise InputError(f"{origin}: {self.key} is {value}, but must be at least {self.minimum:g}.")
         if self.above is not None and not value > self.above:
             raise InputError(f"{origin}: {self.key} is {value}, but must be above {self.above:g}.")
         return value
 
+    @property
+    def takes_none(self) -> bool:
+        """Whether "none" is a value."""
+        return self.optional or self.default is None
+
+    def read(self, text: str) -> Any:
+        """The value that ``text`` on the command line stands for, not yet checked."""
+        if self.takes_none and text.lower() in {"none", "null"}:
+            return None
+        if self.kind is str:
+            return text
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--{self.key} is {text!r}, but must be {_A_KIND[self.kind]}.") from None
+
     def _convert(self, value: Any, origin: str) -> Any:
         wrong = InputError(f"{origin}: {self.key} is {value!r}, but must be {_A_KIND[self.kind]}.")
         if self.kind is object:
             return value
-        if self.kind is str:
-            return str(value)
-        if self.kind is bool:
-            if isinstance(value, bool):
+        if self.kind is bool or isinstance(value, bool):
+            if self.kind is bool and isinstance(value, bool):
                 return value
             raise wrong
-        if isinstance(value, bool):
-            raise wrong
+        if self.kind is str:
+            if isinstance(value, Mapping | list):
+                raise wrong
+            return str(value)
         try:
             number = float(value)
         except (TypeError, ValueError):
             raise wrong from None
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number) or (self.kind is int and number != int(number)):
             raise wrong
-        if self.kind is int:
-            if number != int(number):
-                raise wrong
-            return int(number)
-        return number
-
-
-_A_KIND = {int: "a whole number", float: "a number", bool: "true or false", str: "text", object: "a value"}
+        return self.kind(number)
 
 
 class Config(dict[str, Any]):
-    """Resolved options, flat, by dotted key; ``section("env")`` gives one section without its prefix."""
+    """Resolved options, flat, by dotted key."""
 
     def section(self, name: str) -> dict[str, Any]:
-        """Return ``{"kl_coef": ...}`` for every key ``name.kl_coef``."""
+        """Every key ``name.key``, without the prefix."""
         prefix = name + "."
         return {key[len(prefix) :]: value for key, value in self.items() if key.startswith(prefix)}
 
-    def nested(self) -> dict[str, Any]:
-        """Return the options as the nested mapping that a YAML file holds."""
+    def without(self, options: Iterable[Option]) -> Config:
+        """The same without some options."""
+        left_out = {option.key for option in options}
+        return Config({key: value for key, value in self.items() if key not in left_out})
+
+    def to_yaml(self) -> str:
+        """The options as a YAML file holds them, in sections; ``read_yaml`` reads it back."""
         tree: dict[str, Any] = {}
         for key, value in self.items():
             node = tree
@@ -97,48 +125,45 @@ class Config(dict[str, Any]):
             for section in sections:
                 node = node.setdefault(section, {})
             node[leaf] = value
-        return tree
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
 
     def save(self, path: Path) -> None:
-        """Write the options as YAML to ``path``, atomically."""
-        write_text(path, yaml.safe_dump(self.nested(), sort_keys=False, allow_unicode=True))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+        """Write ``to_yaml``."""
+        write_text(path, self.to_yaml())
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package."""
+    """The names of the presets that come with the package."""
     return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
 
 
 def find_preset(name_or_path: str) -> Path:
-    """Return the YAML file that ``name_or_path`` means: a path, or a preset's name."""
+    """The YAML file that ``name_or_path`` means: a path, or a preset's name."""
     path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        if path.is_file():
-            return path
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"}:
         raise InputError(f"The config file {name_or_path} does not exist.")
     packaged = _preset_folder() / f"{name_or_path}.yaml"
     if packaged.is_file():
         return packaged
     names = preset_names()
-    raise InputError(f'There is no preset "{name_or_path}"; presets are {", ".join(names)}.{nearest(name_or_path, names)}')
+    known = ", ".join(names)
+    raise InputError(f'There is no preset "{name_or_path}"; presets are {known}.{nearest(name_or_path, names)}')
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in ``path``, flattened to dotted keys."""
+    """The mapping in ``path``, flattened to dotted keys."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', error)}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a YAML file: it is not UTF-8 text.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
@@ -152,40 +177,48 @@ def resolve(options: Sequence[Option], sources: Iterable[tuple[str, Mapping[str,
     config = Config({option.key: option.default for option in options})
     for origin, values in sources:
         for key, value in _rejoin(values, known).items():
-            if key not in known:
-                raise InputError(f'{origin}: unknown option "{key}".{_suggest(key, known)}')
-            config[key] = known[key].check(value, origin)
+            if key in known:
+                config[key] = known[key].check(value, origin)
+            elif value or not any(name.startswith(f"{key}.") for name in known):  # an empty section says nothing
+                raise InputError(f'{origin}: there is no option "{key}".{_suggest(key, known)}')
     return config
 
 
-def parse_flags(arguments: Sequence[str], options: Sequence[Option]) -> dict[str, Any]:
-    """Turn ``["--env.kl_coef", "0.1", "--data.cut"]`` into flat values; a flag without a value means true."""
+def parse_flags(
+    arguments: Sequence[str], options: Sequence[Option], positional: list[str] | None = None
+) -> dict[str, Any]:
+    """Turn ``["--env.kl_coef", "0.1", "--resume"]`` into flat values; a true-or-false flag alone means true.
+
+    Args:
+        arguments: the words after the command.
+        options: what they may set.
+        positional: takes the words that belong to no option; without it such a word is an error.
+    """
     known = {option.key: option for option in options}
     values: dict[str, Any] = {}
-    position = 0
-    while position < len(arguments):
-        word = arguments[position]
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
         if not word.startswith("--"):
-            raise InputError(f'Unexpected argument "{word}"; options look like --env.kl_coef 0.1.')
-        key, has_value, text = word[2:].partition("=")
-        key = key.replace("-", "_")
-        if key not in known:
-            raise InputError(f'Unknown option "--{key}".{_suggest(key, known, "--")}')
-        if not has_value:
-            following = arguments[position + 1] if position + 1 < len(arguments) else None
-            if known[key].kind is bool and (following is None or following.startswith("--")):
-                text = "true"
-            elif following is None:
-                raise InputError(f"The option --{key} needs a value ({_A_KIND[known[key].kind]}).")
-            else:
-                text, position = following, position + 1
-        values[key] = _read_value(text, known[key])
-        position += 1
+            if positional is None:
+                raise InputError(f'Unexpected argument "{word}"; options look like --seed 1.')
+            positional.append(word)
+            continue
+        name, given, text = word[2:].partition("=")
+        option = known.get(name.replace("-", "_"))
+        if option is None:
+            raise InputError(f'There is no option "--{name}".{_suggest(name.replace("-", "_"), known, "--")}')
+        if not given:
+            alone = not words or words[0].startswith("--")
+            if alone and option.kind is not bool:
+                raise InputError(f"The option --{name} needs a value ({_A_KIND[option.kind]}).")
+            text = "true" if alone else words.pop(0)
+        values[option.key] = option.read(text)
     return values
 
 
 def describe(options: Sequence[Option]) -> str:
-    """Return the options as aligned help text, grouped by section."""
+    """The options as help text, by section."""
     lines: list[str] = []
     section = None
     for option in options:
@@ -195,18 +228,18 @@ def describe(options: Sequence[Option]) -> str:
             lines += ["", f"{head or 'general'}:"]
         default = "none" if option.default is None else option.default
         choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-        lines.append(f"  --{option.key} {option.kind.__name__.upper()}  (default {default})")
-        lines.append(f"      {option.help}{choices}")
+        kind = "" if option.kind is bool else f" {'VALUE' if option.kind is object else option.kind.__name__.upper()}"
+        name = option.key if "." in option.key else option.key.replace("_", "-")
+        lines.append(f"  --{name}{kind}  (default {default})")
+        lines += wrap(option.help + choices, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
 def _preset_folder() -> Path:
-    from importlib.resources import files
-
-    return Path(str(files(f"{__package__}.{PRESET_FOLDER}")))
+    return Path(str(files(f"{__package__}.{PRESETS}")))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{prefix}{key}.")
@@ -216,9 +249,10 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, A
 
 def _rejoin(values: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
     """Undo the flattening below an option that takes a whole mapping (``env.reward: {rouge: {weight: 1}}``)."""
+    owners = [name for name, option in known.items() if option.kind is object]
     joined: dict[str, Any] = {}
     for key, value in values.items():
-        owner = next((name for name, option in known.items() if option.kind is object and key.startswith(name + ".")), None)
+        owner = next((name for name in owners if key.startswith(name + ".")), None)
         if owner is None:
             joined[key] = value
             continue
@@ -230,20 +264,11 @@ def _rejoin(values: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str,
     return joined
 
 
-def _read_value(text: str, option: Option) -> Any:
-    if option.kind is str:
-        return None if text.lower() in {"none", "null"} and option.default is None else text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--{option.key} is {text!r}, but must be {_A_KIND[option.kind]}.") from None
-
-
 def _suggest(key: str, known: Mapping[str, Option], dashes: str = "") -> str:
-    """Name the nearest option; a right name in the wrong section is the nearest of all."""
+    """Name the nearest option: the same name in another section, else the nearest key, else the nearest name."""
     leaf = key.rpartition(".")[2]
-    same_leaf = [name for name in known if name.rpartition(".")[2] == leaf]
-    if same_leaf:
-        return f' Did you mean "{dashes}{same_leaf[0]}"?'
-    hint = nearest(key, known) or nearest(leaf, {name.rpartition(".")[2] for name in known})
-    return hint.replace('"', f'"{dashes}', 1) if hint else " See --help for the list."
+    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    same = [name for name in known if name.rpartition(".")[2] == leaf]
+    found = get_close_matches(key, same, 1, cutoff=0) or get_close_matches(key, known, 1)
+    found = found or [leaves[name] for name in get_close_matches(leaf, leaves, 1)]
+    return f' Did you mean "{dashes}{found[0]}"?' if found else " See --help for the list."

@@ -1,92 +1,48 @@
-"""From resolved options to the objects of a run: prompts, environment, agent, and the evaluation of the result."""
+"""From resolved options to the objects of a run: prompts, environment, agent, evaluation, report."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from .config import Config, Option
-from .errors import InputError, nearest
+from .config import Config
+from .errors import InputError
+from .files import write_json
+from .options import agent_class
+from .output import METRICS_FILE
 
 if TYPE_CHECKING:
-    import gymnasium as gym
-
     from .agents.base import PolicyGradient
     from .data.prompts import PromptSet
+    from .data.templates import Template
     from .evaluation.evaluate import Evaluation
     from .models.language_model import LanguageModel
 
-ENVIRONMENTS = ("Summarize-v0",)
-
-ENV_OPTIONS = [
-    Option("env.id", str, "Summarize-v0", "Registered environment.", choices=ENVIRONMENTS),
-    Option("env.model", str, None, "Language model to train: a folder or hub id (default: the embedded start policy)."),
-    Option("env.reference", str, None, "Model the KL is measured from (default: a frozen copy of the start policy)."),
-    Option("env.reward", object, None, "Preference-model folder or hub id, function (my_rewards.py:rouge), or {name: {function, weight}}."),
-    Option("env.template", str, None, 'Text around a prompt, with {prompt} in it (default "{prompt}\\n\\nTL;DR:").'),
-    Option("env.kl_coef", float, 0.05, "β: price of a nat of KL in units of the score.", minimum=0),
-    Option("env.kl_estimator", str, "k1", "Estimator of the KL that is paid: k1, k2, k3 or exact."),
-    Option("env.max_prompt_tokens", int, 192, "Longest prompt; longer ones are cut at a sentence and counted.", minimum=1),
-    Option("env.max_new_tokens", int, 48, "Longest response.", minimum=1),
-    Option("env.missing_eos_penalty", float, 1.0, "Taken off the score of a response that the budget ended.", minimum=0),
-    Option("env.temperature", float, 1.0, "Temperature of policy and reference alike.", above=0),
-    Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
-]
-
-DATA_OPTIONS = [
-    Option("data.prompts", str, None, "File (JSONL, JSON, CSV, Parquet), hub id or corpus preset (default: the embedded posts)."),
-    Option("data.prompt_column", str, "prompt", "Column with the prompt."),
-    Option("data.reference_column", str, "reference", "Column with the human text, if there is one."),
-    Option("data.held_out", float, None, "Share of a file's prompts held out for evaluation (default: its own test split, or 10 %).", above=0),
-]
-
-EVALUATION_OPTIONS = [
-    Option("evaluation.prompts", int, 500, "Held-out prompts to evaluate on; 0 skips the evaluation.", minimum=0),
-    Option("evaluation.judge", str, None, "gold, preference, a preference-model folder, or a function (default: gold where it exists)."),
-]
-
 VALIDATION_PROMPTS = 100
-_ATTRIBUTE = re.compile(r"^        (\w+): (.*(?:\n {12,}.*)*)", re.MULTILINE)
+PROBED_PROMPTS = 4
 
 
-def agent_class(name: str) -> type[PolicyGradient]:
-    """Return the agent called ``name`` (``ppo``), or by dotted path (``my_agents.Mine``)."""
-    from .agents import AGENTS
+def check_device(name: str) -> None:
+    """Raise :class:`InputError` unless models can run on the device of that name."""
+    import torch
 
-    if name in AGENTS:
-        return AGENTS[name]
-    raise InputError(f'There is no agent "{name}"; agents are {", ".join(AGENTS)}.{nearest(name, AGENTS)}')
-
-
-def agent_options(kind: type[PolicyGradient]) -> list[Option]:
-    """Return ``agent.*`` options: what every run has, and the hyperparameters of this agent with their documentation."""
-    options = [
-        Option("agent.name", str, "ppo", "Agent: ppo or reinforce."),
-        Option("agent.total_episodes", int, 4096, "Episodes to train for.", minimum=1),
-        Option("agent.save_every", int, 20, "Iterations between two checkpoints.", minimum=1),
-    ]
-    hints = get_type_hints(kind.hyperparameter_type)
-    documentation = {
-        name: " ".join(text.split())
-        for ancestor in reversed(kind.hyperparameter_type.__mro__)
-        for name, text in _ATTRIBUTE.findall("\n".join("    " + line for line in (ancestor.__doc__ or "").splitlines()))
-    }
-    for field in dataclasses.fields(kind.hyperparameter_type):
-        default = field.default
-        options.append(Option(f"agent.{field.name}", _kind(hints[field.name]), default, documentation.get(field.name, "")))
-    return options
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f'The device "{name}" cannot be used: {reason}.') from None
 
 
-def _kind(hint: Any) -> type:
-    """The one plain type in ``int``, ``float | None`` and the like."""
-    plain = [part for part in (get_args(hint) if get_origin(hint) is not None else (hint,)) if part is not type(None)]
-    return plain[0] if len(plain) == 1 and plain[0] in {int, float, str, bool} else object
+def read_template(text: str | None) -> Template:
+    """The template that an option names; backslash n stands for a new line, as a shell does not say it."""
+    from .data.templates import SUMMARIZE, Template
+
+    return SUMMARIZE if text is None else Template(text.replace("\\n", "\n"))
 
 
 def load_splits(config: Config) -> dict[str, PromptSet]:
-    """Return the prompt sets ``train``, ``validation`` and ``test`` of a run."""
+    """The prompt sets ``train``, ``validation`` and ``test`` of a run; no prompt is in two of them."""
     from .data.prompts import embedded_prompts, load_prompts
 
     source, held_out = config["data.prompts"], config["data.held_out"]
@@ -97,84 +53,164 @@ def load_splits(config: Config) -> dict[str, PromptSet]:
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
     if held_out is None:
         splits = {split: load_prompts(source, split=split, **columns) for split in ("train", "validation", "test")}
-        return {**splits, "test": splits["test"][:number]}
-    return {**_divide(load_prompts(source, **columns), held_out, number), "validation": load_prompts(source, **columns)[:0]}
+    else:
+        splits = _divide(load_prompts(source, **columns), held_out)
+    return {**splits, "validation": splits["validation"][:VALIDATION_PROMPTS], "test": splits["test"][:number]}
 
 
-def _divide(prompts: PromptSet, held_out: float, number: int) -> dict[str, PromptSet]:
-    """Divide a file's prompts by a stable hash of the prompt: every row of one prompt is on one side."""
+def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
+    """Divide prompts by a stable hash, every row of one prompt on one side; ``validation`` stays empty."""
     from .data.prompts import PromptSet
-    from .data.splits import assign_split
+    from .data.splits import split_prompts
 
     if held_out >= 1:
-        raise InputError(f"--data.held_out is {held_out}, but must be a share below 1.")
-    rows = [prompts[index] for index in range(len(prompts))]
-    fractions = {"train": 1 - held_out, "test": held_out}
-    sides = [assign_split(row["prompt"], fractions) for row in rows]
-    divided = {
-        side: PromptSet([row for row, of in zip(rows, sides, strict=True) if of == side], f"{prompts.name} ({side})")
-        for side in fractions
+        raise InputError(f"data.held_out is {held_out:g}, but must be a share below 1.")
+    rows = list(prompts)
+    sides = split_prompts([row["prompt"] for row in rows], {"train": 1 - held_out, "test": held_out})
+    return {
+        name: PromptSet(
+            [row for row, side in zip(rows, sides, strict=True) if side == name], f"{prompts.name} ({name})"
+        )
+        for name in ("train", "validation", "test")
     }
-    for side, part in divided.items():
-        if not len(part):
-            raise InputError(f"{prompts.name} has {len(rows)} prompts and leaves none to {side}; change --data.held_out.")
-    return {**divided, "test": divided["test"][:number]}
 
 
-def make_env(config: Config, prompts: PromptSet) -> gym.Env[Any, Any]:
-    """Return the environment of a run over ``prompts``."""
+def make_env(config: Config, prompts: PromptSet) -> Any:
+    """The environment of a run over ``prompts``; its reward has been tried once."""
     import gymnasium
 
+    check_device(config["env.device"])
     options = config.section("env")
-    return gymnasium.make(options.pop("id"), prompts=prompts, **options)
+    template = read_template(options.pop("template"))
+    env = gymnasium.make(options.pop("id"), prompts=prompts, template=template, **options)
+    _try_reward(env.unwrapped)
+    return env
 
 
-def make_agent(config: Config, env: gym.Env[Any, Any], folder: Path | None = None, *, resume: bool = False) -> PolicyGradient:
-    """Return the agent of a run, fresh or from the last checkpoint in ``folder``."""
-    kind = agent_class(config["agent.name"])
-    options = config.section("agent")
-    for name in ("name", "total_episodes", "save_every"):
-        options.pop(name)
-    if resume:
-        assert folder is not None
-        return kind.resume(folder, env)
-    return kind("default", env, seed=config["seed"], **options)
+def _try_reward(env: Any) -> None:
+    """Score the references of a few prompts: a reward that cannot work fails now, and not after a rollout."""
+    from .evaluation.candidates import columns_of
+
+    batch = env.encode_prompts(range(min(PROBED_PROMPTS, len(env.prompts))))
+    texts = [" " + (prompt.row.get("reference") or "A summary.").strip() for prompt in batch.prompts]
+    env.reward(batch.texts, texts, batch.indices, columns_of(batch.prompts))
+
+
+def make_agent(config: Config, env: Any) -> PolicyGradient:
+    """A fresh agent, on a copy of the environment's model."""
+    return agent_class(config["agent.name"])("default", env, seed=config["seed"], **hyperparameters(config))
+
+
+def hyperparameters(config: Config) -> dict[str, Any]:
+    """The agent's own options."""
+    run = {"name", "total_episodes", "save_every"}
+    return {name: value for name, value in config.section("agent").items() if name not in run}
+
+
+def check_hyperparameters(config: Config) -> None:
+    """Raise :class:`InputError` for one that is out of its range, before any model is loaded."""
+    from .agents.hyperparameters import make_hyperparameters
+
+    try:
+        make_hyperparameters(agent_class(config["agent.name"]).hyperparameter_type, hyperparameters(config))
+    except InputError as error:
+        raise InputError(f"agent.{error}" if str(error)[0].islower() else str(error)) from None
 
 
 def evaluate_run(
     config: Config,
-    env: gym.Env[Any, Any],
-    policies: dict[str, LanguageModel],
-    splits: dict[str, PromptSet],
-    *,
-    episodes: int = 0,
-    seconds: float = 0.0,
+    env: Any,
+    policies: Mapping[str, LanguageModel],
+    splits: Mapping[str, PromptSet],
+    history: Sequence[Mapping[str, float]] = (),
 ) -> Evaluation:
-    """Judge policies, trained from the environment's start model, on the held-out prompts."""
+    """Judge policies, trained from the environment's model, on the held-out prompts.
+
+    Args:
+        config: of the run.
+        env: its environment.
+        policies: by name.
+        splits: as ``load_splits`` gives them.
+        history: scalars of the training by iteration, which tell its episodes and seconds.
+    """
     from .evaluation.decode import DecodeSettings
     from .evaluation.evaluate import evaluate_policies
-    from .rewards.preference_model import PreferenceModel
 
-    core: Any = env.unwrapped
-    parts = {name: function for name, (function, _) in core.reward.parts.items()}
-    preference = next((function for function in parts.values() if isinstance(function, PreferenceModel)), None)
+    core = env.unwrapped
+    names = score_names(core.reward)
+    rewards = {name: function for name, (function, _) in zip(names, core.reward.parts.values(), strict=True)}
     return evaluate_policies(
         policies,
         core.language_model,
         splits["test"],
         reference=core.reference,
-        preference=preference,
-        rewards={name: function for name, function in parts.items() if function is not preference},
+        preference=rewards.pop("preference_score", None),
+        rewards={name: function for name, function in rewards.items() if name != "gold_score"},
         judge=config["evaluation.judge"],
         validation=splits["validation"] if len(splits["validation"]) else None,
         settings=DecodeSettings(
-            template=core.template,
+            template=core.mdp.source.template,
             max_prompt_tokens=core.max_prompt_tokens,
             max_new_tokens=core.max_new_tokens,
             temperature=core.temperature,
         ),
         seed=config["seed"],
-        episodes=episodes,
-        seconds=seconds,
+        episodes=int(history[-1]["episodes"]) if history else 0,
+        seconds=training_seconds(history),
         progress=True,
     )
+
+
+def score_names(reward: Any) -> list[str]:
+    """What the parts of a reward are called in an evaluation: the preference model and gold have names of their own."""
+    from .rewards.gold import gold
+    from .rewards.preference_model import PreferenceModel
+
+    names: list[str] = []
+    for name, (function, _) in reward.parts.items():
+        if isinstance(function, PreferenceModel) and "preference_score" not in names:
+            names.append("preference_score")
+        else:
+            names.append("gold_score" if function is gold else name)
+    return names
+
+
+def training_seconds(history: Sequence[Mapping[str, float]]) -> float:
+    """Seconds of rollouts and updates, over all the calls that a run was resumed in."""
+    return float(sum(row["time/rollout_seconds"] + row["time/update_seconds"] for row in history))
+
+
+def write_run_report(
+    config: Config, folder: Path, env: Any, evaluation: Evaluation, history: Sequence[Mapping[str, float]]
+) -> None:
+    """Write metrics, pictures and report, add the figures to TensorBoard, and print them with a sample."""
+    from .evaluation.report import write_report
+    from .evaluation.tables import sample_block, summary_table
+
+    core = env.unwrapped
+    write_json(folder / METRICS_FILE, evaluation.metrics)
+    _write_events(folder, evaluation.metrics)
+    weights = [weight for _, weight in core.reward.parts.values()]
+    page = write_report(
+        folder,
+        evaluation,
+        history,
+        title=f"{config['env.id']}: start policy and trained policy",
+        weights=dict(zip(score_names(core.reward), weights, strict=True)),
+        kl_coef=core.kl_coef,
+        missing_eos_penalty=core.missing_eos_penalty,
+        config=config.to_yaml(),
+    )
+    print(f"\n{summary_table(evaluation.metrics)}\n\n{sample_block(evaluation)}\n\nreport: {page}")
+
+
+def _write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """The figures of every candidate, as TensorBoard scalars ``evaluation/FIGURE/CANDIDATE``."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for candidate, row in metrics["policies"].items():
+            for figure, value in row.items():
+                number = value.get("mean") if isinstance(value, dict) else value
+                if isinstance(number, int | float):
+                    writer.add_scalar(f"evaluation/{figure}/{candidate}", number, metrics["episodes"])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from .config import write_text
-from .errors import InputError
+from .errors import InputError, RewardError
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
-CHECKPOINT_FOLDER = "checkpoints"
+CHECKPOINTS = "checkpoints"
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -22,35 +19,56 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
 
     A folder that holds a run may be overwritten when asked; a folder of anything else never is.
     """
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file; give a folder.")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"--output {folder} holds files that are no run; give an empty or new folder.")
+        raise InputError(f"--output {folder} holds files of something else; give an empty or a new folder.")
     if not overwrite:
-        raise InputError(f"--output {folder} already holds a run; give another folder, or --overwrite (or --resume for train).")
+        raise InputError(f"--output {folder} already holds a run; give another folder, or add --overwrite.")
 
 
 @contextmanager
 def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Make ``folder`` afresh, and remove it again when the work fails before a first checkpoint is kept."""
+    """Make ``folder`` afresh. When the work fails it is removed again, and a run that stood there comes back.
+
+    What can be resumed is kept: any checkpoint when the work was stopped, one with progress when the input was bad.
+    """
     check_output(folder, overwrite=overwrite)
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True)
+    folder = folder.resolve()
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        discard_replaced(folder)
+        if folder.exists():
+            folder.rename(_aside(folder))
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be written: {error.strerror}.") from None
     try:
         yield folder
-    except BaseException:
-        if not any((folder / CHECKPOINT_FOLDER).glob("*")):
+    except BaseException as error:
+        if not _can_be_resumed(folder, error):
             shutil.rmtree(folder)
-            for parent in missing[1:]:
-                if not any(parent.iterdir()):
-                    parent.rmdir()
+            if _aside(folder).exists():
+                _aside(folder).rename(folder)
+            for parent in missing:
+                parent.rmdir()
         raise
+    discard_replaced(folder)
 
 
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Write ``metrics.json``, atomically; NaN and infinity are refused, as JSON has neither."""
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+def discard_replaced(folder: Path) -> None:
+    """Remove the run that ``folder`` replaced, kept until the new one is worth keeping."""
+    shutil.rmtree(_aside(folder.resolve()), ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def _can_be_resumed(folder: Path, error: BaseException) -> bool:
+    checkpoints = {path.name for path in (folder / CHECKPOINTS).glob("iteration-*")}
+    if isinstance(error, InputError | RewardError):
+        checkpoints.discard("iteration-000000")
+    return bool(checkpoints)

@@ -2,52 +2,78 @@
 
 from __future__ import annotations
 
-import base64
-import html
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .config import write_text
+from .evaluation.document import Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from .files import write_bytes, write_text
+
+Rows = Sequence[tuple[str, str]]
+CURVES = (("loss", "training", "-"), ("eval_loss", "held out", "o-"))
 
 
 def write_training_report(
-    folder: Path, title: str, lead: str, rows: Sequence[tuple[str, str]], history: Sequence[Mapping[str, Any]]
-) -> None:
-    """Write ``plots/loss.png``, ``report.md`` and ``report.html`` into ``folder``.
+    folder: Path, title: str, notice: str, rows: Rows, history: Sequence[Mapping[str, Any]], config: str
+) -> Path:
+    """Write ``loss.png``, ``report.md``, ``report.html`` and the model card ``README.md`` into ``folder``.
 
     Args:
-        lead: the first sentence: which data and model, and what they cannot show.
+        folder: of the run.
+        title: of the report.
+        notice: the first line: which data and model, and what they cannot show.
         rows: (name, value) pairs of the table.
         history: logged points with ``step`` and ``loss`` or ``eval_loss``.
+        config: the resolved configuration as text.
+
+    Returns:
+        The path of ``report.html``.
     """
-    picture = plot_loss(folder / "plots" / "loss.png", title, history)
-    table = "\n".join(["| what | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
-    write_text(folder / "report.md", f"# {title}\n\n{lead}\n\n{table}\n\n![loss](plots/loss.png)\n")
-    cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
-    encoded = base64.b64encode(picture.read_bytes()).decode()
-    write_text(
-        folder / "report.html",
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<title>{html.escape(title)}</title><style>body{{font:16px/1.5 system-ui;max-width:50em;margin:2em auto}}"
-        "td{padding:.2em 1em .2em 0}img{max-width:100%}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><table>{cells}</table>"
-        f"<img alt='loss' src='data:image/png;base64,{encoded}'></body></html>\n",
-    )
+    table = Table(("", "value"), rows)
+    _draw_loss(folder / "loss.png", title, history)
+    parts = [
+        Paragraph(notice, "notice"),
+        Heading(title, 1),
+        table,
+        Picture("loss.png", "Training and held-out loss over optimiser steps"),
+        Heading("Configuration"),
+        Code(config),
+    ]
+    card = to_markdown([Heading(title, 1), Paragraph(notice), table])
+    write_text(folder / "README.md", f"---\nlibrary_name: transformers\n---\n\n{card}")
+    write_text(folder / "report.md", to_markdown(parts))
+    return write_text(folder / "report.html", to_html(title, parts, folder))
 
 
-def plot_loss(path: Path, title: str, history: Sequence[Mapping[str, Any]]) -> Path:
-    """Draw training and held-out loss over optimiser steps to ``path``."""
+def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Metrics as (name, value) pairs: rates with their interval in percent; what holds no figure is left out."""
+    return [(name.replace("_", " "), _shown(value)) for name, value in metrics.items() if _shown(value)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and {"mean", "low", "high", "n"} <= set(value):
+        mean, low, high = (100 * value[name] for name in ("mean", "low", "high"))
+        return f"{mean:.1f} % (95 % interval {low:.1f} to {high:.1f}, n = {value['n']})"
+    if value is None or isinstance(value, dict | list):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _draw_loss(path: Path, title: str, history: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="optimiser step", ylabel="loss (nats)", title=title)
-    for key, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o-")):
+    for key, label, style in CURVES:
         points = [(point["step"], point[key]) for point in history if key in point]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=label, markersize=4)
     axes.grid(alpha=0.3)
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    if axes.lines:
+        axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_bytes(path, picture.getvalue())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
-from ..config import Config, Option, describe, parse_flags, read_yaml, resolve
+from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, read_yaml, resolve
 from ..errors import InputError
-from ..experiment import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, evaluate_run, load_splits, make_env
-from ..output import CONFIG_FILE, check_output, new_folder, write_metrics
+from ..experiment import evaluate_run, load_splits, make_env, write_run_report
+from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from ..output import CONFIG_FILE, check_output, new_folder
 
 CONTROL = [
-    Option("output", str, None, "Folder of the report (default: RUN/evaluation)."),
+    Option("output", str, None, "Folder of the report (default: RUN/evaluation, whose report is replaced)."),
     Option("overwrite", bool, False, "Replace the report that stands in the output folder."),
 ]
 OPTIONS = [
@@ -23,11 +26,11 @@ OPTIONS = [
 
 
 def help_text() -> str:
-    """Return the text of ``prefgym evaluate --help``."""
+    """The text of ``prefgym evaluate --help``."""
     return (
         "usage: prefgym evaluate RUN [options]\n\n"
-        "Judge the model in the folder RUN against reference texts and against the model it was trained from, at\n"
-        "temperature 1 and greedily. Environment and data are those of RUN/config.yaml unless you say otherwise.\n\n"
+        "Judge the model in the folder RUN against reference texts and against the model it was trained from, sampled\n"
+        "and greedily. Environment and data are those of RUN/config.yaml unless you say otherwise.\n\n"
         "  prefgym evaluate runs/mine\n"
         "  prefgym evaluate runs/mine --data.prompts posts.jsonl --evaluation.judge my_judge.py:better\n"
         f"{describe(OPTIONS)}"
@@ -36,34 +39,53 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    if not arguments or arguments[0].startswith("--"):
-        raise InputError("Name the run: prefgym evaluate RUN.")
-    source, config = Path(arguments[0]), config_of(arguments[0], arguments[1:], OPTIONS)
-    folder = Path(config["output"] or source / "evaluation")
-    check_output(folder, overwrite=config["overwrite"])
-
-    from ..evaluation.report import sample_block, summary_table, write_report
+    name, config, _ = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
+    own = config["output"] is None
+    folder = Path(name) / "evaluation" if own else Path(config["output"])
+    check_output(folder, overwrite=own or config["overwrite"])
+    if not config["evaluation.prompts"]:
+        raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
     from ..models.language_model import LanguageModel
 
-    trained = LanguageModel.load(source, device=config["env.device"])
+    trained = LanguageModel.load(name, device=config["env.device"])
     splits = load_splits(config)
     env = make_env(config, splits["train"])
-    evaluation = evaluate_run(config, env, {"trained": trained}, splits)
-    with new_folder(folder, overwrite=config["overwrite"]):
-        Config({key: value for key, value in config.items() if key not in {"output", "overwrite"}}).save(folder / CONFIG_FILE)
-        write_metrics(folder, evaluation.metrics)
-        write_report(folder, evaluation, [])
-    print(summary_table(evaluation.metrics))
-    print(sample_block(evaluation))
-    print(f"\nreport: {folder / 'report.html'}")
+    history = _history(Path(name))
+    with new_folder(folder, overwrite=own or config["overwrite"]):
+        shown = Config({"run": name, **config.without(CONTROL)})
+        shown.save(folder / CONFIG_FILE)
+        evaluation = evaluate_run(config, env, {"trained": trained}, splits, history)
+        write_run_report(shown, folder, env, evaluation, history)
 
 
-def config_of(run: str, arguments: list[str], options: list[Option]) -> Config:
-    """Resolve ``options`` from the run's own config (as far as it has them) and the flags."""
-    source = Path(run)
-    if not source.is_dir():
-        raise InputError(f"There is no run folder {source}; train one with prefgym train --output {source}.")
+def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[str, Config, set[str]]:
+    """The run that a command names, its options, and which of them stand on the command line.
+
+    Options that are not given are those of the run's own config, as far as it has them.
+    """
+    positional: list[str] = []
+    flags = parse_flags(arguments, options, positional)
+    if len(positional) != 1:
+        raise InputError(f"Name one run: {usage}.")
+    folder = Path(positional[0])
+    if not folder.is_dir() and not positional[0].startswith("embedded"):
+        raise InputError(f"There is no run folder {folder}; train one with prefgym train --output {folder}.")
+    saved = read_yaml(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
     known = {option.key for option in options}
-    saved = read_yaml(source / CONFIG_FILE) if (source / CONFIG_FILE).is_file() else {}
-    kept = {key: value for key, value in saved.items() if any(key == name or key.startswith(name + ".") for name in known)}
-    return resolve(options, [(str(source / CONFIG_FILE), kept), ("command line", parse_flags(arguments, options))])
+    kept = {key: value for key, value in saved.items() if _belongs(key, known)} if "env.id" in saved else {}
+    return positional[0], resolve(options, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
+
+
+def _belongs(key: str, known: set[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in known)
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    """The scalars of the run's training, if it was trained by an agent."""
+    file = run / "history.jsonl"
+    if not file.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except ValueError:
+        raise InputError(f"{file} is damaged; remove it to evaluate without learning curves.") from None

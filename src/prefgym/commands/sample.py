@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..config import Option, describe, parse_flags, write_text
+from ..config import Option, describe
 from ..errors import InputError
-from ..experiment import DATA_OPTIONS, ENV_OPTIONS
-from .evaluate import config_of
+from ..experiment import check_device, load_splits, read_template
+from ..files import write_text
+from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from .evaluate import read_run
 
+USED = {"env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
 OPTIONS = [
-    Option("output", str, None, "File to write, one JSON object a line (default: print to the terminal)."),
+    Option("output", str, None, "File to write, one JSON object a line (default: the terminal)."),
     Option("overwrite", bool, False, "Replace the output file if it is there."),
     Option("seed", int, 0, "Seed of sampling.", minimum=0),
     Option("greedy", bool, False, "Take the likeliest token instead of sampling."),
-    Option("limit", int, None, "At most this many texts.", minimum=1),
-    *[option for option in ENV_OPTIONS if option.key in {"env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}],
-    *[option for option in DATA_OPTIONS if option.key != "data.held_out"],
+    Option(
+        "limit",
+        int,
+        None,
+        "At most this many texts (default: all of a file, 10 of the run's held-out prompts).",
+        minimum=1,
+    ),
+    *[option for option in ENV_OPTIONS if option.key in USED],
+    *DATA_OPTIONS,
 ]
 
 
 def help_text() -> str:
-    """Return the text of ``prefgym sample --help``."""
+    """The text of ``prefgym sample --help``."""
     return (
         "usage: prefgym sample RUN --data.prompts FILE [options]\n\n"
-        "Write one response for each text in FILE with the model in the folder RUN.\n\n"
+        "Write one response with the model in RUN for each text in FILE, or for the run's held-out prompts.\n\n"
         "  prefgym sample runs/mine --data.prompts posts.jsonl --output summaries.jsonl\n"
         "  prefgym sample runs/mine --greedy --limit 5\n"
         f"{describe(OPTIONS)}"
@@ -34,36 +43,39 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    if not arguments or arguments[0].startswith("--"):
-        raise InputError("Name the run: prefgym sample RUN --data.prompts FILE.")
-    config = config_of(arguments[0], arguments[1:], OPTIONS)
-    target = Path(config["output"]) if "--output" in " ".join(arguments[1:]) and config["output"] else None
+    name, config, given = read_run(arguments, [*OPTIONS, *EVALUATION_OPTIONS], "prefgym sample RUN --data.prompts FILE")
+    target = Path(config["output"]) if config["output"] else None
+    if target is not None and target.is_dir():
+        raise InputError(f"--output {target} is a folder; give a file such as {target / 'summaries.jsonl'}.")
     if target is not None and target.exists() and not config["overwrite"]:
-        raise InputError(f"--output {target} is there already; give another file, or --overwrite.")
+        raise InputError(f"--output {target} is there already; give another file, or add --overwrite.")
+    check_device(config["env.device"])
 
-    from ..data.prompts import embedded_prompts, load_prompts
-    from ..data.templates import SUMMARIZE, Template
+    from ..data.prompts import load_prompts
     from ..evaluation.decode import DecodeSettings, decode
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
 
-    model = LanguageModel.load(arguments[0], device=config["env.device"])
-    columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
-    source = config["data.prompts"]
-    prompts = embedded_prompts("test", 10) if source is None else load_prompts(source, **columns)
-    prompts = prompts[: config["limit"]]
+    model = LanguageModel.load(name, device=config["env.device"])
+    if "data.prompts" in given and config["data.prompts"] is not None:
+        columns = {column: config[f"data.{column}"] for column in ("prompt_column", "reference_column")}
+        prompts = load_prompts(config["data.prompts"], **columns)[: config["limit"]]
+    else:
+        prompts = load_splits(config)["test"][: config["limit"] or 10]
     settings = DecodeSettings(
-        template=Template(config["env.template"]) if config["env.template"] else SUMMARIZE,
+        template=read_template(config["env.template"]),
         max_prompt_tokens=config["env.max_prompt_tokens"],
         max_new_tokens=config["env.max_new_tokens"],
         temperature=config["env.temperature"],
     )
     decoding = Decoding(temperature=settings.temperature, greedy=config["greedy"])
     responses = decode(model, prompts, settings, decoding, seed=config["seed"])
-    rows = [{"prompt": prompts[i]["prompt"], "response": text} for i, text in enumerate(responses.texts)]
-    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    rows = [
+        {"prompt": row["prompt"], "response": text.strip()} for row, text in zip(prompts, responses.texts, strict=True)
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if target is None:
-        print(lines)
-        return
-    write_text(target, lines + "\n")
-    print(f"{len(rows)} responses in {target}.")
+        print(lines, end="")
+    else:
+        write_text(target, lines)
+        print(f"{len(rows)} responses in {target}.")

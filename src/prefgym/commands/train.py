@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config import Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
+from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from ..errors import InputError
 from ..experiment import (
+    check_hyperparameters,
+    evaluate_run,
+    load_splits,
+    make_agent,
+    make_env,
+    training_seconds,
+    write_run_report,
+)
+from ..files import write_json, write_text
+from ..options import (
     DATA_OPTIONS,
     ENV_OPTIONS,
     EVALUATION_OPTIONS,
     agent_class,
     agent_options,
-    evaluate_run,
-    load_splits,
-    make_agent,
-    make_env,
+    every_agent_option,
 )
-from ..output import CHECKPOINT_FOLDER, CONFIG_FILE, check_output, new_folder, write_metrics
+from ..output import CONFIG_FILE, METRICS_FILE, check_output, discard_replaced, new_folder
+
+if TYPE_CHECKING:
+    from ..agents.base import PolicyGradient
+    from ..data.prompts import PromptSet
 
 CONTROL = [
     Option("config", str, None, "Preset name or YAML file to start from."),
     Option("output", str, None, "Folder of the run (default: runs/ and the preset's name)."),
-    Option("resume", bool, False, "Go on from the last checkpoint in --output; its own config is used."),
+    Option("resume", bool, False, "Go on from the last checkpoint in --output, with the config that stands there."),
     Option("overwrite", bool, False, "Replace the run that stands in the output folder."),
-    Option("dry_run", bool, False, "Print the resolved config, data, three prompts and an estimate; train nothing."),
+    Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
+    Option("profile", bool, False, "Profile the second iteration into profile.txt of the run."),
 ]
-SEED = Option("seed", int, 0, "Seed of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
+SEED = Option("seed", int, 0, "Of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
+Splits = Mapping[str, "PromptSet"]
 
 
 def help_text() -> str:
-    """Return the text of ``prefgym train --help``."""
+    """The text of ``prefgym train --help``."""
+    ppo = _options("ppo")
+    others = [option for option in every_agent_option() if option.key not in {known.key for known in ppo}]
     return (
         "usage: prefgym train --config NAME_OR_PATH [--output DIR] [options]\n\n"
-        "Train an agent (PPO, REINFORCE) on a language model in a Gymnasium environment whose reward is a learned\n"
-        "preference minus a KL term; then judge it on held-out prompts and write report.html.\n\n"
+        "Train an agent on a language model in a Gymnasium environment whose reward is a learned preference minus a\n"
+        "KL term; then judge it on held-out prompts and write report.html. The run folder is a plain Hugging Face\n"
+        "model folder.\n\n"
         f"presets: {', '.join(preset_names())}\n\n"
         "  prefgym train --config tldr-ppo --output runs/mine\n"
         "  prefgym train --config tldr-ppo --env.kl_coef 0 --agent.total_episodes 8192 --output runs/hack\n"
-        "  prefgym train --config tldr-reinforce --data.prompts posts.jsonl --env.reward my_rewards.py:rouge\n"
+        "  prefgym train --config tldr-reinforce --data.prompts posts.jsonl --env.reward my_rewards.py:score\n"
         "  prefgym train --resume --output runs/mine\n"
         "  tensorboard --logdir runs\n"
-        f"{describe(_options('ppo'))}"
+        f"{describe(ppo)}\n\nWith --agent.name reinforce also:\n{describe(others)}"
     )
 
 
@@ -57,108 +73,135 @@ def run(arguments: list[str]) -> None:
     if not config["dry_run"]:
         check_output(folder, overwrite=config["overwrite"])
     splits = load_splits(config)
-    env = make_env(config, splits["train"])
-    agent = make_agent(config, env)
+    agent = make_agent(config, make_env(config, splits["train"]))
     if config["dry_run"]:
         from ..dry_run import print_dry_run
 
-        print_dry_run(_saved(config), agent, splits)
+        print_dry_run(config.without(CONTROL), agent, splits)
         return
+    from ..agents.checkpoint import save_checkpoint
+
     with new_folder(folder, overwrite=config["overwrite"]):
-        _saved(config).save(folder / CONFIG_FILE)
-        _learn(config, folder, agent, splits)
+        config.without(CONTROL).save(folder / CONFIG_FILE)
+        save_checkpoint(folder, agent)  # a run killed before its first checkpoint can be resumed too
+        _finish(config, folder, agent, splits)
 
 
 def read_config(arguments: list[str]) -> Config:
-    """Resolve defaults, preset and flags; with ``--resume`` the run's own config instead of a preset."""
-    flags = _flags(arguments)
-    if flags.get("resume"):
-        return _config_of_run(flags)
-    sources: list[tuple[str, dict[str, Any]]] = []
+    """Resolve defaults, preset and flags; with ``--resume`` the run's own config, from which they must not differ."""
+    flags = parse_flags(
+        arguments, [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
+    )
+    sources = [(COMMAND_LINE, flags)]
     if flags.get("config") is not None:
         path = find_preset(flags["config"])
-        sources.append((str(path), read_yaml(path)))
-    sources.append(("command line", flags))
-    config = resolve(_options(_agent_name(sources)), sources)
-    if config["output"] is None:
-        config["output"] = f"runs/{Path(config['config'] or 'train').stem}"
+        sources.insert(0, (str(path), read_yaml(path)))
+    if flags.get("resume"):
+        config = _config_of_run(flags, sources)
+    else:
+        config = resolve(_options(_agent_name(sources)), sources)
+        config["output"] = config["output"] or f"runs/{Path(config['config'] or 'train').stem}"
+    check_hyperparameters(config)
     return config
 
 
 def _options(agent: str) -> list[Option]:
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent_class(agent)), *EVALUATION_OPTIONS]
-
-
-def _flags(arguments: list[str]) -> dict[str, Any]:
-    """Read the flags against the options of the agent that they or their preset name."""
-    names = ["ppo"]
-    for flag, reader in (("--config", lambda value: read_yaml(find_preset(value)).get("agent.name")), ("--agent.name", str)):
-        for place, word in enumerate(arguments):
-            value = arguments[place + 1] if word == flag and place + 1 < len(arguments) else word.partition(flag + "=")[2]
-            if value and (named := reader(value)):
-                names.append(named)
-    return parse_flags(arguments, _options(names[-1]))
+    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent), *EVALUATION_OPTIONS]
 
 
 def _agent_name(sources: list[tuple[str, dict[str, Any]]]) -> str:
     return next((str(values["agent.name"]) for _, values in reversed(sources) if values.get("agent.name")), "ppo")
 
 
-def _config_of_run(flags: dict[str, Any]) -> Config:
-    folder = Path(flags.get("output") or "")
+def _config_of_run(flags: dict[str, Any], sources: list[tuple[str, dict[str, Any]]]) -> Config:
     if flags.get("output") is None:
         raise InputError("--resume needs --output DIR, the folder of the run to go on with.")
-    if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"--resume: {folder} holds no run (no {CONFIG_FILE}); start one without --resume.")
-    other = sorted(set(flags) - {"resume", "output"})
-    if other:
-        raise InputError(f"--resume uses the config in {folder}; leave out --{other[0]}.")
-    saved = read_yaml(folder / CONFIG_FILE)
-    sources = [(str(folder / CONFIG_FILE), saved), ("command line", flags)]
-    return resolve(_options(_agent_name(sources)), sources)
-
-
-def _saved(config: Config) -> Config:
-    """What ``config.yaml`` keeps: everything but how this one call was controlled."""
+    file = Path(flags["output"]) / CONFIG_FILE
+    if not file.is_file():
+        raise InputError(
+            f"--resume: {flags['output']} holds no run (it has no {CONFIG_FILE}); start one without --resume."
+        )
+    saved = [(str(file), read_yaml(file))]
+    options = _options(_agent_name(saved))
+    config = resolve(options, saved)
     control = {option.key for option in CONTROL}
-    return Config({key: value for key, value in config.items() if key not in control})
+    for key in {key for _, values in sources for key in values} - control:
+        asked = resolve(options, [*saved, *sources])[key]
+        if asked != config[key]:
+            raise InputError(
+                f"--resume goes on with the config in {flags['output']}, where {key} is {config[key]}, not {asked}; "
+                "leave it out, or start a new run."
+            )
+    return resolve(options, [*saved, (COMMAND_LINE, {key: flags[key] for key in control & set(flags)})])
 
 
 def _resume(config: Config, folder: Path) -> None:
-    if not any((folder / CHECKPOINT_FOLDER).glob("*")):
-        raise InputError(f"--resume: {folder} has no checkpoint; start it again with --overwrite.")
+    """Go on where the run was stopped: in training, or after it."""
+    from ..agents.checkpoint import latest_checkpoint
+
+    latest_checkpoint(folder)  # before anything is loaded
     splits = load_splits(config)
-    env = make_env(config, splits["train"])
-    _learn(config, folder, make_agent(config, env, folder, resume=True), splits)
+    agent = agent_class(config["agent.name"]).resume(folder, make_env(config, splits["train"]))
+    done = agent.num_episodes >= config["agent.total_episodes"]
+    last_file = folder / ("report.html" if config["evaluation.prompts"] else METRICS_FILE)
+    if done and last_file.is_file():
+        print(f"{folder} is finished: {agent.num_episodes} episodes, {last_file}. prefgym evaluate judges it anew.")
+        return
+    print(f"resuming after {agent.num_episodes} of {config['agent.total_episodes']} episodes", flush=True)
+    _finish(config, folder, agent, splits)
+    discard_replaced(folder)
 
 
-def _learn(config: Config, folder: Path, agent: Any, splits: dict[str, Any]) -> None:
-    from ..evaluation.report import write_report  # noqa: F401  (an import error must not wait until training is over)
+def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
+    """Train what is left to train, save the model, judge it, and write the report."""
+    from ..agents.checkpoint import save_checkpoint
+    from ..profiling import IterationProfiler
 
-    before = sum(row.get("time/rollout_seconds", 0) + row.get("time/update_seconds", 0) for row in agent.history)
-    began = time.perf_counter()
-    agent.learn(
-        config["agent.total_episodes"], progress_bar=True, output=folder, save_every=config["agent.save_every"]
-    )
-    seconds = before + time.perf_counter() - began
-    agent.save(folder)
-    if config["evaluation.prompts"]:
-        _report(config, folder, agent, splits, seconds)
+    try:
+        if agent.num_episodes < config["agent.total_episodes"]:
+            agent.learn(
+                config["agent.total_episodes"],
+                callback=IterationProfiler(folder) if config["profile"] else None,
+                progress_bar=True,
+                output=folder,
+                save_every=config["agent.save_every"],
+            )
+            save_checkpoint(folder, agent)  # from which --resume goes on to the report
+        agent.save(folder)
+        _report(config, folder, agent, splits)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; prefgym train --resume --output {folder} goes on from the last checkpoint."
+        ) from None
 
 
-def _report(config: Config, folder: Path, agent: Any, splits: dict[str, Any], seconds: float) -> None:
-    from ..evaluation.report import sample_block, summary_table, write_report
+def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
+    """Judge the trained policy and write what is there to look at, the model card included."""
+    from ..agents.checkpoint import model_card
 
-    evaluation = evaluate_run(
-        config,
-        agent.env,
-        {"trained": agent.policy.language_model},
-        splits,
-        episodes=agent.num_episodes,
-        seconds=seconds,
-    )
-    write_metrics(folder, evaluation.metrics)
-    write_report(folder, evaluation, agent.history)
-    print(summary_table(evaluation.metrics))
-    print(sample_block(evaluation))
-    print(f"\nreport: {folder / 'report.html'}    curves: tensorboard --logdir {folder}")
+    if not config["evaluation.prompts"]:
+        facts = {"seed": config["seed"], "episodes": agent.num_episodes, "seconds": training_seconds(agent.history)}
+        write_json(folder / METRICS_FILE, {**facts, "judge": None, "prompts": 0, "policies": {}})
+        print(f"model: {folder}")
+        return
+    trained = {"trained": agent.policy.language_model}
+    evaluation = evaluate_run(config, agent.env, trained, splits, agent.history)
+    cut = agent.env.unwrapped.truncated_prompts
+    evaluation.metrics["truncated_training_prompts"] = cut
+    write_text(folder / "README.md", model_card(agent, _card_facts(evaluation.metrics)))
+    write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history)
+    print(f"model: {folder}    curves: tensorboard --logdir {folder}")
+    if cut:
+        print(f"{cut} training prompts were longer than {config['env.max_prompt_tokens']} tokens and were cut.")
+
+
+def _card_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Rows of the model card: how the trained policy fared, by whom judged, on what."""
+    row = metrics["policies"]["trained"]
+    facts = {"judge": metrics["judge"], "KL on held-out prompts (nats)": f"{row['kl']:.2f}"}
+    for name, opponent in (("win_rate_vs_references", "references"), ("win_rate_vs_start", "start policy")):
+        rate = row[name]
+        if rate is not None:
+            interval = f"{100 * rate['mean']:.1f} % (95 % interval {100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+            facts[f"wins against the {opponent}"] = f"{interval} on {metrics['prompts']} held-out prompts"
+    return facts

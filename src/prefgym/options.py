@@ -1,0 +1,120 @@
+"""The options that several commands share, and those of an agent, read from its hyperparameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from .config import Option
+from .errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from .agents.base import PolicyGradient
+
+ENVIRONMENTS = ("Summarize-v0",)
+KL_ESTIMATORS = ("k1", "k2", "k3", "exact")
+
+ENV_OPTIONS = [
+    Option("env.id", str, "Summarize-v0", "Registered environment.", choices=ENVIRONMENTS),
+    Option("env.model", str, None, "Model to train: a folder or hub id (default: the embedded start policy)."),
+    Option("env.reference", str, None, "Model the KL is measured from (default: a frozen copy of env.model)."),
+    Option(
+        "env.reward",
+        object,
+        None,
+        "Preference-model folder or hub id, gold, rouge_l, a function (my_rewards.py:score), or several with weights: "
+        "{fit: {function: rouge_l, weight: 1}} (default: the embedded preference model).",
+    ),
+    Option("env.template", str, None, "Text around a prompt; {prompt} is the prompt (default {prompt}\\n\\nTL;DR:)."),
+    Option("env.kl_coef", float, 0.05, "β, the price of a nat of KL in units of the score.", minimum=0),
+    Option("env.kl_estimator", str, "k1", "Estimator of the KL that is paid.", choices=KL_ESTIMATORS),
+    Option("env.max_prompt_tokens", int, 192, "Longest prompt; a longer one is cut at a sentence.", minimum=1),
+    Option("env.max_new_tokens", int, 48, "Longest response.", minimum=1),
+    Option("env.missing_eos_penalty", float, 1.0, "Taken off the score of a response that never ended.", minimum=0),
+    Option("env.temperature", float, 1.0, "Temperature of policy and reference alike.", above=0),
+    Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
+]
+
+DATA_OPTIONS = [
+    Option("data.prompts", str, None, "JSONL, JSON, CSV or Parquet file, hub id, or corpus (default: embedded posts)."),
+    Option("data.prompt_column", str, "prompt", "Column with the prompt."),
+    Option("data.reference_column", str, "reference", "Column with the human text, if there is one."),
+    Option(
+        "data.held_out",
+        float,
+        None,
+        "Share of the prompts kept for the evaluation (default: the data's own splits, else 10 % and 10 % to choose "
+        "a temperature on).",
+        above=0,
+    ),
+]
+
+EVALUATION_OPTIONS = [
+    Option(
+        "evaluation.prompts", int, 500, "Held-out prompts to judge at most; 0 skips evaluation and report.", minimum=0
+    ),
+    Option(
+        "evaluation.judge",
+        str,
+        None,
+        "gold, preference, a preference-model folder or a function (default: gold where it exists, else the reward).",
+    ),
+]
+
+AGENT_OPTIONS = [
+    Option("agent.name", str, "ppo", "The learning algorithm: ppo or reinforce."),
+    Option("agent.total_episodes", int, 4096, "Episodes to train for.", minimum=1),
+    Option("agent.save_every", int, 10, "Iterations between two checkpoints.", minimum=1),
+]
+
+
+def agent_class(name: str) -> type[PolicyGradient]:
+    """The agent of that name."""
+    from .agents import AGENTS
+
+    if name not in AGENTS:
+        raise InputError(f'There is no agent "{name}"; agents are {", ".join(AGENTS)}.{nearest(name, AGENTS)}')
+    return AGENTS[name]
+
+
+def agent_options(name: str) -> list[Option]:
+    """The ``agent.*`` options: what every run has, then the hyperparameters of the agent, told by its docstring."""
+    kind = agent_class(name).hyperparameter_type
+    hints, told = get_type_hints(kind), _attributes(kind)
+    fields = [
+        Option(
+            f"agent.{field.name}",
+            _plain(hints[field.name]),
+            field.default,
+            _sentence(told.get(field.name, "")),
+            optional=type(None) in get_args(hints[field.name]),
+        )
+        for field in dataclasses.fields(kind)
+    ]
+    return [*AGENT_OPTIONS, *fields]
+
+
+def every_agent_option() -> list[Option]:
+    """The options of all agents, each once."""
+    from .agents import AGENTS
+
+    return list({option.key: option for name in reversed(AGENTS) for option in agent_options(name)}.values())
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _attributes(kind: type) -> dict[str, str]:
+    """What the docstrings of a class and its bases say of each attribute."""
+    pattern = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
+    docs = [inspect.cleandoc(base.__doc__ or "") for base in reversed(kind.__mro__)]
+    return {name: " ".join(text.replace("``", "").split()) for doc in docs for name, text in pattern.findall(doc)}
+
+
+def _plain(hint: Any) -> type:
+    """The one plain type in ``int``, ``float | None`` and the like."""
+    parts = [part for part in (get_args(hint) if get_origin(hint) is not None else (hint,)) if part is not type(None)]
+    return parts[0] if len(parts) == 1 and parts[0] in {int, float, str, bool} else object
