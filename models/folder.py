@@ -121,7 +121,8 @@ def model_folder(folder: str | Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
     try:
-        yield temporary
+        with quiet():
+            yield temporary
         # config.json last: a folder without it is not taken for a model
         for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
             os.replace(file, folder / file.name)
@@ -136,12 +137,14 @@ def first_sentence(error: Exception) -> str:
 
 
 @contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Show no progress bar for reading a local file."""
-    shown = transformers_logging.is_progress_bar_enabled()
+def quiet() -> Iterator[None]:
+    """Show no progress bar for local files, and no report of missing weights: callers check those themselves."""
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()

@@ -26,7 +26,7 @@ from .folder import (
     load_tokenizer,
     locate,
     model_folder,
-    no_progress_bar,
+    quiet,
 )
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
@@ -78,7 +78,7 @@ class LanguageModel:
         name = str(name_or_path)
         folder = locate(name)
         check_folder(folder, name)
-        with no_progress_bar():
+        with quiet():
             model = _load_model(folder, name, dtype)
             tokenizer = load_tokenizer(folder, name)
         return cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]

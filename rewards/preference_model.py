@@ -28,7 +28,7 @@ from ..models.folder import (
     load_tokenizer,
     locate,
     model_folder,
-    no_progress_bar,
+    quiet,
 )
 from ..models.language_model import LanguageModel
 from .scorer import Scorer, init_head
@@ -139,7 +139,9 @@ class PreferenceModel:
             InputError: as :meth:`load`, or the folder lacks weights of the trunk.
         """
         name = str(name_or_path)
-        model, tokenizer, missing = _read(locate(name), name, num_labels=1)
+        with torch.random.fork_rng(devices=[]):  # what the folder lacks besides, such as a pooler, is drawn too
+            torch.manual_seed(seed)
+            model, tokenizer, missing = _read(locate(name), name, num_labels=1)
         trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
         if trunk:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
@@ -275,7 +277,7 @@ def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreT
     """Return model, tokenizer and the names of the weights that the folder lacks."""
     check_folder(folder, name)
     try:
-        with no_progress_bar():
+        with quiet():
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 dtype=torch.float32,

@@ -259,7 +259,7 @@ def word_piece_encoder(texts, folder):
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=64,
+        max_position_embeddings=128,
     )
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -289,6 +289,7 @@ def test_an_encoder_with_its_own_tokenizer_is_cross_validated_on_real_human_comp
     comparisons = load_comparisons(real_data / "preferences" / name, **REAL[name])
     texts = [text for c in comparisons for text in (c.prompt, c.chosen, c.rejected)]
     folder = word_piece_encoder(texts, tmp_path)
+    assert PreferenceModel.start(folder).checksum() == PreferenceModel.start(folder).checksum()
     result = cross_validate(
         lambda: PreferenceModel.start(folder), comparisons, folds=3, epochs=1, batch_size=8, learning_rate=1e-3
     )
