@@ -45,7 +45,7 @@ def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     return {name: [prompt.row.get(name) for prompt in prompts] for name in names}
 
 
-def as_scorer(name: str, function: RewardFunction) -> Scorer:
+def as_scorer(name: str, function: RewardFunction | Reward) -> Scorer:
     """A reward function as a scorer of prompts; its values are checked, errors name it and the prompt."""
     reward = function if isinstance(function, Reward) else Reward({name: (function, 1.0)})
 
@@ -61,7 +61,7 @@ def score_present(
 ) -> NDArray[np.float64]:
     """(n,) scores, NaN where there is no text: that never enters a mean."""
     result = np.full(len(prompts), np.nan)
-    index = np.flatnonzero(present)
+    index = np.flatnonzero(present).tolist()
     result[index] = score([prompts[i] for i in index], [texts[i] for i in index])
     return result
 
@@ -72,7 +72,7 @@ def compare(judge: Judge | str, prompts: Sequence[Prompt], a: Candidate, b: Cand
     ``judge`` is a judge, or the name of a score that both carry.
     """
     result = np.full(len(prompts), np.nan)
-    index = np.flatnonzero(a.present & b.present)
+    index = np.flatnonzero(a.present & b.present).tolist()
     if isinstance(judge, str):
         result[index] = outcomes(a.scores[judge][index], b.scores[judge][index])
         return result

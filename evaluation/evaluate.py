@@ -50,6 +50,7 @@ class Evaluation:
     prompts: n prompts, as the start policy read them.
     sampled: name -> candidate at the settings' temperature, yardsticks included.
     greedy: name -> candidate decoded greedily: the policies and ``"start"``.
+    start: the policy that training started from; its tokenizer reads all tokens.
     settings: how the policies were decoded.
     """
 
@@ -57,6 +58,7 @@ class Evaluation:
     prompts: list[Prompt]
     sampled: dict[str, Candidate]
     greedy: dict[str, Candidate]
+    start: LanguageModel
     settings: DecodeSettings
 
 
@@ -134,7 +136,7 @@ def evaluate_policies(
         "policies": figures(sampled, sampled.get("references"), prepared, judge, seed),
         "greedy": figures(greedy, sampled.get("references"), prepared, judge, seed),
     }
-    return Evaluation(metrics, prepared, sampled, greedy, settings)
+    return Evaluation(metrics, prepared, sampled, greedy, start, settings)
 
 
 @dataclass
@@ -215,15 +217,12 @@ class _Exam:
 def _scorers(
     prompts: Sequence[Prompt], preference: RewardFunction | None, rewards: Mapping[str, RewardFunction]
 ) -> dict[str, Scorer]:
-    """Score name -> scorer, the preference score first."""
-    functions: dict[str, RewardFunction] = {}
-    if preference is not None:
-        functions["preference_score"] = preference
-    functions.update(rewards)
-    if has_facts(prompts):
-        functions["gold_score"] = gold
-    first = {id(function): name for name, function in reversed(functions.items())}  # the same function under two names
-    return {name: as_scorer(name, f) for name, f in functions.items() if first[id(f)] == name}
+    """Score name -> scorer, the preference score first; nothing is scored twice under two names."""
+    named: dict[str, RewardFunction] = {} if preference is None else {"preference_score": preference}
+    last = {"gold_score": gold} if has_facts(prompts) else {}
+    taken = [*named.values(), *last.values()]
+    named.update({name: function for name, function in rewards.items() if function not in taken})
+    return {name: as_scorer(name, function) for name, function in {**named, **last}.items()}
 
 
 def _judge(spec: Any, scorers: dict[str, Scorer]) -> tuple[str, Judge | str]:

@@ -81,7 +81,7 @@ def has_facts(prompts: Sequence[Prompt]) -> bool:
 
 def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What needs no opponent."""
-    index = np.flatnonzero(candidate.present)
+    index = np.flatnonzero(candidate.present).tolist()
     texts, kept = [candidate.texts[i] for i in index], [prompts[i] for i in index]
     return {
         "gold_score": None,

@@ -61,7 +61,7 @@ def learning_curves(history: History, path: str | Path, curves: Sequence[Curve] 
     columns = min(3, max(1, len(drawn)))
     lines = max(1, math.ceil(len(drawn) / columns))
     figure = _figure(3.8 * columns, 2.6 * lines + 0.8, "Learning curves", subtitle)
-    panels = figure.subplots(lines, columns, squeeze=False).flat
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, curve in zip(panels, drawn, strict=False):
         rows = [row for row in history if curve.key in row]
         episodes, values = _column(rows, "episodes"), _column(rows, curve.key)
@@ -72,7 +72,7 @@ def learning_curves(history: History, path: str | Path, curves: Sequence[Curve] 
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         if curve.unit.startswith("share"):
             axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y, 1)))
-    for axis in list(panels)[len(drawn) :]:
+    for axis in panels[len(drawn) :]:
         axis.set_visible(False)
     return _save(figure, path)
 
@@ -99,18 +99,26 @@ def score_against_kl(
     """
     policies = {name: row for name, row in metrics["policies"].items() if row["kl"] is not None}
     keys = [key for key in dict.fromkeys((score, "gold_score")) if policies["start"].get(key) is not None]
-    figure = _figure(5.0 * max(1, len(keys)), 4.6, "What was gained, and what it cost", subtitle)
-    axes = figure.subplots(1, max(1, len(keys)), squeeze=False)[0]
+    figure = _figure(4.9 * max(1, len(keys)) + 2, 4.4, "What was gained, and what it cost", subtitle)
+    axes = figure.subplots(1, max(1, len(keys)), squeeze=False, sharex=True)[0]
+    colours = _colours(policies)
     for axis, key in zip(axes, keys, strict=False):
         if key == score:
             _trajectory(axis, history)
-        colours = _colours(policies)
         for name, row in policies.items():
             _point(axis, name, row, key, colours[name])
         title = {"preference_score": "Preference score: what training sees", "gold_score": "Gold score: what is true"}
         _style(axis, title.get(key, key), "KL from the reference policy (nats, root scale)", "mean score of a response")
-        _root_scale(axis)
-        axis.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
+    for axis in axes:
+        _root_scale(axis)  # after all is drawn: both share the scale
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        labelspacing=0.8,
+    )
     return _save(figure, path)
 
 
@@ -136,7 +144,7 @@ def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") 
                 _circle(axis, height, greedy[name][key])
         axis.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
         _style(axis, title, "win rate", "")
-        axis.set_xlim(0, 1.12)
+        axis.set_xlim(0, 1.22)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_yticks(range(len(names)), [label(name) for name in names])
@@ -163,12 +171,13 @@ def _trajectory(axis: Axes, history: History) -> None:
 
 
 def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str) -> None:
-    shape, size = {"start": ("o", 10), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 8)}.get(
-        name, ("*", 17)
-    )
+    shapes = {"start": ("o", 10), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 8)}
+    shape, size = shapes.get(name, ("*", 17))
     difference = (row["minus_start"] or {}).get(key)
+    x = float(_root(np.array([row["kl"]]))[0])
+    axis.annotate(number(row[key]), (x, row[key]), (9, 5), textcoords="offset points", fontsize=9, color=INK, zorder=5)
     axis.errorbar(
-        float(_root(np.array([row["kl"]]))[0]),
+        x,
         row[key],
         yerr=(difference["high"] - difference["low"]) / 2 if difference else None,
         fmt=shape,
@@ -179,17 +188,17 @@ def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str)
         elinewidth=1,
         capsize=3,
         zorder=4,
-        label=f"{label(name)} ({number(row[key])})",
+        label=label(name),
     )
 
 
 def _bar(axis: Axes, height: float, rate: Mapping[str, float] | None, colour: str) -> None:
     if rate is None or rate["low"] == rate["high"]:
-        axis.text(1.11, height, NONE, ha="right", va="center", fontsize=8.5, color=MUTED)
+        axis.text(1.21, height, NONE, ha="right", va="center", fontsize=8.5, color=MUTED)
         return
     axis.barh(height, rate["mean"], height=0.62, color=colour, zorder=2)
     axis.plot([rate["low"], rate["high"]], [height, height], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
-    axis.text(1.11, height, percent(rate["mean"]), ha="right", va="center", fontsize=8.5, color=INK)
+    axis.text(1.21, height, percent(rate["mean"]), ha="right", va="center", fontsize=8.5, color=INK)
 
 
 def _circle(axis: Axes, height: float, rate: Mapping[str, float] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table
 from .evaluate import Evaluation
 from .formats import difference, interval, label, label_one, number
 from .plots import History, learning_curves, score_against_kl, win_rates
-from .tables import difference_table, figure_table, shown
-from .write import write_json, write_text
+from .tables import difference_table, figure_table, sample_block, shown, summary_table
+from .write import write_text
+
+__all__ = ["headline", "notice", "sample_block", "summary_table", "write_report"]
 
 Metrics = Mapping[str, Any]
-Decode = Callable[[list[int]], str]
 
 SMALL = 100_000_000
 """Parameters below which a model has no knowledge of the world to speak of."""
@@ -25,27 +26,26 @@ SMALL = 100_000_000
 def write_report(
     folder: str | Path,
     evaluation: Evaluation,
-    *,
-    decode: Decode,
-    title: str = "Report",
     history: History = (),
-    kl_coef: float = 0.05,
+    *,
+    title: str = "Report",
+    weights: Mapping[str, float] | None = None,
+    kl_coef: float | None = None,
     missing_eos_penalty: float = 1.0,
-    score: str = "preference_score",
     config: str = "",
     samples: int = 6,
 ) -> Path:
-    """Write ``metrics.json``, ``samples.jsonl``, the pictures, ``report.md`` and ``report.html`` into ``folder``.
+    """Write the pictures, ``samples.jsonl`` (every text), ``report.md`` and ``report.html`` into ``folder``.
 
     Args:
         folder: the run folder; files of those names are replaced, each at once.
         evaluation: as ``evaluate_policies`` returns it.
-        decode: token ids to text, of the policies' tokenizer.
-        title: of the report.
         history: scalars of training by iteration; without it there are no learning curves.
-        kl_coef: β of training, for the rewards of tokens.
-        missing_eos_penalty: of training, likewise.
-        score: name of the score that training paid.
+        title: of the report.
+        weights: the reward that training paid, as score name -> weight; by default the preference score, or the first
+            score there is.
+        kl_coef: β of training; without it the report colours no tokens.
+        missing_eos_penalty: of training.
         config: the resolved configuration as text.
         samples: how many posts to show; always the first ones, never chosen.
 
@@ -53,19 +53,20 @@ def write_report(
         The path of ``report.html``.
     """
     folder, metrics = Path(folder), evaluation.metrics
+    scores = evaluation.sampled["start"].scores
+    weights = weights or dict.fromkeys([*(n for n in scores if n == "preference_score"), *scores][:1], 1.0)
     parts: list[Part] = [
         Paragraph(notice(metrics), "notice"),
         Heading(title, 1),
         Paragraph(headline(metrics), "headline"),
         *_figures(metrics),
-        *_draw(folder, metrics, history, score),
+        *_draw(folder, metrics, history, max(weights, key=lambda name: abs(weights[name]))),
         *_samples(evaluation, samples),
-        *_tokens(evaluation, decode, kl_coef, missing_eos_penalty, score),
+        *([] if kl_coef is None else _tokens(evaluation, weights, kl_coef, missing_eos_penalty)),
         *_method(evaluation),
     ]
     if config:
         parts += [Heading("Configuration"), Code(config)]
-    write_json(folder / "metrics.json", metrics)
     write_text(folder / "samples.jsonl", "".join(f"{json.dumps(row)}\n" for row in _texts(evaluation)))
     write_text(folder / "report.md", to_markdown(parts))
     return write_text(folder / "report.html", to_html(title, parts, folder))
@@ -191,14 +192,16 @@ def _samples(evaluation: Evaluation, count: int) -> list[Part]:
 
 
 def _tokens(
-    evaluation: Evaluation, decode: Decode, kl_coef: float, missing_eos_penalty: float, score: str
+    evaluation: Evaluation, weights: Mapping[str, float], kl_coef: float, missing_eos_penalty: float
 ) -> list[Part]:
     """Three summaries of the first trained policy, token by token."""
     name = next((name for name in evaluation.greedy if name != "start"), "start")
     candidate = evaluation.sampled[name]
     responses = candidate.responses
-    if responses is None or score not in candidate.scores:
-        return []
+    assert responses is not None  # a policy wrote them
+    scores = -missing_eos_penalty * ~responses.ended  # (n,)
+    for score, weight in weights.items():
+        scores = scores + weight * candidate.scores[score]
     explained = (
         f"Three summaries of the {label(name)}, sampled. Each token is paid -β (log π - log π_ref) with "
         f"β = {kl_coef:g}: red where the policy writes what the reference would rarely write, blue where it writes "
@@ -207,11 +210,15 @@ def _tokens(
     )
     parts: list[Part] = [Heading("Rewards by token"), Paragraph(explained)]
     for row in range(min(3, len(responses))):
-        paid = float(candidate.scores[score][row]) - missing_eos_penalty * (not responses.ended[row])
-        tokens = token_colours.token_rewards(responses, row, decode, kl_coef, paid)
+        paid = float(scores[row])
+        tokens = token_colours.token_rewards(responses, row, evaluation.start.decode, kl_coef, paid)
         total = sum(token.reward for token in tokens)
-        sums = f"Prompt {row + 1}: score {paid:+.2f}, minus β · KL {paid - total:+.2f}, is a reward of {total:+.2f}."
-        parts += [Paragraph(sums), Raw(token_colours.to_html(tokens), token_colours.to_markdown(tokens))]
+        end = "" if responses.ended[row] else " (less the penalty for not ending)"
+        sums = f"score {paid:+.2f}{end} minus β · KL {paid - total:+.2f} is a reward of {total:+.2f}"
+        parts += [
+            Paragraph(f"Prompt {row + 1}: {sums}."),
+            Raw(token_colours.to_html(tokens), token_colours.to_markdown(tokens)),
+        ]
     return parts
 
 

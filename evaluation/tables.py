@@ -44,8 +44,8 @@ def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[st
         for key, values in row["minus_start"].items():
             share = key.startswith("win_rate")
             what = "win rate against references" if share else key.replace("_", " ")
-            rows.append([label(name), what, difference(values, share)])
-    return ["", "figure", "minus the start policy"], rows
+            rows.append([f"{label(name)}: {what}", difference(values, share)])
+    return ["", "minus the start policy"], rows
 
 
 def summary_table(metrics: Metrics) -> str:

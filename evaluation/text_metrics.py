@@ -14,8 +14,8 @@ def repetition(text: str, n: int = 3) -> float:
 
     Source: S. Welleck et al., "Neural Text Generation With Unlikelihood Training" (2020), section 6, seq-rep-n.
 
-    >>> repetition("my dog ate my dog ate my shoe")
-    0.3333333333333333
+    >>> repetition("my dog ate my dog ate")
+    0.25
     """
     words = text.lower().split()
     grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]

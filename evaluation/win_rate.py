@@ -42,7 +42,8 @@ def wilson_interval(mean: float, n: int) -> Interval:
         raise ValueError("an interval needs at least one outcome")
     centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return {"mean": float(mean), "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}
+    # at 0 and 1 one bound is the mean itself, up to rounding
+    return {"mean": mean, "low": min(mean, max(0.0, centre - half)), "high": max(mean, min(1.0, centre + half))}
 
 
 def win_rate_of(outcome: ArrayLike) -> Interval:

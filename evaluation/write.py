@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
@@ -28,8 +26,3 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write UTF-8 text."""
     return write_bytes(path, text.encode("utf-8"))
-
-
-def write_json(path: str | Path, value: Any) -> Path:
-    """Write indented JSON; NaN and infinity, which JSON does not have, raise ``ValueError``."""
-    return write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

@@ -1,0 +1,206 @@
+"""The figures of an evaluation: their names, and that they follow from the texts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from prefgym.data.prompts import PromptSet, embedded_prompts
+from prefgym.errors import InputError, RewardError
+from prefgym.evaluation.decode import DecodeSettings
+from prefgym.evaluation.evaluate import evaluate_policies
+from prefgym.evaluation.figures import FIGURES
+from prefgym.evaluation.win_rate import win_rate
+from prefgym.rewards.gold import gold
+
+INTERVAL = {"mean", "low", "high"}
+EVEN = {"mean": 0.5, "low": 0.5, "high": 0.5}
+
+
+@pytest.fixture(scope="module")
+def embedded(start, trained, count_words):
+    """On the embedded world, with a stand-in for the preference model and gold as a trained reward too."""
+    return evaluate_policies(
+        {"trained": trained},
+        start,
+        embedded_prompts("test", 6),
+        preference=count_words,
+        rewards={"gold": gold, "words": count_words},
+        validation=embedded_prompts("validation", 2),
+        settings=DecodeSettings(max_prompt_tokens=400, max_new_tokens=8),
+        seed=3,
+        episodes=64,
+        seconds=1.5,
+    )
+
+
+def test_the_metrics_have_the_agreed_form(embedded):
+    metrics = embedded.metrics
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert {key: metrics[key] for key in ("seed", "episodes", "seconds", "judge", "prompts")} == {
+        "seed": 3,
+        "episodes": 64,
+        "seconds": 1.5,
+        "judge": "gold",
+        "prompts": 6,
+    }
+    assert set(metrics["policies"]) == {
+        "start",
+        "trained",
+        "references",
+        "oracle",
+        "lead",
+        "random_reference",
+        "start_best_temperature",
+        "start_best_of_4",
+    }
+    assert set(metrics["greedy"]) == {"start", "trained"}
+    for figures in [*metrics["policies"].values(), *metrics["greedy"].values()]:
+        assert set(figures) == set(FIGURES)  # gold and the preference score are not there twice under other names
+        for name in ("win_rate_vs_references", "win_rate_vs_start", "win_rate_length_controlled"):
+            assert set(figures[name]) == INTERVAL
+            assert 0 <= figures[name]["low"] <= figures[name]["mean"] <= figures[name]["high"] <= 1
+        assert 0 <= figures["repetition"] <= 1
+        assert figures["gold_score"] is not None
+        assert figures["invented_facts"] >= 0
+    assert metrics["data"] == {"name": "embedded world (test)", "synthetic": True}
+    assert metrics["best_temperature"] in (0.3, 0.5, 0.7, 0.85, 1.0)
+
+
+def test_what_does_not_apply_is_null(embedded, evaluation):
+    for name in ("references", "oracle", "lead", "random_reference"):
+        assert embedded.metrics["policies"][name]["kl"] is None
+        assert embedded.metrics["policies"][name]["eos_rate"] is None
+    for figures in evaluation.metrics["policies"].values():
+        assert figures["gold_score"] is None
+        assert figures["invented_facts"] is None
+        assert figures["preference_score"] is None
+    assert "oracle" not in evaluation.metrics["policies"]
+
+
+def test_the_oracle_is_best_and_invents_nothing(embedded):
+    policies = embedded.metrics["policies"]
+    assert policies["oracle"]["gold_score"] == max(figures["gold_score"] for figures in policies.values())
+    assert policies["oracle"]["invented_facts"] == 0
+    assert policies["random_reference"]["invented_facts"] > policies["references"]["invented_facts"]
+
+
+def test_the_start_policy_is_where_everything_is_measured_from(embedded):
+    for kind in ("policies", "greedy"):
+        figures = embedded.metrics[kind]["start"]
+        assert figures["kl"] == 0
+        assert figures["win_rate_vs_start"] == EVEN
+        assert figures["minus_start"] is None
+    assert embedded.metrics["policies"]["references"]["win_rate_vs_references"] == EVEN
+    assert embedded.metrics["policies"]["start_best_of_4"]["kl"] == pytest.approx(0.636, abs=1e-3)
+    assert embedded.metrics["policies"]["trained"]["kl"] != 0
+
+
+def test_win_rates_follow_from_the_texts(evaluation, prompts):
+    """The judge here counts words."""
+    words = {name: [len(text.split()) for text in candidate.texts] for name, candidate in evaluation.sampled.items()}
+    assert words["references"] == [len(row["reference"].split()) for row in prompts]
+    for name, figures in evaluation.metrics["policies"].items():
+        if name != "references":
+            assert figures["win_rate_vs_references"] == win_rate(words[name], words["references"])
+        if name != "start":
+            assert figures["win_rate_vs_start"] == win_rate(words[name], words["start"])
+        assert figures["words_of"] == pytest.approx(np.mean(words[name]))
+        assert figures["words"] == pytest.approx(np.mean(words[name]))
+
+
+def test_differences_to_start_are_paired(evaluation):
+    start, trained = evaluation.metrics["policies"]["start"], evaluation.metrics["policies"]["trained"]
+    gain = trained["minus_start"]["words_of"]
+    assert gain["mean"] == pytest.approx(trained["words_of"] - start["words_of"])
+    by_prompt = evaluation.sampled["trained"].scores["words_of"] - evaluation.sampled["start"].scores["words_of"]
+    assert gain["high"] - gain["mean"] == pytest.approx(1.95996 * by_prompt.std(ddof=1) / np.sqrt(5), rel=1e-4)
+    wins = trained["minus_start"]["win_rate_vs_references"]["mean"]
+    assert wins == pytest.approx(trained["win_rate_vs_references"]["mean"] - start["win_rate_vs_references"]["mean"])
+
+
+def test_best_of_4_beats_one_sample_on_what_it_picks_by(evaluation):
+    policies = evaluation.metrics["policies"]
+    assert policies["start_best_of_4"]["words_of"] > policies["start"]["words_of"]
+
+
+def test_without_references_everything_is_measured_from_the_start_policy(start, trained, settings, count_words):
+    metrics = evaluate_policies(
+        {"trained": trained}, start, [{"prompt": "My dog."}], rewards={"words": count_words}, settings=settings
+    ).metrics
+    assert set(metrics["policies"]) == {"start", "trained", "start_best_of_4", "lead"}
+    figures = metrics["policies"]["trained"]
+    assert figures["win_rate_vs_references"] is None
+    assert figures["win_rate_length_controlled"] == figures["win_rate_vs_start"]  # one prompt: nothing to control for
+
+
+def test_a_prompt_without_reference_is_left_out_of_comparisons_with_references(
+    start, trained, prompts, settings, count_words
+):
+    prompts[1]["reference"] = None
+    evaluation = evaluate_policies({"trained": trained}, start, prompts, rewards={"w": count_words}, settings=settings)
+    figures = evaluation.metrics["policies"]
+    kept = [0, 2, 3, 4]
+    words = {name: [len(c.texts[i].split()) for i in kept] for name, c in evaluation.sampled.items()}
+    assert figures["trained"]["win_rate_vs_references"] == win_rate(words["trained"], words["references"])
+    assert figures["references"]["w"] == pytest.approx(np.mean(words["references"]))
+    assert "random_reference" not in figures
+
+
+def test_a_pairwise_judge_judges(start, trained, prompts, settings, count_words):
+    def never_the_first(prompts, first, second, **columns):
+        return [0.0] * len(prompts)
+
+    metrics = evaluate_policies(
+        {"trained": trained}, start, prompts, rewards={"w": count_words}, judge=never_the_first, settings=settings
+    ).metrics
+    assert metrics["judge"] == "never_the_first"
+    assert {figures["win_rate_vs_start"]["mean"] for figures in metrics["policies"].values()} == {0.5}
+
+
+def test_a_score_judge_is_asked_once_a_text(start, trained, prompts, settings, count_words):
+    asked = []
+
+    def judge(prompts, completions, **columns):
+        asked.append(len(completions))
+        return [float(len(completion)) for completion in completions]
+
+    metrics = evaluate_policies(
+        {"trained": trained}, start, prompts, rewards={"w": count_words}, judge=judge, settings=settings
+    ).metrics
+    assert asked == [5] * 8  # start and trained twice each, best of 4, references, random references, lead
+    assert "judge_score" in metrics["policies"]["start"]
+
+
+def test_the_judge_never_chooses(start, trained, prompts, settings):
+    """With nothing but a judge there is no score to pick samples by, so those yardsticks are left out."""
+    metrics = evaluate_policies(
+        {"trained": trained}, start, prompts, judge="length", validation=prompts, settings=settings
+    ).metrics
+    assert not {"start_best_of_4", "start_best_temperature"} & set(metrics["policies"])
+
+
+def test_a_policy_may_not_be_called_like_a_yardstick(start, trained, prompts):
+    with pytest.raises(InputError, match='"lead"'):
+        evaluate_policies({"lead": trained}, start, prompts)
+
+
+def test_gold_cannot_judge_a_users_text(start, prompts):
+    with pytest.raises(InputError, match="no known facts"):
+        evaluate_policies({}, start, prompts, judge="gold")
+
+
+def test_something_must_judge(start, prompts):
+    with pytest.raises(InputError, match="nothing to judge by"):
+        evaluate_policies({}, start, prompts)
+
+
+def test_a_reward_that_fails_names_the_prompt(start, prompts, settings):
+    with pytest.raises(RewardError, match="prompt 1"):
+        evaluate_policies(
+            {},
+            start,
+            PromptSet(prompts),
+            rewards={"bad": lambda prompts, completions, **columns: [0.0, float("nan"), 0.0, 0.0, 0.0]},
+            settings=settings,
+        )

@@ -1,0 +1,41 @@
+"""Figures as a reader sees them, and the examples of the docstrings."""
+
+import doctest
+
+import pytest
+
+from prefgym.evaluation import decode, formats, tables, text_metrics, win_rate, write, yardsticks
+
+
+@pytest.mark.parametrize("module", [decode, formats, tables, text_metrics, win_rate, yardsticks])
+def test_docstring_examples_run(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_what_does_not_apply_is_a_dash():
+    assert formats.percent(None) == formats.number(None) == formats.interval(None) == "–"
+
+
+def test_a_number_is_never_minus_zero():
+    assert formats.number(-0.001) == "0.00"
+    assert formats.number(-0.5, 1) == "-0.5"
+
+
+def test_a_policy_the_user_named_keeps_its_name():
+    assert formats.label("runs/mine") == "runs/mine"
+    assert formats.label_one("references") == "reference"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = write.write_text(tmp_path / "deep" / "a.txt", "old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(write.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write.write_text(file, "new")
+    assert file.read_text() == "old"
+    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]
