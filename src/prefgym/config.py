@@ -7,7 +7,7 @@ An option's key is dotted (``env.kl_coef``). On the command line it is ``--env.k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -152,8 +152,8 @@ def find_preset(name_or_path: str) -> Path:
     raise InputError(f'There is no preset "{name_or_path}"; presets are {known}.{nearest(name_or_path, names)}')
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in ``path``, flattened to dotted keys."""
+def read_yaml(path: Path, options: Sequence[Option]) -> dict[str, Any]:
+    """The mapping in ``path``, flattened to dotted keys; the value of an option that takes a mapping stays one."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -168,7 +168,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} must hold sections such as env: and agent:, not a {type(tree).__name__}.")
-    return dict(_flatten(tree))
+    return dict(_flatten(tree, {option.key for option in options if option.kind is object}))
 
 
 def resolve(options: Sequence[Option], sources: Iterable[tuple[str, Mapping[str, Any]]]) -> Config:
@@ -176,7 +176,7 @@ def resolve(options: Sequence[Option], sources: Iterable[tuple[str, Mapping[str,
     known = {option.key: option for option in options}
     config = Config({option.key: option.default for option in options})
     for origin, values in sources:
-        for key, value in _rejoin(values, known).items():
+        for key, value in values.items():
             if key in known:
                 config[key] = known[key].check(value, origin)
             elif value or not any(name.startswith(f"{key}.") for name in known):  # an empty section says nothing
@@ -239,29 +239,13 @@ def _preset_folder() -> Path:
     return Path(str(files(f"{__package__}.{PRESETS}")))
 
 
-def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
+def _flatten(tree: Mapping[Any, Any], whole: Set[str], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value and key not in whole:
+            yield from _flatten(value, whole, f"{key}.")
         else:
-            yield f"{prefix}{key}", value
-
-
-def _rejoin(values: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
-    """Undo the flattening below an option that takes a whole mapping (``env.reward: {rouge: {weight: 1}}``)."""
-    owners = [name for name, option in known.items() if option.kind is object]
-    joined: dict[str, Any] = {}
-    for key, value in values.items():
-        owner = next((name for name in owners if key.startswith(name + ".")), None)
-        if owner is None:
-            joined[key] = value
-            continue
-        node = joined.setdefault(owner, {})
-        *path, leaf = key[len(owner) + 1 :].split(".")
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return joined
+            yield key, value
 
 
 def _suggest(key: str, known: Mapping[str, Option], dashes: str = "") -> str:

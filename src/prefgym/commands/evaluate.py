@@ -70,14 +70,10 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
     folder = Path(positional[0])
     if not folder.is_dir() and not positional[0].startswith("embedded"):
         raise InputError(f"There is no run folder {folder}; train one with prefgym train --output {folder}.")
-    saved = read_yaml(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
+    saved = read_yaml(folder / CONFIG_FILE, options) if (folder / CONFIG_FILE).is_file() else {}
     known = {option.key for option in options}
-    kept = {key: value for key, value in saved.items() if _belongs(key, known)} if "env.id" in saved else {}
+    kept = {key: value for key, value in saved.items() if key in known} if "env.id" in saved else {}
     return positional[0], resolve(options, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
-
-
-def _belongs(key: str, known: set[str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in known)
 
 
 def _history(run: Path) -> list[dict[str, Any]]:

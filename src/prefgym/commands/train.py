@@ -17,7 +17,7 @@ from ..experiment import (
     training_seconds,
     write_run_report,
 )
-from ..files import write_json, write_text
+from ..files import write_json
 from ..options import (
     DATA_OPTIONS,
     ENV_OPTIONS,
@@ -89,13 +89,12 @@ def run(arguments: list[str]) -> None:
 
 def read_config(arguments: list[str]) -> Config:
     """Resolve defaults, preset and flags; with ``--resume`` the run's own config, from which they must not differ."""
-    flags = parse_flags(
-        arguments, [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
-    )
+    every = _every_option()
+    flags = parse_flags(arguments, every)
     sources = [(COMMAND_LINE, flags)]
     if flags.get("config") is not None:
         path = find_preset(flags["config"])
-        sources.insert(0, (str(path), read_yaml(path)))
+        sources.insert(0, (str(path), read_yaml(path, every)))
     if flags.get("resume"):
         config = _config_of_run(flags, sources)
     else:
@@ -107,6 +106,10 @@ def read_config(arguments: list[str]) -> Config:
 
 def _options(agent: str) -> list[Option]:
     return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent), *EVALUATION_OPTIONS]
+
+
+def _every_option() -> list[Option]:
+    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
 
 
 def _agent_name(sources: list[tuple[str, dict[str, Any]]]) -> str:
@@ -121,7 +124,7 @@ def _config_of_run(flags: dict[str, Any], sources: list[tuple[str, dict[str, Any
         raise InputError(
             f"--resume: {flags['output']} holds no run (it has no {CONFIG_FILE}); start one without --resume."
         )
-    saved = [(str(file), read_yaml(file))]
+    saved = [(str(file), read_yaml(file, _every_option()))]
     options = _options(_agent_name(saved))
     config = resolve(options, saved)
     control = {option.key for option in CONTROL}
@@ -177,7 +180,7 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
 
 def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
     """Judge the trained policy and write what is there to look at, the model card included."""
-    from ..agents.checkpoint import model_card
+    from ..agents.run_folder import write_card
 
     if not config["evaluation.prompts"]:
         facts = {"seed": config["seed"], "episodes": agent.num_episodes, "seconds": training_seconds(agent.history)}
@@ -188,11 +191,13 @@ def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
     evaluation = evaluate_run(config, agent.env, trained, splits, agent.history)
     cut = agent.env.unwrapped.truncated_prompts
     evaluation.metrics["truncated_training_prompts"] = cut
-    write_text(folder / "README.md", model_card(agent, _card_facts(evaluation.metrics)))
+    write_card(folder, agent, _card_facts(evaluation.metrics))
     write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history)
     print(f"model: {folder}    curves: tensorboard --logdir {folder}")
     if cut:
-        print(f"{cut} training prompts were longer than {config['env.max_prompt_tokens']} tokens and were cut.")
+        print(
+            f"{cut} of the training prompts read were longer than {config['env.max_prompt_tokens']} tokens and were cut."
+        )
 
 
 def _card_facts(metrics: Mapping[str, Any]) -> dict[str, str]:

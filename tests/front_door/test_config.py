@@ -1,0 +1,175 @@
+import inspect
+from pathlib import Path
+
+import pytest
+
+from prefgym.agents import AGENTS
+from prefgym.commands.train import read_config
+from prefgym.config import Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
+from prefgym.envs import TokenMDP
+from prefgym.errors import InputError
+from prefgym.experiment import hyperparameters
+from prefgym.options import ENV_OPTIONS, agent_options
+
+OPTIONS = [
+    Option("seed", int, 0, "Seed.", minimum=0),
+    Option("quick", bool, False, "Be quick."),
+    Option("env.kl_coef", float, 0.05, "Price.", minimum=0),
+    Option("env.temperature", float, 1.0, "Heat.", above=0),
+    Option("env.reward", object, None, "Reward."),
+    Option("env.kind", str, "alpha", "Kind.", choices=("alpha", "beta")),
+    Option("data.prompts", str, None, "Prompts."),
+    Option("agent.clip", float, 0.2, "Clip.", optional=True),
+]
+
+
+def resolved(*flags: str) -> Config:
+    return resolve(OPTIONS, [("command line", parse_flags(flags, OPTIONS))])
+
+
+def test_later_sources_win_over_earlier_ones_and_defaults():
+    config = resolve(OPTIONS, [("file", {"seed": 1, "env.kl_coef": 1}), ("command line", {"seed": 2})])
+    assert (config["seed"], config["env.kl_coef"], config["env.temperature"]) == (2, 1.0, 1.0)
+    assert isinstance(config["env.kl_coef"], float)
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "value"),
+    [
+        (["--seed", "3"], "seed", 3),
+        (["--seed=3"], "seed", 3),
+        (["--env.kl_coef", "1e-3"], "env.kl_coef", 0.001),
+        (["--quick"], "quick", True),
+        (["--quick", "--seed", "1"], "quick", True),
+        (["--quick", "false"], "quick", False),
+        (["--data.prompts", "none"], "data.prompts", None),
+        (["--agent.clip", "none"], "agent.clip", None),
+        (["--env.reward", "my.py:f"], "env.reward", "my.py:f"),
+        (["--env.reward", "{a: {function: f, weight: 2}}"], "env.reward", {"a": {"function": "f", "weight": 2}}),
+        (["--env.kind", "beta"], "env.kind", "beta"),
+    ],
+)
+def test_flags_become_typed_values(flags, key, value):
+    assert resolved(*flags)[key] == value
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--seed", "1.5"], ["seed", "1.5", "whole number"]),
+        (["--seed", "-1"], ["seed", "-1", "at least 0"]),
+        (["--env.kl_coef", "-0.1"], ["env.kl_coef", "-0.1", "at least 0"]),
+        (["--env.kl_coef", "nan"], ["env.kl_coef", "number"]),
+        (["--env.kl_coef", "lots"], ["env.kl_coef", "lots"]),
+        (["--env.kl_coef", "none"], ["env.kl_coef"]),
+        (["--env.temperature", "0"], ["env.temperature", "above 0"]),
+        (["--quick", "maybe"], ["quick", "maybe"]),
+        (["--env.kind", "bet"], ["env.kind", "bet", "alpha, beta", 'Did you mean "beta"?']),
+        (["--seed"], ["--seed", "needs a value"]),
+        (["--data.prompts", "--seed", "1"], ["--data.prompts", "needs a value"]),
+        (["stray"], ["stray"]),
+        (["--sead", "1"], ["--sead", 'Did you mean "--seed"?']),
+        (["--kl_coef", "1"], ["--kl_coef", 'Did you mean "--env.kl_coef"?']),
+        (["--agent.kl_coef", "1"], ['Did you mean "--env.kl_coef"?']),
+        (["--data.promps", "f"], ['Did you mean "--data.prompts"?']),
+        (["--kl_coff", "1"], ['Did you mean "--env.kl_coef"?']),
+        (["--zzz", "1"], ["--zzz", "--help"]),
+    ],
+)
+def test_wrong_flags_are_refused_by_name(flags, words):
+    with pytest.raises(InputError) as error:
+        resolved(*flags)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_positional_words_are_taken_where_a_command_asks_for_them():
+    words: list[str] = []
+    assert parse_flags(["RUN", "--seed", "1"], OPTIONS, words) == {"seed": 1}
+    assert words == ["RUN"]
+
+
+def test_a_config_is_read_back_as_it_was_saved(tmp_path):
+    config = resolved("--env.reward", "{a.b: {function: f, weight: 2}}", "--data.prompts", "ä.jsonl", "--quick")
+    config.save(tmp_path / "config.yaml")
+    again = resolve(OPTIONS, [("file", read_yaml(tmp_path / "config.yaml", OPTIONS))])
+    assert again == config
+    assert list(tmp_path.iterdir()) == [tmp_path / "config.yaml"]
+
+
+def test_sections_may_be_empty(tmp_path):
+    (tmp_path / "c.yaml").write_text("env:\nseed: 4\n")
+    assert resolve(OPTIONS, [("file", read_yaml(tmp_path / "c.yaml", OPTIONS))])["seed"] == 4
+    (tmp_path / "c.yaml").write_text("")
+    assert read_yaml(tmp_path / "c.yaml", OPTIONS) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("env:\n  kl_coef: [1\n", ["c.yaml", "line"]),
+        ("- 1\n- 2\n", ["c.yaml", "sections"]),
+        ("env:\n  kl_koef: 1\n", ["c.yaml", "env.kl_koef", 'Did you mean "env.kl_coef"?']),
+        ("env:\n  kl_coef: {a: 1}\n", ["c.yaml", "env.kl_coef.a", 'Did you mean "env.kl_coef"?']),
+        ("data:\n  prompts: [a]\n", ["c.yaml", "data.prompts", "text"]),
+        ("seed:\n", ["c.yaml", "seed", "nothing"]),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(text, words, tmp_path):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        resolve(OPTIONS, [(str(tmp_path / "c.yaml"), read_yaml(tmp_path / "c.yaml", OPTIONS))])
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"c\.yaml"):
+        read_yaml(tmp_path / "c.yaml", OPTIONS)
+
+
+def test_help_tells_every_option_and_its_default():
+    text = describe(OPTIONS)
+    for option in OPTIONS:
+        assert f"--{option.key}" in text
+        assert option.help in text
+    assert "default 0.05" in text
+    assert "One of alpha, beta." in text
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_resolve_and_their_head_says_how_to_launch(name):
+    config = read_config(["--config", name])
+    assert config["output"] == f"runs/{name}"
+    head = Path(find_preset(name)).read_text(encoding="utf-8").split("\nenv:")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    for word in ("What it does", "Hardware", "Launch", f"prefgym train --config {name}", "Expect"):
+        assert word in head
+
+
+def test_the_promised_presets_exist_and_train_the_agents_in_their_names():
+    assert {"tldr-ppo", "tldr-reinforce"} <= set(preset_names())
+    assert read_config(["--config", "tldr-ppo"])["agent.name"] == "ppo"
+    assert read_config(["--config", "tldr-reinforce"])["agent.name"] == "reinforce"
+
+
+def test_environment_options_are_the_arguments_of_the_environment():
+    arguments = inspect.signature(TokenMDP).parameters
+    given = {option.key.removeprefix("env."): option.default for option in ENV_OPTIONS}
+    assert given.pop("id") == "Summarize-v0"
+    assert set(given) == set(arguments) - {"num_rows", "prompts", "split"}
+    assert given == {name: arguments[name].default for name in given}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_hyperparameter_is_an_option_with_its_default_and_a_sentence(name):
+    options = agent_options(name)
+    config = resolve(options, [])
+    assert AGENTS[name].hyperparameter_type(**hyperparameters(config)) == AGENTS[name].hyperparameter_type()
+    assert all(option.help for option in options)
+
+
+def test_an_agents_own_option_is_unknown_to_another():
+    assert read_config(["--agent.clip_range", "0.1"])["agent.clip_range"] == 0.1
+    with pytest.raises(InputError, match=r"agent\.clip_range"):
+        read_config(["--agent.name", "reinforce", "--agent.clip_range", "0.1"])
+    assert read_config(["--config", "tldr-reinforce", "--agent.baseline", "none"])["agent.baseline"] == "none"
