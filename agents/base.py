@@ -174,14 +174,14 @@ class PolicyGradient:
             folder: where; files of an earlier save there are replaced one by one.
             card: further rows for the model card, e.g. ``{"win rate": "71 %"}``.
         """
-        from .checkpoint import save_run
+        from .run_folder import save_run
 
         return save_run(folder, self, card)
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
         """Read an agent that ``save`` wrote; its optimiser starts afresh. ``overrides`` replace hyperparameters."""
-        from .checkpoint import load_run
+        from .run_folder import load_run
 
         return load_run(cls, folder, env, overrides)
 

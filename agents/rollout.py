@@ -34,7 +34,8 @@ NEUTRAL_WRAPPERS = (
 """Wrappers that leave observation, action and reward as they are."""
 
 LOGITS_IN_MEMORY = 2**25
-"""How many logits a reference pass may hold at once; more rows are run in several passes."""
+ROWS_AT_ONCE = 32
+"""How many logits, and how many rows of similar length, a reference pass holds at once."""
 
 
 @dataclass
@@ -165,11 +166,11 @@ def _generate(
 def _reference(
     env: Any, policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, mask: Tensor, log_probs: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; longest rows together."""
+    """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; similar lengths together."""
     num_response, exact = mask.shape[1], env.kl_estimator == "exact"
     reference, shape = env.reference.model, (num_response, policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-    rows_at_once = max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size))
+    rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size)))
     for rows in attention_mask.sum(1).argsort(stable=True).split(rows_at_once):
         ref_log_probs[rows] = token_log_probs(reference, tokens[rows], attention_mask[rows], *shape)
         if exact:

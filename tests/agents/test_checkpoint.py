@@ -71,18 +71,26 @@ def test_killed_between_iterations(name: str, killed_at: int, tmp_path: Path) ->
     assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 7))
 
 
-@pytest.mark.parametrize("moment", ["save_run", "_save_tensors", "replace"])
+@pytest.mark.parametrize("moment", ["save_run", "save_tensors", "replace"])
 def test_killed_while_writing_a_checkpoint(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_agent("ppo").learn(EPISODES)
     agent = make_agent("ppo")
 
-    def begin_to_fail(agent: PolicyGradient, scalars: dict[str, float]) -> None:
-        def dies(*args: Any) -> None:
-            raise Killed
+    def dies(*args: Any) -> None:
+        raise Killed
 
-        if agent.iteration == 3:
-            target = checkpoint_module.os if moment == "replace" else checkpoint_module
-            monkeypatch.setattr(target, moment, dies)
+    def dies_renaming(source: Path, target: Path) -> None:
+        if Path(target).name.startswith("iteration-"):
+            raise Killed
+        shutil.move(source, target)
+
+    def begin_to_fail(agent: PolicyGradient, scalars: dict[str, float]) -> None:
+        if agent.iteration != 3:
+            return
+        if moment == "replace":
+            monkeypatch.setattr(checkpoint_module.os, "replace", dies_renaming)
+        else:
+            monkeypatch.setattr(checkpoint_module, moment, dies)
 
     with pytest.raises(Killed):
         agent.learn(EPISODES, output=tmp_path, save_every=2, callback=begin_to_fail)
