@@ -114,9 +114,9 @@ class Build:
         lm = LanguageModel(LlamaForCausalLM(shape), tokenizer, "embedded/pretrained")
         facts = pretrain(
             lm.model,
-            [tokenizer.encode(text) for text in map(_thread, _posts("train", size.pretrain_posts))],
+            tokenizer([_thread(p) for p in _posts("train", size.pretrain_posts)])["input_ids"],
             eos_token_id=lm.eos_token_id,
-            eval_documents=[tokenizer.encode(text) for text in map(_thread, _posts("validation", size.held_out))],
+            eval_documents=tokenizer([_thread(p) for p in _posts("validation", size.held_out)])["input_ids"],
             learning_rate=3e-3,
             batch_size=size.batch_size,
             bf16=size.bf16,

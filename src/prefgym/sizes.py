@@ -15,13 +15,13 @@ class Size:
     intermediate_size: int = 480
     vocab_size: int = 2048
     context: int = 512
-    batch_size: int = 32
+    batch_size: int = 16
     bf16: bool = True
     tokenizer_posts: int = 20_000
-    pretrain_posts: int = 120_000
+    pretrain_posts: int = 60_000
     finetune_posts: int = 40_000
-    finetune_epochs: float = 2.0
-    comparison_posts: int = 16_000
+    finetune_epochs: float = 1.0
+    comparison_posts: int = 8_000
     preference_epochs: float = 1.0
     held_out: int = 500
 

@@ -1,0 +1,271 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from prefgym.agents.checkpoint import latest_checkpoint
+from prefgym.agents.monitor import Monitor
+from prefgym.commands import train as train_command
+from prefgym.data.templates import SUMMARIZE
+from prefgym.data.truncation import fit_prompt
+from prefgym.experiment import training_seconds
+
+POLICY_FIGURES = {
+    "gold_score",
+    "preference_score",
+    "kl",
+    "length",
+    "eos_rate",
+    "repetition",
+    "invented_facts",
+    "win_rate_vs_references",
+    "win_rate_vs_start",
+    "win_rate_length_controlled",
+}
+NO_EVALUATION = ("--evaluation.prompts", "0")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors") | load_file(run / "value_head.safetensors")
+
+
+def same(a: Path, b: Path) -> bool:
+    first, second = weights(a), weights(b)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def history(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """``with interrupted(2): ...``: Ctrl-C arrives when the second iteration of a training is to be logged."""
+
+    @contextmanager
+    def at(iteration: int):
+        log = Monitor.log
+
+        def stop(self, rollout, scalars):
+            if scalars["iteration"] == iteration:
+                raise KeyboardInterrupt
+            log(self, rollout, scalars)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Monitor, "log", stop)
+            yield
+
+    return at
+
+
+def test_a_run_folder_holds_everything_to_look_at(finished_run):
+    names = {path.name for path in finished_run.iterdir()}
+    assert {"metrics.json", "config.yaml", "report.md", "report.html", "tensorboard", "README.md"} <= names
+    assert {"config.json", "model.safetensors", "tokenizer.json", "learning_curves.png"} <= names
+    assert not [name for name in names if name.startswith(".") or name.endswith(".partial")]
+
+
+def test_metrics_hold_the_promised_keys(finished_run):
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert {"seed", "episodes", "seconds", "judge", "prompts", "policies"} <= set(metrics)
+    assert (metrics["seed"], metrics["episodes"], metrics["judge"], metrics["prompts"]) == (0, 16, "gold", 6)
+    assert metrics["seconds"] == pytest.approx(training_seconds(history(finished_run)))
+    assert {"start", "trained", "references"} <= set(metrics["policies"])
+    for row in metrics["policies"].values():
+        assert set(row) >= POLICY_FIGURES
+        for name in POLICY_FIGURES:
+            if name.startswith("win_rate"):
+                assert 0 <= row[name]["low"] <= row[name]["mean"] <= row[name]["high"] <= 1
+
+
+def test_the_report_begins_with_what_so_small_a_model_cannot_do(finished_run):
+    first = (finished_run / "report.md").read_text().splitlines()[0]
+    for word in ("Synthetic", "6 prompts", "M parameters", "vocabulary 400", "seed 0", "cannot"):
+        assert word in first
+    assert "cannot" in (finished_run / "report.html").read_text()
+
+
+def test_tensorboard_has_the_curves_and_the_evaluation(finished_run):
+    events = EventAccumulator(str(finished_run / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"objective/kl", "objective/scores", "train/approx_kl", "time/episodes_per_second"} <= tags
+    assert "evaluation/gold_score/trained" in tags
+    assert [event.step for event in events.Scalars("objective/scores")] == [8, 16]
+
+
+def test_the_model_card_tells_judge_and_win_rate(finished_run):
+    card = (finished_run / "README.md").read_text()
+    assert "| judge | gold |" in card
+    assert "wins against the references" in card
+
+
+def test_the_run_is_a_model_folder_that_writes_the_same_greedy_tokens(finished_run):
+    model, tokenizer = (kind.from_pretrained(finished_run) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    rows = [json.loads(line) for line in (finished_run / "samples.jsonl").read_text().splitlines()]
+    report = json.loads((finished_run / "metrics.json").read_text())
+    assert len(rows) == report["prompts"]
+    for row in rows:
+        ids = fit_prompt(lambda text: tokenizer.encode(text), SUMMARIZE, row["prompt"], 40).ids
+        written = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=6)[0, len(ids) :]
+        assert tokenizer.decode(written, skip_special_tokens=True).strip() == row["greedy"]["trained"]
+
+
+def test_the_saved_config_trains_the_same_parameters_again(run, finished_run, tmp_path):
+    result = run("train", "--config", finished_run / "config.yaml", *NO_EVALUATION, "--output", tmp_path / "again")
+    assert result.code == 0
+    assert same(finished_run, tmp_path / "again")
+    metrics = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert (metrics["episodes"], metrics["prompts"], metrics["policies"]) == (16, 0, {})
+
+
+def test_overwriting_replaces_the_old_run_whole(run, finished_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    (folder / "leftover.txt").write_text("old")
+    words = ["train", "--config", finished_run / "config.yaml", *NO_EVALUATION, "--seed", "1", "--output", folder]
+    assert run(*words, "--overwrite", "--profile").code == 0
+    assert not (folder / "leftover.txt").exists()
+    assert not (folder / "report.html").exists()
+    assert not same(finished_run, folder)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["seed"] == 1
+    assert list(tmp_path.iterdir()) == [folder]
+    assert "collect_rollout" in (folder / "profile.txt").read_text()
+
+
+def test_a_dry_run_shows_everything_and_writes_nothing(run, train_flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("train", *train_flags, "--agent.total_episodes", "24", "--dry-run", "--output", tmp_path / "run")
+    assert result.code == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "kl_coef: 0.05" in result.out
+    assert "train: 20000 prompts from embedded world (train)" in result.out
+    assert result.out.count("TL;DR:") == 3
+    assert result.out.count("tokens of at most 40") == 3
+    assert "3 iterations of 8 episodes" in result.out
+    assert "minutes of training" in result.out
+    assert "GiB of memory" in result.out
+
+
+def test_an_interrupted_run_resumes_to_the_same_parameters(run, train_flags, finished_run, interrupted, tmp_path):
+    folder = tmp_path / "run"
+    with interrupted(2):
+        stopped = run("train", *train_flags, *NO_EVALUATION, "--output", folder)
+    assert stopped.code == 130
+    assert f"--resume --output {folder}" in stopped.err.splitlines()[-1]
+    assert not (folder / "metrics.json").exists()
+    assert latest_checkpoint(folder).name == "iteration-000001"
+    assert run("train", "--resume", "--output", folder).code == 0
+    assert same(finished_run, folder)
+    assert [row["episodes"] for row in history(folder)] == [8, 16]
+    assert json.loads((folder / "metrics.json").read_text())["episodes"] == 16
+
+
+def test_a_run_interrupted_in_its_first_iteration_can_be_resumed(run, train_flags, finished_run, interrupted, tmp_path):
+    folder = tmp_path / "run"
+    with interrupted(1):
+        assert run("train", *train_flags, *NO_EVALUATION, "--output", folder).code == 130
+    assert run("train", "--resume", "--output", folder).code == 0
+    assert same(finished_run, folder)
+
+
+def test_a_run_stopped_after_training_goes_on_to_its_report(run, train_flags, finished_run, monkeypatch, tmp_path):
+    folder = tmp_path / "run"
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command, "evaluate_run", stop)
+        assert run("train", *train_flags, "--output", folder).code == 130
+    assert not (folder / "report.html").exists()
+    trained = (folder / "history.jsonl").read_text()
+    assert run("train", "--resume", "--output", folder).code == 0
+    assert (folder / "history.jsonl").read_text() == trained
+    assert same(finished_run, folder)
+    mine, theirs = (json.loads((path / "metrics.json").read_text()) for path in (folder, finished_run))
+    assert mine["policies"] == theirs["policies"]
+    assert (folder / "report.html").is_file()
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(run, finished_run):
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+    result = run("train", "--resume", "--output", finished_run)
+    assert result.code == 0
+    assert "is finished: 16 episodes" in result.out
+    assert before == {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+
+
+def test_resuming_accepts_the_flags_of_the_run_and_no_others(run, refused, finished_run, train_flags):
+    assert run("train", *train_flags, "--resume", "--output", finished_run).code == 0
+    line = refused("train", "--env.kl_coef", "0.2", "--resume", "--output", finished_run)
+    assert "env.kl_coef is 0.05, not 0.2" in line
+
+
+KILLED = """
+import os, signal, sys
+from prefgym.agents.monitor import Monitor
+from prefgym.cli import main
+log = Monitor.log
+def kill(self, rollout, scalars):
+    if scalars["iteration"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    log(self, rollout, scalars)
+Monitor.log = kill
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_parameters(run, train_flags, finished_run, tmp_path):
+    folder = tmp_path / "run"
+    words = ["train", *train_flags, *NO_EVALUATION, "--output", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert run("train", "--resume", "--output", folder).code == 0
+    assert same(finished_run, folder)
+
+
+LATE_REWARD = """
+calls = 0
+def reward(prompts, completions, **columns):
+    global calls
+    calls += 1
+    return [float("nan") if calls > 1 else 1.0] * len(prompts)
+"""
+
+
+def test_a_reward_that_fails_while_overwriting_leaves_the_old_run_alone(run, finished_run, train_flags, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    (tmp_path / "late.py").write_text(LATE_REWARD)  # after the trial and the progress bar
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    reward = f"{tmp_path / 'late.py'}:reward"
+    result = run("train", *train_flags, "--env.reward", reward, "--output", folder, "--overwrite")
+    assert result.code == 2
+    assert 'Reward "reward" returned nan for prompt' in result.err.splitlines()[-1]
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "late.py"}
+
+
+def test_weighted_rewards_and_another_agent(run, train_flags, tmp_path):
+    reward = {"fit": {"function": "rouge_l", "weight": 2.0}, "words": {"function": "length", "weight": 0}}
+    flags = [*train_flags, *NO_EVALUATION, "--agent.total_episodes", "8", "--agent.name", "reinforce"]
+    result = run("train", *flags, "--env.reward", json.dumps(reward), "--output", tmp_path / "run")
+    assert result.code == 0
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["env"]["reward"] == reward
+    first = history(tmp_path / "run")[0]
+    penalty = first["objective/score_missing_eos_penalty"]
+    assert first["objective/scores"] == pytest.approx(2 * first["objective/score_fit"] + penalty, abs=1e-5)
+    assert not (tmp_path / "run" / "value_head.safetensors").exists()
