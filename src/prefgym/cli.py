@@ -77,5 +77,8 @@ def _run(command: str, arguments: list[str]) -> None:
 
 def _fail(command: str, reason: object, code: int) -> int:
     """Say in one line what is wrong, whatever line breaks a file or a function put into it."""
+    progress = sys.modules.get("tqdm.std")
+    for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
+        bar.close()  # a bar that an error left open would draw itself over the sentence
     print(f"prefgym {command}: {' '.join(str(reason).split())}", file=sys.stderr)
     return code

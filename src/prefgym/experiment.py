@@ -96,6 +96,19 @@ def _try_reward(env: Any) -> None:
     env.reward(batch.texts, texts, batch.indices, columns_of(batch.prompts))
 
 
+def check_judge(config: Config, prompts: PromptSet) -> None:
+    """Raise :class:`InputError` now, and not after training, where nothing goes by the name of the judge."""
+    from .evaluation.judge import resolve_judge
+
+    judge = config["evaluation.judge"]
+    if judge == "gold" and "facts" not in prompts[0]:
+        raise InputError(
+            'evaluation.judge is "gold", which knows the embedded posts only; name a preference model or a function.'
+        )
+    if judge not in (None, "gold", "preference"):
+        resolve_judge(judge)
+
+
 def make_agent(config: Config, env: Any) -> PolicyGradient:
     """A fresh agent, on a copy of the environment's model."""
     return agent_class(config["agent.name"])("default", env, seed=config["seed"], **hyperparameters(config))
@@ -139,6 +152,9 @@ def evaluate_run(
     core = env.unwrapped
     names = score_names(core.reward)
     rewards = {name: function for name, (function, _) in zip(names, core.reward.parts.values(), strict=True)}
+    judge = config["evaluation.judge"]
+    if judge == "preference" and "preference_score" not in rewards:
+        judge = "embedded"
     return evaluate_policies(
         policies,
         core.language_model,
@@ -146,7 +162,7 @@ def evaluate_run(
         reference=core.reference,
         preference=rewards.pop("preference_score", None),
         rewards={name: function for name, function in rewards.items() if name != "gold_score"},
-        judge=config["evaluation.judge"],
+        judge=judge,
         validation=splits["validation"] if len(splits["validation"]) else None,
         settings=DecodeSettings(
             template=core.mdp.source.template,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, read_yaml, resolve
 from ..errors import InputError
-from ..experiment import evaluate_run, load_splits, make_env, write_run_report
+from ..experiment import check_judge, evaluate_run, load_splits, make_env, write_run_report
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
 
@@ -49,6 +49,7 @@ def run(arguments: list[str]) -> None:
 
     trained = LanguageModel.load(name, device=config["env.device"])
     splits = load_splits(config)
+    check_judge(config, splits["test"])
     env = make_env(config, splits["train"])
     history = _history(Path(name))
     with new_folder(folder, overwrite=own or config["overwrite"]):

@@ -10,6 +10,7 @@ from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_
 from ..errors import InputError
 from ..experiment import (
     check_hyperparameters,
+    check_judge,
     evaluate_run,
     load_splits,
     make_agent,
@@ -73,6 +74,7 @@ def run(arguments: list[str]) -> None:
     if not config["dry_run"]:
         check_output(folder, overwrite=config["overwrite"])
     splits = load_splits(config)
+    check_judge(config, splits["test"])
     agent = make_agent(config, make_env(config, splits["train"]))
     if config["dry_run"]:
         from ..dry_run import print_dry_run
