@@ -27,6 +27,9 @@ from ..models.language_model import LanguageModel
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
 
+READ_AT_ONCE = 32
+"""Whole sequences read in one forward pass; on a CPU more of them are slower, as they leave the cache."""
+
 Scorer = Callable[[Sequence[Prompt], Sequence[str]], NDArray[np.float64]]
 """``(n prompts, n responses) -> (n,) scores``."""
 
@@ -180,7 +183,7 @@ def choose_temperature(
     scorer: Scorer,
     settings: DecodeSettings | None = None,
     *,
-    temperatures: Sequence[float] = (0.3, 0.5, 0.7, 0.85, 1.0),
+    temperatures: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
     seed: int = 0,
 ) -> tuple[float, dict[float, float]]:
     """Return the temperature whose responses score best on average, and the mean score of each.
@@ -239,7 +242,7 @@ def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings
     decoding = Decoding(temperature=settings.temperature)
     result = torch.zeros(responses.tokens.shape)
     lengths = [len(prompt.ids) + int(n) for prompt, n in zip(responses.prompts, responses.mask.sum(1), strict=True)]
-    for batch in _batches(lengths, settings.batch_size):
+    for batch in _batches(lengths, READ_AT_ONCE):
         width = max(1, int(responses.mask[batch].sum(1).max()))
         prompt, prompt_mask = _left_pad([responses.prompts[i].ids for i in batch], lm.pad_token_id)
         tokens = torch.cat([prompt, responses.tokens[batch, :width]], 1)

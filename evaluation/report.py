@@ -12,10 +12,8 @@ from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table
 from .evaluate import Evaluation
 from .formats import difference, interval, label, label_one, number
 from .plots import History, learning_curves, score_against_kl, win_rates
-from .tables import difference_table, figure_table, sample_block, shown, summary_table
+from .tables import difference_table, figure_table, shown
 from .write import write_text
-
-__all__ = ["headline", "notice", "sample_block", "summary_table", "write_report"]
 
 Metrics = Mapping[str, Any]
 
