@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/prefgym train --config tldr-ppo --output runs/demo --overwrite
 
 test: lint
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Supervised training of causal language models: pretraining on packed blocks, fine-tuning on responses.
+"""Supervised training of causal language models: pretraining on documents, fine-tuning on responses.
 
 Both run on :class:`transformers.Trainer` and minimise the cross-entropy of the next token. They differ in their
 examples alone: pretraining learns every token of a block, fine-tuning the response and the EOS after it.
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -99,71 +97,58 @@ class Collator:
         return batch
 
 
-def pack(documents: Sequence[Sequence[int]] | np.ndarray, block_size: int, eos_token_id: int) -> np.ndarray:
-    """Return blocks of ``block_size`` tokens (N, block_size) cut from the documents, an EOS after each one.
-
-    A one-dimensional array is taken as a stream that is joined already. The last, unfilled block is left out.
-
-    >>> pack([[1, 2], [3, 4, 5]], block_size=3, eos_token_id=0).tolist()
-    [[1, 2, 0], [3, 4, 5]]
-    """
-    if isinstance(documents, np.ndarray) and documents.ndim == 1:
-        stream = documents
-    else:
-        joined = chain.from_iterable(chain(document, (eos_token_id,)) for document in documents)
-        stream = np.fromiter(joined, dtype=np.int32)
-    blocks = len(stream) // block_size
-    if blocks == 0:
-        raise InputError(f"The texts hold {len(stream)} tokens, fewer than one block of {block_size}: give more text.")
-    return stream[: blocks * block_size].reshape(blocks, block_size)
-
-
 def pretrain(
     model: PreTrainedModel,
-    documents: Sequence[Sequence[int]] | np.ndarray,
+    documents: Sequence[Sequence[int]],
     *,
     eos_token_id: int,
-    eval_documents: Sequence[Sequence[int]] | np.ndarray | None = None,
-    block_size: int = 256,
+    eval_documents: Sequence[Sequence[int]] | None = None,
     keep_best: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``model`` in place to predict every token of packed documents.
+    """Train ``model`` in place to predict every token of documents.
+
+    A document is an example of its own, never cut and never joined with another: what it says early stays in view to
+    its end, and it begins at position 0, as prompts do.
 
     Args:
         model: any causal language model.
-        documents: token ids of each document, or one joined stream.
-        eos_token_id: written after each document.
+        documents: token ids of each document; an EOS is added.
+        eos_token_id: learned at the end of each document.
         eval_documents: held-out documents, for ``eval_loss``.
-        block_size: tokens of an example; several documents share a block.
         keep_best: end with the weights of the smallest evaluation loss instead of the last ones.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
         The metrics of :func:`run`.
+
+    Raises:
+        InputError: there are no documents, or one is empty or longer than the model's context.
     """
-    eval_blocks = None if eval_documents is None else pack(eval_documents, block_size, eos_token_id)
+    train, held_out = (_documents(model, given, eos_token_id) for given in (documents, eval_documents or ()))
+    if not train:
+        raise InputError("Pretraining needs at least one document.")
     return run(
         model,
-        _Blocks(pack(documents, block_size, eos_token_id)),
-        None if eval_blocks is None else _Blocks(eval_blocks),
+        train,
+        held_out or None,
         pad_token_id=eos_token_id,
         keep_best=keep_best,
         options=TrainingOptions(**{"learning_rate": 2e-3, "weight_decay": 0.1, **options}),
     )
 
 
-class _Blocks(Sequence):
-    """Packed blocks (N, block_size) as examples, made when asked for."""
-
-    def __init__(self, blocks: np.ndarray) -> None:
-        self.blocks = blocks
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, index: Any) -> Any:
-        return {"input_ids": self.blocks[index].astype(np.int64), "prompt_length": 1}
+def _documents(model: PreTrainedModel, given: Sequence[Sequence[int]], eos_token_id: int) -> list[dict[str, Any]]:
+    """Documents as examples, of which all but the first token is learned (nothing predicts that one)."""
+    context = getattr(model.config, "max_position_embeddings", None)
+    for row, document in enumerate(given):
+        if not document:
+            raise InputError(f"Document {row} is empty: remove it.")
+        if context and len(document) >= context:
+            raise InputError(
+                f"Document {row} has {len(document)} tokens, and the model's context is {context}: cut it."
+            )
+    return [{"input_ids": [*document, eos_token_id], "prompt_length": 1} for document in given]
 
 
 def finetune(

@@ -13,7 +13,6 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,8 @@ from .sizes import Size
 EOS, PAD = "<|endoftext|>", "<|pad|>"
 MODELS = ("pretrained", "start", "preference")
 STAGES = ("tokenizer", "pretrained", "start", "comparisons", "preference")
+
+REPLIES = 7  # many: what a small model learns to copy it learns here
 
 # Stages read posts of ranges of their own; RL reads from 1,000,000 on.
 COMPARISON_POSTS_FROM = 400_000
@@ -117,11 +118,10 @@ class Build:
             tokenizer([_thread(p) for p in _posts("train", size.pretrain_posts)])["input_ids"],
             eos_token_id=lm.eos_token_id,
             eval_documents=tokenizer([_thread(p) for p in _posts("validation", size.held_out)])["input_ids"],
-            learning_rate=3e-3,
+            learning_rate=2e-3,
             batch_size=size.batch_size,
             bf16=size.bf16,
             seed=self.seed,
-            output_dir=folder,
             progress=self.progress,
         )
         lm.save(folder)
@@ -141,7 +141,6 @@ class Build:
             batch_size=size.batch_size,
             bf16=size.bf16,
             seed=self.seed,
-            output_dir=folder,
             progress=self.progress,
         )
         lm.save(folder)
@@ -156,7 +155,12 @@ class Build:
             posts = list(_posts(split, count, COMPARISON_POSTS_FROM if split == "train" else 0))
             simulated = simulate_comparisons(posts, candidates(posts, start, pretrained, self.seed), seed=self.seed)
             rows = [
-                {"prompt": SUMMARIZE.render(c.prompt), "chosen": c.chosen, "rejected": c.rejected, "probability": float(p)}
+                {
+                    "prompt": SUMMARIZE.render(c.prompt),
+                    "chosen": c.chosen,
+                    "rejected": c.rejected,
+                    "probability": float(p),
+                }
                 for c, p in zip(simulated.comparisons, simulated.probabilities, strict=True)
             ]
             write_text(folder / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -165,7 +169,9 @@ class Build:
 
     def preference(self, folder: Path) -> dict[str, Any]:
         """Bradley-Terry training from the start policy's trunk, then calibration and reference shift."""
-        train, held_out = (_read_comparisons(self.folder / "comparisons" / f"{split}.jsonl") for split in ("train", "validation"))
+        train, held_out = (
+            _read_comparisons(self.folder / "comparisons" / f"{split}.jsonl") for split in ("train", "validation")
+        )
         pm = PreferenceModel.from_language_model(LanguageModel.load(self.folder / "start"), seed=self.seed)
         facts = train_preference_model(
             pm,
@@ -176,7 +182,6 @@ class Build:
             batch_size=self.size.batch_size,
             bf16=self.size.bf16,
             seed=self.seed,
-            output_dir=folder,
             progress=self.progress,
         )
         calibrate_temperature(pm, held_out)
@@ -215,7 +220,7 @@ def _with_summary(item: Post) -> str:
 
 def _thread(item: Post) -> str:
     """A post and the replies under it, as one document."""
-    return "\n\n".join([item.text, *comments(item, 1 + item.index % 3)])
+    return "\n\n".join([item.text, *comments(item, REPLIES)])
 
 
 def _pair(item: Post) -> tuple[str, str]:
