@@ -49,7 +49,7 @@ class DecodeSettings:
     max_prompt_tokens: int = 192
     max_new_tokens: int = 48
     temperature: float = 1.0
-    batch_size: int = 128
+    batch_size: int = 64
 
 
 @dataclass(frozen=True)
