@@ -1,8 +1,8 @@
 """How the embedded models are made: tokenizer, pretrained model, start policy, comparisons, preference model.
 
-Each stage reads the folders of finished stages and writes one more; a finished stage is not made again, so a stopped build
-goes on where it was. Everything comes from the embedded world (synthetic posts) and one seed: the same seed on the same
-machine gives the same weights.
+Each stage reads the folders of finished stages and writes one more; a finished stage is not made again, so a
+stopped build goes on where it was. Everything comes from the embedded world (synthetic posts) and one seed: the same
+seed on the same machine gives the same weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .config import write_text
+from .asset_cards import card
 from .data.comparisons import Comparison
 from .data.templates import SUMMARIZE
 from .data.world import Post, comments, post
@@ -28,6 +28,7 @@ from .data.world.corruptions import one_fact_missing, one_wrong_fact
 from .data.world.drafts import stable_hash
 from .data.world.summaries import complete
 from .evaluation.decode import DecodeSettings, decode
+from .files import write_text
 from .models.distribution import Decoding
 from .models.finetune import finetune, pretrain
 from .models.language_model import LanguageModel
@@ -36,6 +37,7 @@ from .rewards.preference_model import PreferenceModel
 from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
 from .sizes import Size
 
+METRICS = "build.json"
 EOS, PAD = "<|endoftext|>", "<|pad|>"
 MODELS = ("pretrained", "start", "preference")
 STAGES = ("tokenizer", "pretrained", "start", "comparisons", "preference")
@@ -65,7 +67,7 @@ class Build:
 
     def _stage(self, name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """Make one stage in a temporary folder that takes its name only when it is whole."""
-        target, metrics_file = self.folder / name, self.folder / name / "metrics.json"
+        target, metrics_file = self.folder / name, self.folder / name / METRICS
         if metrics_file.is_file():
             return dict(json.loads(metrics_file.read_text(encoding="utf-8")))
         torch.manual_seed(self.seed)
@@ -76,7 +78,9 @@ class Build:
             print(f"build-assets: {name}", flush=True)
         began = time.perf_counter()
         metrics = {**make(partial), "seconds": round(time.perf_counter() - began), "seed": self.seed}
-        write_text(partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        write_text(partial / METRICS, json.dumps(metrics, indent=1) + "\n")
+        if name in MODELS:
+            write_text(partial / "README.md", card(name, metrics))
         os.replace(partial, target)
         return metrics
 
@@ -169,9 +173,8 @@ class Build:
 
     def preference(self, folder: Path) -> dict[str, Any]:
         """Bradley-Terry training from the start policy's trunk, then calibration and reference shift."""
-        train, held_out = (
-            _read_comparisons(self.folder / "comparisons" / f"{split}.jsonl") for split in ("train", "validation")
-        )
+        source = self.folder / "comparisons"
+        train, held_out = (_read_comparisons(source / f"{split}.jsonl") for split in ("train", "validation"))
         pm = PreferenceModel.from_language_model(LanguageModel.load(self.folder / "start"), seed=self.seed)
         facts = train_preference_model(
             pm,
@@ -188,7 +191,8 @@ class Build:
         pairs = [_pair(p) for p in _posts("validation", self.size.held_out)]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
         pm.save(folder)
-        return {**facts, "temperature": pm.temperature, "shift": pm.shift}
+        ceiling = json.loads((source / METRICS).read_text(encoding="utf-8"))["validation"]["ceiling"]
+        return {**facts, "ceiling": ceiling, "temperature": pm.temperature, "shift": pm.shift}
 
 
 def candidates(posts: list[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:

@@ -18,8 +18,8 @@ class Size:
     batch_size: int = 16
     bf16: bool = True
     tokenizer_posts: int = 20_000
-    pretrain_posts: int = 45_000
-    finetune_posts: int = 40_000
+    pretrain_posts: int = 40_000
+    finetune_posts: int = 30_000
     finetune_epochs: float = 1.0
     comparison_posts: int = 8_000
     preference_epochs: float = 1.0

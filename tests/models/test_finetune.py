@@ -3,7 +3,6 @@
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -13,10 +12,10 @@ from prefgym.errors import InputError
 from prefgym.models.finetune import (
     IGNORED,
     Collator,
+    _documents,
     example,
     finetune,
     mean_token_loss,
-    pack,
     pretrain,
     token_loss_sum,
 )
@@ -75,11 +74,21 @@ def test_loss_pairs_each_logit_with_the_next_token():
     assert token_loss_sum(logits[:, -2:], labels).item() == pytest.approx(math.log(1 + math.exp(-3)), abs=1e-6)
 
 
-def test_pack_joins_documents_by_eos_and_drops_the_unfilled_block():
-    assert pack([[1, 2], [3, 4, 5], [6]], block_size=4, eos_token_id=0).tolist() == [[1, 2, 0, 3], [4, 5, 0, 6]]
-    assert pack(np.arange(7), block_size=3, eos_token_id=0).tolist() == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(InputError, match="fewer than one block of 9"):
-        pack([[1, 2]], block_size=9, eos_token_id=0)
+def test_pretraining_learns_every_token_of_each_document_but_the_first():
+    lm = language_model()
+    documents = [[1, 2], [3, 4, 5]]
+    batch = Collator(lm.model, pad_token_id=0)(_documents(lm.model, documents, eos_token_id=0))
+    assert batch["input_ids"].tolist() == [[1, 2, 0, 0], [3, 4, 5, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [[IGNORED, 2, 0, IGNORED], [IGNORED, 4, 5, 0]]
+
+
+def test_pretraining_refuses_no_an_empty_and_a_too_long_document():
+    lm = language_model()
+    context = lm.model.config.max_position_embeddings
+    for documents, fault in (([], "at least one"), ([[1], []], "Document 1 is empty"), ([[1] * context], "context")):
+        with pytest.raises(InputError, match=fault):
+            pretrain(lm.model, documents, eos_token_id=0)
 
 
 def test_only_the_response_and_the_eos_after_it_are_labelled():
@@ -163,7 +172,7 @@ def test_gradient_accumulation_equals_one_large_batch():
         torch.testing.assert_close(a, b, atol=2e-4, rtol=0)
 
 
-def test_pretraining_learns_a_stream_and_repeats_itself_by_seed():
+def test_pretraining_learns_documents_and_repeats_itself_by_seed():
     documents = [[1, 2, 3, 4, 5, 6]] * 30
     results = []
     for seed in (0, 0, 1):
@@ -173,7 +182,6 @@ def test_pretraining_learns_a_stream_and_repeats_itself_by_seed():
             documents,
             eos_token_id=0,
             eval_documents=documents[:4],
-            block_size=16,
             max_steps=50,
             batch_size=4,
             learning_rate=1e-2,
@@ -183,13 +191,13 @@ def test_pretraining_learns_a_stream_and_repeats_itself_by_seed():
     assert results[0][0] == results[1][0] != results[2][0]
     metrics = results[0][1]
     assert metrics["train_loss"] < 0.5 < 1.0 < metrics["history"][0]["loss"]
-    assert metrics["tokens"] == (12 * 13 + 2 * 4) * 16  # 13 blocks: 12 epochs of 4 steps and half a one
+    assert metrics["tokens"] == (6 * 30 + 2 * 4) * 7  # 6 epochs of 8 steps, and 2 steps of 4 documents of 6 tokens and EOS
     assert metrics["seconds"] > 0
 
 
 def test_bf16_trains_and_leaves_fp32_weights():
     lm = language_model()
-    metrics = pretrain(lm.model, [[1, 2, 3]] * 8, eos_token_id=0, block_size=8, max_steps=2, batch_size=2, bf16=True)
+    metrics = pretrain(lm.model, [[1, 2, 3]] * 8, eos_token_id=0, max_steps=2, batch_size=2, bf16=True)
     assert math.isfinite(metrics["train_loss"])
     assert {p.dtype for p in lm.model.parameters()} == {torch.float32}
     fresh = language_model()
@@ -201,10 +209,9 @@ def test_bf16_trains_and_leaves_fp32_weights():
 
 @pytest.mark.parametrize("stop", [4, 7])  # 5 steps an epoch: within the first, within the second
 def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path, stop):
-    documents = [[1, 2, 3, 4, 5, 6]] * 23  # of a length that makes the blocks differ
+    documents = [[1 + i % 6, 2, 3, 4, 5 + i % 2] for i in range(20)]
     options = {
         "eos_token_id": 0,
-        "block_size": 8,
         "batch_size": 4,
         "learning_rate": 1e-2,
         "schedule": "constant_with_warmup",

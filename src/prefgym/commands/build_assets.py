@@ -10,7 +10,7 @@ from ..errors import InputError
 
 OPTIONS = [
     Option("output", str, "runs/assets", "Folder for the finished stages; a stopped build goes on from it."),
-    Option("quick", bool, False, "Tiny models on little data, in 3 minutes: shows that every stage works, useless as models."),
+    Option("quick", bool, False, "Tiny models on little data, in 3 minutes: shows that every stage works."),
     Option("restart", bool, False, "Forget finished stages and begin again."),
     Option("install", str, None, "Also copy the finished models to this folder (models/embedded in a checkout)."),
     Option("seed", int, 0, "Seed of initial weights, shuffling, sampling and annotators.", minimum=0),
@@ -21,9 +21,9 @@ def help_text() -> str:
     """Return the text of ``prefgym build-assets --help``."""
     return (
         "usage: prefgym build-assets [--quick] [--output DIR] [--install models/embedded]\n\n"
-        "Train the byte-level BPE tokenizer, pretrain a small Llama on synthetic posts and replies, fine-tune it on the\n"
-        "posts' uneven summaries, collect comparisons by simulated annotators, and train the preference model. The full\n"
-        "build takes up to two hours on two cores; finished stages are kept.\n"
+        "Train the byte-level BPE tokenizer, pretrain a small Llama on synthetic posts and replies, fine-tune it on\n"
+        "the posts' uneven summaries, collect comparisons by simulated annotators, and train the preference model.\n"
+        "The full build takes up to two hours on two cores; finished stages are kept.\n"
         f"{describe(OPTIONS)}"
     )
 
@@ -43,8 +43,7 @@ def run(arguments: list[str]) -> None:
     build = Build(folder, QUICK if config["quick"] else FULL, config["seed"])
     metrics = build.run()
     for stage, facts in metrics.items():
-        shown = {key: value for key, value in facts.items() if not isinstance(value, (list, dict))}
-        print(stage, " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()))
+        print(stage, " ".join(f"{key}={value}" for key, value in facts.items() if not isinstance(value, (list, dict))))
     if config["install"]:
         for name in MODELS:
             target = Path(config["install"]) / name
