@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import InputError
-from .run_folder import DAMAGE, load_run, save_run, save_tensors, write_text
+from ..files import write_text
+from .run_folder import DAMAGE, load_run, save_run, save_tensors
 
 if TYPE_CHECKING:
     from .base import PolicyGradient

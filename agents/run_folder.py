@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import InputError
+from ..files import write_text
 from ..models.folder import quiet
 from ..models.language_model import LanguageModel
 from .attach import env_attribute
@@ -108,13 +109,6 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
         'model = AutoModelForCausalLM.from_pretrained("this/folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n```\n'
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all."""
-    writing = path.with_name(f".writing-{path.name}")
-    writing.write_text(text, encoding="utf-8")
-    os.replace(writing, path)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from ..files import write_bytes
 from .formats import NONE, label, number, percent
-from .write import write_bytes
 
 History = Sequence[Mapping[str, float]]
 """One mapping of scalars for each iteration, ``"episodes"`` among them: an agent's ``history``."""

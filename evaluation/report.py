@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import write_text
 from . import token_colours
 from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table, to_html, to_markdown
 from .evaluate import Evaluation
 from .formats import difference, interval, label, label_one, number
 from .plots import History, learning_curves, score_against_kl, win_rates
 from .tables import difference_table, figure_table, shown
-from .write import write_text
 
 Metrics = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from prefgym.evaluation import decode, formats, tables, text_metrics, win_rate, write, yardsticks
+from prefgym.evaluation import decode, formats, tables, text_metrics, win_rate, yardsticks
 
 
 @pytest.mark.parametrize("module", [decode, formats, tables, text_metrics, win_rate, yardsticks])
@@ -26,16 +26,3 @@ def test_a_number_is_never_minus_zero():
 def test_a_policy_the_user_named_keeps_its_name():
     assert formats.label("runs/mine") == "runs/mine"
     assert formats.label_one("references") == "reference"
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    file = write.write_text(tmp_path / "deep" / "a.txt", "old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(write.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write.write_text(file, "new")
-    assert file.read_text() == "old"
-    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]

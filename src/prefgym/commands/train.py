@@ -197,9 +197,8 @@ def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
     write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history)
     print(f"model: {folder}    curves: tensorboard --logdir {folder}")
     if cut:
-        print(
-            f"{cut} of the training prompts read were longer than {config['env.max_prompt_tokens']} tokens and were cut."
-        )
+        limit = config["env.max_prompt_tokens"]
+        print(f"{cut} of the training prompts read were longer than {limit} tokens and were cut.")
 
 
 def _card_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
