@@ -1,0 +1,62 @@
+"""The asset build: every stage, going on after a stop, the same weights from the same seed, and what is shipped."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from prefgym.assets import MODELS, STAGES, Build
+from prefgym.cli import main
+from prefgym.models.language_model import LanguageModel, embedded_path
+from prefgym.rewards.preference_model import PreferenceModel
+from prefgym.sizes import FULL, QUICK
+
+
+@pytest.fixture(scope="module")
+def quick_build(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("assets")
+    assert main(["build-assets", "--quick", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_quick_build_makes_every_stage(quick_build):
+    assert {path.name for path in quick_build.iterdir()} == set(STAGES)
+    for name in MODELS:
+        card = (quick_build / name / "README.md").read_text(encoding="utf-8")
+        assert "synthetic" in card
+        assert "validation loss" in card
+    model = LanguageModel.load(quick_build / "start")
+    assert model.vocab_size == QUICK.vocab_size
+    assert model.decode(model.encode("Any text, even ñ and 🙂.")) == "Any text, even ñ and 🙂."
+    facts = json.loads((quick_build / "preference" / "build.json").read_text(encoding="utf-8"))
+    assert 0.5 < facts["ceiling"] < 1
+    assert PreferenceModel.load(quick_build / "preference").temperature > 0
+
+
+def test_a_stopped_build_goes_on_and_the_seed_decides_the_weights(quick_build, tmp_path):
+    for stage in ("tokenizer", "start", "comparisons"):
+        shutil.copytree(quick_build / stage, tmp_path / stage)
+    (tmp_path / "preference.partial").mkdir()  # what a killed build leaves
+    Build(tmp_path, QUICK, seed=0, progress=False).run()
+    for name, load in (("pretrained", LanguageModel.load), ("preference", PreferenceModel.load)):
+        assert load(tmp_path / name).checksum() == load(quick_build / name).checksum()
+
+
+def test_a_folder_of_something_else_is_not_built_into(tmp_path, capsys):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert main(["build-assets", "--quick", "--output", str(tmp_path)]) == 2
+    assert "letter" not in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_shipped_weights_are_those_of_the_full_size_and_fit_in_16_megabytes():
+    total = 0
+    for name in MODELS:
+        folder = Path(embedded_path(name))
+        total += sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        assert (folder / "README.md").is_file()
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert (config["hidden_size"], config["num_hidden_layers"]) == (FULL.hidden_size, FULL.layers)
+        assert config["max_position_embeddings"] >= 512
+    assert total <= 16_000_000
