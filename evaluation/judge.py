@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RewardError
-from ..rewards.reward import Reward, resolve_reward
+from ..rewards.reward import Reward, accepted_columns, resolve_reward
 from .win_rate import outcomes, win_rate
 
 __all__ = ["Columns", "Judge", "PairwiseJudge", "ScoreJudge", "resolve_judge", "win_rate"]
@@ -77,10 +77,10 @@ class PairwiseJudge:
     def _ask(
         self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str], columns: Columns | None
     ) -> NDArray[np.float64]:
+        columns = {name: column for name, column in (columns or {}).items() if name not in ("first", "second")}
+        further = accepted_columns(self.function, columns)
         try:
-            values = list(
-                self.function(prompts=list(prompts), first=list(first), second=list(second), **(columns or {}))
-            )
+            values = list(self.function(prompts=list(prompts), first=list(first), second=list(second), **further))
         except Exception as error:
             raise RewardError(f'Judge "{self.name}" raised {type(error).__name__}: {error}') from error
         if len(values) != len(prompts):

@@ -91,7 +91,7 @@ class Reward:
                     raise InputError(f'Reward "{name}" needs the column "{column}", but the prompts have {has}.{near}')
 
 
-def _parameters(function: RewardFunction) -> dict[str, inspect.Parameter]:
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # a builtin without a signature: hand it everything
@@ -108,7 +108,8 @@ def _required_columns(function: RewardFunction) -> list[str]:
     ]
 
 
-def _accepted_columns(function: RewardFunction, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+def accepted_columns(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns that ``function`` has parameters for; all of them where it takes ``**columns``."""
     parameters = _parameters(function)
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         columns = {name: column for name, column in columns.items() if name in parameters}
@@ -124,7 +125,7 @@ def _evaluate(
     columns: Mapping[str, Sequence[Any]],
 ) -> NDArray[np.float64]:
     """Call one part and check every value; (B,)."""
-    columns = _accepted_columns(function, columns)
+    columns = accepted_columns(function, columns)
     try:
         values = list(function(prompts=list(prompts), completions=list(completions), **columns))
     except Exception as error:

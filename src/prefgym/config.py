@@ -251,7 +251,7 @@ def _flatten(tree: Mapping[Any, Any], whole: Set[str], prefix: str = "") -> Iter
 def _suggest(key: str, known: Mapping[str, Option], dashes: str = "") -> str:
     """Name the nearest option: the same name in another section, else the nearest key, else the nearest name."""
     leaf = key.rpartition(".")[2]
-    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    leaves = {name.rpartition(".")[2]: name for name in reversed(list(known))}
     same = [name for name in known if name.rpartition(".")[2] == leaf]
     found = get_close_matches(key, same, 1, cutoff=0) or get_close_matches(key, known, 1)
     found = found or [leaves[name] for name in get_close_matches(leaf, leaves, 1)]

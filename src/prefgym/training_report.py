@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .evaluation.document import Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
+from .evaluation.document import Code, Heading, Paragraph, Part, Picture, Table, to_html, to_markdown
 from .files import write_bytes, write_text
 
 Rows = Sequence[tuple[str, str]]
@@ -32,7 +32,7 @@ def write_training_report(
     """
     table = Table(("", "value"), rows)
     _draw_loss(folder / "loss.png", title, history)
-    parts = [
+    parts: list[Part] = [
         Paragraph(notice, "notice"),
         Heading(title, 1),
         table,

@@ -35,7 +35,7 @@ def test_evaluating_a_run_repeats_what_its_training_reported(run, own_run):
 
 def test_evaluating_on_a_file_by_a_judge_of_ones_own(run, own_run, write_rows, posts, tmp_path):
     (tmp_path / "judge.py").write_text(
-        "def longer(prompts, first, second, **columns):\n"
+        "def longer(prompts, first, second):\n"
         "    return [0.5 + 0.5 * ((len(a) > len(b)) - (len(a) < len(b))) for a, b in zip(first, second)]\n"
     )
     flags = ("--data.prompts", write_rows("posts.jsonl", posts), "--data.held_out", 0.3, "--seed", 4)

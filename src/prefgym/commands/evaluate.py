@@ -41,7 +41,8 @@ def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
     name, config, _ = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
     own = config["output"] is None
-    folder = Path(name) / "evaluation" if own else Path(config["output"])
+    home = Path(name) if Path(name).is_dir() else Path("runs") / name
+    folder = home / "evaluation" if own else Path(config["output"])
     check_output(folder, overwrite=own or config["overwrite"])
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")

@@ -156,7 +156,9 @@ def _cross_validate(config: Config, comparisons: list[Comparison], options: dict
     if folds < 2:
         raise InputError(f"Cross-validation needs 2 folds and 2 prompts, not {folds} and {prompts}; set --folds 0.")
     print(f"cross-validating {len(comparisons)} comparisons of {prompts} prompts in {folds} folds", flush=True)
-    return cross_validate(lambda: _start(config), comparisons, folds=folds, seed=config["seed"], **options)
+    return cross_validate(
+        lambda: _start(config), comparisons, folds=folds, seed=config["seed"], progress=True, **options
+    )
 
 
 def _parameters(model: PreferenceModel) -> int:

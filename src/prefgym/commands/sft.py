@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
@@ -110,7 +110,7 @@ def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
 def _pairs(config: Config, model: LanguageModel) -> tuple[Pairs, Pairs, int]:
     """Training pairs, held-out pairs, and how many prompts were cut to fit."""
     from ..data.pairs import load_pairs
-    from ..data.templates import INSTRUCT, PLAIN
+    from ..data.templates import INSTRUCT, PLAIN, SUMMARIZE
     from ..data.truncation import fit_prompt
 
     columns = {name: config[f"data.{name}"] for name in ("instruction_column", "input_column", "output_column")}
@@ -123,10 +123,11 @@ def _pairs(config: Config, model: LanguageModel) -> tuple[Pairs, Pairs, int]:
     cut = 0
     for row, (pair, apart) in enumerate(zip(pairs, sides, strict=True), start=1):
         room = budget - len(model.encode(pair.response)) - 1  # EOS
-        template = asked or (INSTRUCT if pair.prompt.endswith(INSTRUCT.suffix) else PLAIN)
+        template = asked or next((t for t in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(t.suffix)), PLAIN)
         if room <= len(model.encode(template.render(""))):
             raise InputError(f"The answer of pair {row} of {config['data.pairs']} leaves no room in {budget} tokens.")
-        fitted = fit_prompt(model.encode, template, pair.prompt, room)
+        side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
+        fitted = fit_prompt(model.encode, template, pair.prompt, room, side)
         cut += fitted.cut
         (held_out if apart else train).append((fitted.text, pair.response))
     return train, held_out, cut
