@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from prefgym.commands.sft import divide
+from prefgym.commands.sft import OPTIONS, divide, read_pairs
+from prefgym.config import resolve
 from prefgym.models.language_model import LanguageModel
 
 TEMPLATE = "{prompt}\\n\\nTL;DR:"  # as a shell passes it on, with a backslash
@@ -61,6 +62,23 @@ def test_a_long_input_is_cut_and_the_answer_is_not(sft, write_rows, tmp_path):
     result = sft(write_rows("pairs.jsonl", rows), "--training.epochs", 1, "--data.max_tokens", 64)
     assert result.code == 0
     assert "4 prompts cut" in result.out
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kept"),
+    [
+        ("First words. " + "And more. " * 60 + "\n\nTL;DR:", ("First words.", "\n\nTL;DR:")),
+        ("System: be brief.\n\n" + "User: hi. " * 60 + "\n\nAssistant:", ("User: hi.", "\n\nAssistant:")),
+    ],
+)
+def test_a_cut_prompt_keeps_what_asks_for_the_answer(language_model, write_rows, prompt, kept):
+    file = write_rows("pairs.jsonl", [{"prompt": prompt, "completion": " Short."}])
+    options = {"data.pairs": str(file), "data.max_tokens": 64}
+    (pair,), held_out, cut = read_pairs(resolve(OPTIONS, [("test", options)]), language_model)
+    assert (pair[1], held_out, cut) == (" Short.", [], 1)
+    assert pair[0].startswith(kept[0])
+    assert pair[0].endswith(kept[1])
+    assert len(language_model.encode(pair[0])) + len(language_model.encode(pair[1])) < 64
 
 
 def test_divergence_is_told_and_leaves_nothing(refused_sft, write_rows, tmp_path):

@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> None:
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(config["model"], device=config["device"])
-    train, held_out, cut = _pairs(config, model)
+    train, held_out, cut = read_pairs(config, model)
     with new_folder(folder, overwrite=config["overwrite"]), divergence_is_told():
         config.without(CONTROL).save(folder / CONFIG_FILE)
         _train(config, folder, model, train, held_out, cut)
@@ -107,7 +107,7 @@ def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
     return [side == "held_out" for side in split_prompts(groups, {"train": 1 - held_out, "held_out": held_out}, seed)]
 
 
-def _pairs(config: Config, model: LanguageModel) -> tuple[Pairs, Pairs, int]:
+def read_pairs(config: Config, model: LanguageModel) -> tuple[Pairs, Pairs, int]:
     """Training pairs, held-out pairs, and how many prompts were cut to fit."""
     from ..data.pairs import load_pairs
     from ..data.templates import INSTRUCT, PLAIN, SUMMARIZE
