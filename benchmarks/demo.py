@@ -105,7 +105,7 @@ def main() -> None:
     (options.output / "README.md").write_text(
         "# The demo with several seeds\n\n"
         f"`python benchmarks/demo.py --seeds {len(seeds)} --output benchmarks/demo` on two CPU cores. Synthetic "
-        "posts, judged by gold, which no training sees. Win rates: 95 % intervals over held-out prompts. KL in nats.\n\n"
+        "posts, judged by gold, which no training sees. Win rates: 95 % intervals over held-out posts. KL in nats.\n\n"
         f"{table(results)}\n",
         encoding="utf-8",
     )

@@ -182,7 +182,7 @@ class Build:
             eval_comparisons=held_out,
             epochs=self.size.preference_epochs,
             learning_rate=5e-4,
-            batch_size=self.size.batch_size,
+            batch_size=self.size.preference_batch,
             bf16=self.size.bf16,
             seed=self.seed,
             progress=self.progress,

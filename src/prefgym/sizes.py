@@ -21,7 +21,8 @@ class Size:
     pretrain_posts: int = 40_000
     finetune_posts: int = 30_000
     finetune_epochs: float = 1.0
-    comparison_posts: int = 8_000
+    comparison_posts: int = 5_000
+    preference_batch: int = 160  # comparisons; a post has about 20, which share its texts
     preference_epochs: float = 1.0
     held_out: int = 500
 
