@@ -84,7 +84,7 @@ def test_rouge_on_real_posts_through_to_a_report(run, real_data, model_folder, t
     folder, posts = tmp_path / "run", real_data / "tldr" / "tldr_posts.jsonl"
     data = ("--data.prompts", posts, "--data.held_out", 0.4, "--env.reward", "prefgym.rewards.functions:rouge_l")
     env = ("--env.model", model_folder, "--env.max_prompt_tokens", 64, "--env.max_new_tokens", 8)
-    agent = ("--agent.episodes_per_iteration", 8, "--agent.total_episodes", 16, "--agent.samples_per_prompt", 4)
+    agent = ("--agent.episodes_per_iteration", 8, "--agent.total_episodes", 16, "--agent.batch_size", 8)
     result = run("train", "--config", "tldr-reinforce", *data, *env, *agent, "--output", folder)
     assert result.code == 0, result.err
     metrics = json.loads((folder / "metrics.json").read_text())
