@@ -40,7 +40,7 @@ def run(name: str, seed: int, output: Path, scratch: Path, extra: list[str]) -> 
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "metrics.json", target)
         if name == "ppo" and seed == 0:
-            for picture in (folder / "plots").glob("*.png"):
+            for picture in folder.glob("*.png"):
                 shutil.copy(picture, output / picture.name)
     return dict(json.loads(target.read_text(encoding="utf-8")))
 

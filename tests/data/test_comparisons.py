@@ -2,11 +2,11 @@ import doctest
 import json
 
 import pytest
+
 from prefgym.data import comparisons as module
 from prefgym.data.comparisons import Comparison, load_comparisons, parse_label_map
 from prefgym.data.splits import group_folds
 from prefgym.data.templates import SUMMARIZE
-
 from prefgym.errors import InputError
 
 LABELLED = {"first_column": "a", "second_column": "b", "label_column": "label"}

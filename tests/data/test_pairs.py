@@ -1,9 +1,9 @@
 import json
 
 import pytest
+
 from prefgym.data.pairs import Pair, load_pairs
 from prefgym.data.templates import SUMMARIZE
-
 from prefgym.errors import InputError
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from prefgym.data.presets import PRESETS, find
 from prefgym.data.prompts import PromptSet, embedded_prompts, load_prompts, resolve_prompts
-
 from prefgym.errors import InputError
 
 

@@ -3,8 +3,8 @@ import sys
 from collections import Counter
 
 import pytest
-from prefgym.data.splits import FRACTIONS, assign_split, group_folds, split_prompts, stable_uniform
 
+from prefgym.data.splits import FRACTIONS, assign_split, group_folds, split_prompts, stable_uniform
 from prefgym.errors import InputError
 
 PROMPTS = [f"prompt {i}" for i in range(2000)]

@@ -1,9 +1,9 @@
 import json
 
 import pytest
+
 from prefgym.data import hub
 from prefgym.data.tables import read_table
-
 from prefgym.errors import InputError
 
 ROWS = [{"prompt": "Ä post,\nof two lines", "reference": 'a "short" one'}, {"prompt": "b", "reference": "c"}]

@@ -1,9 +1,9 @@
 import doctest
 
 import pytest
+
 from prefgym.data import templates
 from prefgym.data.templates import INSTRUCT, Template, is_conversation, render_conversation, render_instruction
-
 from prefgym.errors import InputError
 
 

@@ -1,10 +1,10 @@
 import re
 
 import pytest
+
 from prefgym.data.prompts import load_prompts
 from prefgym.data.templates import PLAIN, SUMMARIZE
 from prefgym.data.truncation import fit_prompt
-
 from prefgym.errors import InputError
 
 TEN = " ".join(f"word{i}" for i in range(9)) + " end."  # ten words

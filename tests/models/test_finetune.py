@@ -191,7 +191,7 @@ def test_pretraining_learns_documents_and_repeats_itself_by_seed():
     assert results[0][0] == results[1][0] != results[2][0]
     metrics = results[0][1]
     assert metrics["train_loss"] < 0.5 < 1.0 < metrics["history"][0]["loss"]
-    assert metrics["tokens"] == (6 * 30 + 2 * 4) * 7  # 6 epochs of 8 steps, and 2 steps of 4 documents of 6 tokens and EOS
+    assert metrics["tokens"] == (6 * 30 + 2 * 4) * 7  # 6 epochs of 8 steps and 2 steps more; 6 tokens and EOS each
     assert metrics["seconds"] > 0
 
 
