@@ -173,7 +173,7 @@ def test_gradient_accumulation_equals_one_large_batch():
 
 
 def test_pretraining_learns_documents_and_repeats_itself_by_seed():
-    documents = [[1, 2, 3, 4, 5, 6]] * 30
+    documents = [[1 + i % 6, 2, 3, 4, 5, 6] for i in range(30)]  # different, so that their order matters
     results = []
     for seed in (0, 0, 1):
         lm = language_model()
