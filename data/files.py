@@ -63,7 +63,7 @@ def _read_json(path: Path) -> tuple[Rows, list[int]]:
     text = _read_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty.")
-    if _is_json_lines(text):
+    if _is_json_lines(text, by_name=path.suffix in _LINE_SUFFIXES):
         return _read_json_lines(path, text)
     value = _parse_json(path, text, first_line=1)
     if isinstance(value, dict):
@@ -82,7 +82,10 @@ def _read_json(path: Path) -> tuple[Rows, list[int]]:
     return value, []
 
 
-def _is_json_lines(text: str) -> bool:
+_LINE_SUFFIXES = (".jsonl", ".ndjson")
+
+
+def _is_json_lines(text: str, by_name: bool = False) -> bool:
     """Whether the text is one object per line: it starts with ``{``, and not with an object over several lines."""
     start = text.lstrip()
     if not start.startswith("{"):
@@ -92,7 +95,7 @@ def _is_json_lines(text: str) -> bool:
         first = json.loads(lines[0])
     except json.JSONDecodeError:
         # Broken on its first line, or an object over several lines: the next line of the first kind opens an object.
-        return len(lines) > 1 and lines[1].startswith("{")
+        return by_name or len(lines) > 1 and lines[1].startswith("{")
     return _row_key(first) is None or (len(lines) > 1 and bool(lines[1].strip()))
 
 

@@ -201,3 +201,10 @@ def test_a_data_set_with_a_script_names_the_next_step(monkeypatch):
     monkeypatch.setattr(datasets, "get_dataset_split_names", refuse)
     with pytest.raises(InputError, match='try "owner/name@refs/convert/parquet"'):
         read_table("owner/name")
+
+
+def test_a_jsonl_file_is_read_by_line_even_if_its_only_line_is_broken(tmp_path):
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"prompt": "a"\n')
+    with pytest.raises(InputError, match=r"Broken JSON at line 1 of .*broken\.jsonl"):
+        read_table(path)
