@@ -95,7 +95,7 @@ def _is_json_lines(text: str, by_name: bool = False) -> bool:
         first = json.loads(lines[0])
     except json.JSONDecodeError:
         # Broken on its first line, or an object over several lines: the next line of the first kind opens an object.
-        return by_name or len(lines) > 1 and lines[1].startswith("{")
+        return by_name or (len(lines) > 1 and lines[1].startswith("{"))
     return _row_key(first) is None or (len(lines) > 1 and bool(lines[1].strip()))
 
 
