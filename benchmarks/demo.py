@@ -26,7 +26,13 @@ RUNS: dict[str, list[str]] = {
     "ppo-python-reward": ["--config", "tldr-ppo", "--env.reward", f"{HERE / 'python_reward.py'}:own_words"],
 }
 RATES = ("start_vs_references", "trained_vs_references", "trained_vs_start")
-QUICK = ["--agent.total_episodes", "32", "--agent.episodes_per_iteration", "16", "--evaluation.prompts", "8"]
+SMALL = {
+    "agent.total_episodes": 32,
+    "agent.episodes_per_iteration": 16,
+    "agent.batch_size": 16,
+    "evaluation.prompts": 8,
+}
+QUICK = [word for key, value in SMALL.items() for word in (f"--{key}", str(value))]
 
 
 def run(name: str, seed: int, output: Path, scratch: Path, extra: list[str]) -> dict[str, Any]:
