@@ -150,11 +150,15 @@ def cached_forward(
     return logits[:, -1], hidden[0][:, -1]
 
 
+def checkpoints(model: PreTrainedModel) -> bool:
+    """Whether gradient checkpointing is on; in train mode transformers then drops every cache silently."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
 @contextmanager
 def caching(model: PreTrainedModel) -> Iterator[None]:
-    """Keep the cache alive: in train mode with gradient checkpointing transformers drops it silently."""
-    checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    training = [module for module in model.modules() if checkpointing and module.training]
+    """Keep the cache alive although gradient checkpointing is on (see :func:`checkpoints`)."""
+    training = [module for module in model.modules() if module.training] if checkpoints(model) else []
     try:
         for module in training:
             module.training = False

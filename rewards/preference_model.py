@@ -9,6 +9,7 @@ import copy
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,21 @@ from .scorer import Scorer, init_head
 
 FACTS_FILE = "preference.json"
 _UNBOUNDED = 1_000_000  # tokenizers state "no limit" by numbers far above this
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A scored text as tokens.
+
+    Attributes:
+        input_ids: all tokens, special ones included.
+        token_type_ids: where the encoder takes them, else None.
+        prompt_length: how many tokens of a decoder's text are its prompt's; 0 for encoders.
+    """
+
+    input_ids: list[int]
+    token_type_ids: list[int] | None = None
+    prompt_length: int = 0
 
 
 class PreferenceModel:
@@ -194,7 +210,7 @@ class PreferenceModel:
         """Return the classifier's raw outputs (B,), dropout off."""
         rows = self.encode(prompts, responses)
         result = np.zeros(len(rows))
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids))
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(order), batch_size):
@@ -215,8 +231,8 @@ class PreferenceModel:
         """Score completions, with the signature of every reward."""
         return self.score(prompts, completions).tolist()
 
-    def encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Return each text's ``input_ids`` (and ``token_type_ids`` where the encoder has them), cut to fit."""
+    def encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Encoded]:
+        """Return the tokens of each text, cut to fit."""
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
         prompt_ids, response_ids = self._tokens(prompts), self._tokens(responses)
@@ -233,16 +249,17 @@ class PreferenceModel:
         by_text = dict(zip(distinct, tokens, strict=True))
         return [by_text[text] for text in texts]
 
-    def _join(self, prompt: list[int], response: list[int]) -> dict[str, list[int]]:
+    def _join(self, prompt: list[int], response: list[int]) -> Encoded:
         """Prompt and response, tokenised each by itself as in the environment, then EOS."""
         room = self.max_length - 1
         self.responses_cut += len(response) > room
         response = response[:room]
         room -= len(response)
         self.prompts_cut += len(prompt) > room
-        return {"input_ids": [*prompt[:room], *response, int(self.tokenizer.eos_token_id)]}
+        ids = [*prompt[:room], *response, int(self.tokenizer.eos_token_id)]
+        return Encoded(ids, prompt_length=len(prompt[:room]))
 
-    def _pair(self, prompt: str, response: str, lengths: tuple[int, int]) -> dict[str, list[int]]:
+    def _pair(self, prompt: str, response: str, lengths: tuple[int, int]) -> Encoded:
         """The text pair as the tokenizer builds it, with its special tokens."""
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         cut_prompt, cut_response = sum(lengths) > room, lengths[1] >= room
@@ -257,19 +274,31 @@ class PreferenceModel:
             return_token_type_ids=self.scorer.takes_types,  # said by the model: a reloaded tokenizer may forget it
             verbose=False,
         )
-        return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+        return Encoded(encoded["input_ids"], encoded.get("token_type_ids"))
 
-    def collate(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
-        """Pad encoded texts on the right to one batch on the model's device, (B, L) each."""
-        shape = (len(rows), max(len(row["input_ids"]) for row in rows))
+    def collate(self, rows: Sequence[Encoded], *, share_prompts: bool = False) -> dict[str, Tensor]:
+        """Pad encoded texts on the right to one batch on the model's device, (B, L) each.
+
+        With ``share_prompts`` the batch says which texts of a decoder begin with the same prompt, so that
+        :class:`prefgym.rewards.scorer.Scorer` reads it once: worth it where a prompt has several responses.
+        """
+        shape = (len(rows), max(len(row.input_ids) for row in rows))
         pad = self.tokenizer.pad_token_id
-        batch = {name: torch.zeros(shape, dtype=torch.long) for name in rows[0]}
-        batch["input_ids"].fill_(0 if pad is None else int(pad))
-        batch["attention_mask"] = torch.zeros(shape, dtype=torch.long)
+        tokens = torch.full(shape, 0 if pad is None else int(pad), dtype=torch.long)
+        mask, types = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
         for i, row in enumerate(rows):
-            for name, values in row.items():
-                batch[name][i, : len(values)] = torch.tensor(values, dtype=torch.long)
-            batch["attention_mask"][i, : len(row["input_ids"])] = 1
+            length = len(row.input_ids)
+            tokens[i, :length] = torch.tensor(row.input_ids)
+            mask[i, :length] = 1
+            types[i, :length] = torch.tensor(row.token_type_ids or 0)
+        batch = {"input_ids": tokens, "attention_mask": mask}
+        if rows[0].token_type_ids is not None:
+            batch["token_type_ids"] = types
+        if share_prompts and all(row.prompt_length for row in rows):
+            prompts = [tuple(row.input_ids[: row.prompt_length]) for row in rows]
+            number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+            batch["prompt_of"] = torch.tensor([number[prompt] for prompt in prompts])
+            batch["prompt_lengths"] = torch.tensor([row.prompt_length for row in rows])
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from ..models.cache import checkpoints
 from ..models.forward import position_ids
+from ..models.shared_prompt import shared_prompt_hidden
 
 
 class Scorer(nn.Module):
@@ -28,20 +30,72 @@ class Scorer(nn.Module):
         self.model = model
         self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
         self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
-        self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
+        accepted = inspect.signature(model.base_model.forward).parameters
+        self.takes_positions = "position_ids" in accepted
+        self.takes_cache = "past_key_values" in accepted
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Return logits (B,) in fp32 of tokens (B, L) under a mask (B, L), 1 on real tokens."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        prompt_of: Tensor | None = None,
+        prompt_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Return logits (B,) in fp32 of tokens (B, L) under a mask (B, L), 1 on real tokens.
+
+        Args:
+            input_ids: (B, L) int64.
+            attention_mask: (B, L).
+            token_type_ids: (B, L), where the encoder takes them.
+            prompt_of: (B,) int64 from 0 to G - 1, which of the batch's G prompts a row begins with. With
+                ``prompt_lengths`` (B,), a decoder reads each prompt once; rows are then padded on the right.
+            prompt_lengths: (B,) int64, fewer than the row's real tokens.
+        """
         if not self.is_decoder:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits[:, 0].float()
+        if prompt_of is not None and prompt_lengths is not None and self._shares():
+            last = self._last_hidden_shared(input_ids, attention_mask, prompt_of, prompt_lengths)
+        else:
+            last = self._last_hidden(input_ids, attention_mask)
+        assert isinstance(self.model.score, nn.Linear)
+        return self.model.score(last)[:, 0].float()
+
+    def _shares(self) -> bool:
+        """Whether the trunk can keep a prompt's states."""
+        return self.takes_positions and self.takes_cache and not checkpoints(self.model)
+
+    def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, d) at the last real token."""
         positions = {"position_ids": position_ids(attention_mask)} if self.takes_positions else {}
         hidden = self.model.base_model(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **positions
         ).last_hidden_state  # (B, L, d)
         last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (B,)
-        assert isinstance(self.model.score, nn.Linear)
-        return self.model.score(hidden[torch.arange(len(last), device=last.device), last])[:, 0].float()
+        return hidden[torch.arange(len(last), device=last.device), last]
+
+    def _last_hidden_shared(
+        self, input_ids: Tensor, attention_mask: Tensor, prompt_of: Tensor, prompt_lengths: Tensor
+    ) -> Tensor:
+        """The same, each prompt read once: rows are cut into G prompts and B responses."""
+        rows = torch.arange(len(prompt_of), device=prompt_of.device)
+        groups = int(prompt_of.max()) + 1
+        first = torch.full((groups,), len(rows), device=rows.device).scatter_reduce(0, prompt_of, rows, "amin")
+        columns = torch.arange(int(prompt_lengths.max()), device=rows.device)
+        prompt_mask = (columns < prompt_lengths[first, None]).long()  # (G, P)
+        lengths = attention_mask.sum(dim=1) - prompt_lengths  # (B,) of the responses, EOS included
+        columns = torch.arange(int(lengths.max()), device=rows.device)
+        places = (prompt_lengths[:, None] + columns).clamp(max=input_ids.shape[1] - 1)
+        hidden = shared_prompt_hidden(
+            self.model.base_model,
+            input_ids[first, : prompt_mask.shape[1]],
+            prompt_mask,
+            prompt_of,
+            input_ids.gather(1, places),
+            (columns < lengths[:, None]).long(),
+        )
+        return hidden[rows, lengths - 1]
 
 
 def init_head(model: PreTrainedModel, seed: int = 0) -> None:

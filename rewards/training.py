@@ -2,7 +2,7 @@
 
 The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). The comparisons of a
 prompt stand side by side, and a batch reads each text once however many comparisons it is in (Ouyang et al. 2022,
-section 3.5).
+section 3.5), and each prompt once however many texts begin with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.supervised import EpochSampler, SupervisedTrainer, TrainingOptions, train_with
 from .accuracy import accuracy, accuracy_of_leads, leads
-from .preference_model import PreferenceModel
+from .preference_model import Encoded, PreferenceModel
 
 TEMPERATURES = (0.05, 20.0)
 
@@ -99,12 +99,18 @@ def train_preference_model(
 
 def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return the encoded texts, margin and tie of every comparison, as :class:`PreferenceTrainer` reads them."""
-    prompts = [comparison.prompt for comparison in comparisons]
-    chosen = pm.encode(prompts, [comparison.chosen for comparison in comparisons])
-    rejected = pm.encode(prompts, [comparison.rejected for comparison in comparisons])
+    texts = [(c.prompt, text) for c in comparisons for text in (c.chosen, c.rejected)]
+    distinct = list(dict.fromkeys(texts))
+    rows = pm.encode([prompt for prompt, _ in distinct], [text for _, text in distinct])
+    encoded = dict(zip(distinct, rows, strict=True))  # a text of many comparisons is held once
     return [
-        {"texts": (a, b), "margin": c.margin, "tie": c.tie, "prompt": c.prompt}
-        for a, b, c in zip(chosen, rejected, comparisons, strict=True)
+        {
+            "texts": (encoded[c.prompt, c.chosen], encoded[c.prompt, c.rejected]),
+            "margin": c.margin,
+            "tie": c.tie,
+            "prompt": c.prompt,
+        }
+        for c in comparisons
     ]
 
 
@@ -153,14 +159,14 @@ class _PairCollator:
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         rows: dict[tuple[int, ...], int] = {}
-        texts: list[dict[str, list[int]]] = []
+        texts: list[Encoded] = []
         for text in (text for example in examples for text in example["texts"]):
-            if rows.setdefault(tuple(text["input_ids"]), len(texts)) == len(texts):
+            if rows.setdefault(tuple(text.input_ids), len(texts)) == len(texts):
                 texts.append(text)
-        batch = self.pm.collate(texts)
+        batch = self.pm.collate(texts, share_prompts=True)
         device = batch["input_ids"].device
         for side, name in enumerate(("chosen", "rejected")):
-            places = [rows[tuple(example["texts"][side]["input_ids"])] for example in examples]
+            places = [rows[tuple(example["texts"][side].input_ids)] for example in examples]
             batch[name] = torch.tensor(places, device=device)
         batch["margin"] = torch.tensor([float(example["margin"]) for example in examples], device=device)
         batch["tie"] = torch.tensor([bool(example["tie"]) for example in examples], device=device)

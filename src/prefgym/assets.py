@@ -141,7 +141,7 @@ class Build:
             eval_pairs=[_pair(p) for p in _posts("validation", size.held_out)],
             keep_best=True,
             epochs=size.finetune_epochs,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             batch_size=size.batch_size,
             bf16=size.bf16,
             seed=self.seed,
@@ -159,13 +159,8 @@ class Build:
             posts = list(_posts(split, count, COMPARISON_POSTS_FROM if split == "train" else 0))
             simulated = simulate_comparisons(posts, candidates(posts, start, pretrained, self.seed), seed=self.seed)
             rows = [
-                {
-                    "prompt": SUMMARIZE.render(c.prompt),
-                    "chosen": c.chosen,
-                    "rejected": c.rejected,
-                    "probability": float(p),
-                }
-                for c, p in zip(simulated.comparisons, simulated.probabilities, strict=True)
+                {"prompt": SUMMARIZE.render(c.prompt), "chosen": c.chosen, "rejected": c.rejected}
+                for c in simulated.comparisons
             ]
             write_text(folder / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             metrics[split] = {"posts": count, "comparisons": len(rows), "ceiling": simulated.ceiling}
@@ -181,7 +176,7 @@ class Build:
             train,
             eval_comparisons=held_out,
             epochs=self.size.preference_epochs,
-            learning_rate=5e-4,
+            learning_rate=1e-3,
             batch_size=self.size.preference_batch,
             bf16=self.size.bf16,
             seed=self.seed,
@@ -196,22 +191,30 @@ class Build:
 
 
 def candidates(posts: list[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:
-    """Return, for every post, summaries of several qualities with single-fact corruptions among them."""
-    prompts = [{"prompt": p.text} for p in posts]
-    settings = DecodeSettings()
-    drawn = [
-        decode(lm, prompts, settings, Decoding(temperature=temperature), seed=seed + place).texts
-        for place, (lm, temperature) in enumerate([(start, 1.0), (start, 1.0), (start, 0.6), (pretrained, 0.8)])
-    ]
+    """Return, for every post, summaries of several qualities with single-fact corruptions among them.
+
+    They are two samples of the start policy, the first also with a fact wrong; the reference; a careful writer's
+    summary, the same with a fact wrong and with one left out; and for one post in eight a pretrained model's text.
+    """
+    eighth = posts[::8]
+    warm, cool = (_sample(start, posts, temperature, seed + i) for i, temperature in enumerate((1.0, 0.6)))
+    raw = _sample(pretrained, eighth, 0.8, seed + 2)
     return [
         [
-            *(texts[row] for texts in drawn[:3]),
+            warm[row],
+            cool[row],
             SUMMARIZE.render_response(item.reference),
             *_careful(item),
-            *([drawn[3][row]] if row % 8 == 0 else []),
+            one_wrong_fact(item, warm[row], random.Random(stable_hash("slip", item.split, item.index))),
+            *(raw[row // 8 : row // 8 + 1] if row % 8 == 0 else []),
         ]
         for row, item in enumerate(posts)
     ]
+
+
+def _sample(lm: LanguageModel, posts: list[Post], temperature: float, seed: int) -> list[str]:
+    prompts = [{"prompt": item.text} for item in posts]
+    return decode(lm, prompts, DecodeSettings(), Decoding(temperature=temperature), seed=seed).texts
 
 
 def _posts(split: str, count: int, first: int = 0) -> Iterator[Post]:

@@ -19,11 +19,11 @@ class Size:
     bf16: bool = True
     tokenizer_posts: int = 20_000
     pretrain_posts: int = 40_000
-    finetune_posts: int = 30_000
+    finetune_posts: int = 60_000
     finetune_epochs: float = 1.0
-    comparison_posts: int = 5_000
+    comparison_posts: int = 20_000
     preference_batch: int = 160  # comparisons; a post has about 20, which share its texts
-    preference_epochs: float = 1.0
+    preference_epochs: float = 2.0
     held_out: int = 500
 
 

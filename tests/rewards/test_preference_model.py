@@ -108,10 +108,10 @@ def test_a_decoder_is_read_at_its_last_real_token_though_eos_fills_padding_too(k
     rows = pm.encode(PROMPTS, RESPONSES)
     eos = pm.tokenizer.eos_token_id
     assert eos == pm.tokenizer.pad_token_id
-    assert rows[0]["input_ids"] == [*pm.tokenizer.encode("the cat sat on the mat"), eos]
+    assert rows[0].input_ids == [*pm.tokenizer.encode("the cat sat on the mat"), eos]
     pm.model.eval()
     expected = [
-        pm.model.score(pm.model.base_model(torch.tensor([row["input_ids"]])).last_hidden_state[0, -1]).item()
+        pm.model.score(pm.model.base_model(torch.tensor([row.input_ids])).last_hidden_state[0, -1]).item()
         for row in rows
     ]
     np.testing.assert_allclose(pm.logits(PROMPTS, RESPONSES), expected, atol=1e-5)
@@ -124,7 +124,7 @@ def test_a_decoder_is_read_at_its_last_real_token_though_eos_fills_padding_too(k
 
 def test_left_padding_scores_like_right_padding():
     pm = make("llama")
-    row = pm.encode(["the cat"], ["sat"])[0]["input_ids"]
+    row = pm.encode(["the cat"], ["sat"])[0].input_ids
     left = torch.tensor([[5, 6, *row]])
     mask = torch.tensor([[0, 0, *[1] * len(row)]])
     assert pm.scorer(left, mask).item() == pytest.approx(pm.logits(["the cat"], ["sat"])[0], abs=1e-5)
@@ -133,11 +133,13 @@ def test_left_padding_scores_like_right_padding():
 def test_an_encoder_gets_the_text_pair_and_pools_as_it_was_trained():
     pm = encoder()
     row = pm.encode(["the cat"], ["sat on"])[0]
-    words = pm.tokenizer.convert_ids_to_tokens(row["input_ids"])
+    words = pm.tokenizer.convert_ids_to_tokens(row.input_ids)
     assert words == ["[CLS]", "the", "cat", "[SEP]", "sat", "on", "[SEP]"]
-    assert row["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
+    assert row.token_type_ids == [0, 0, 0, 0, 1, 1, 1]
     pm.model.eval()
-    logit = pm.model(**{name: torch.tensor([ids]) for name, ids in row.items()}).logits[0, 0].item()
+    logit = (
+        pm.model(torch.tensor([row.input_ids]), token_type_ids=torch.tensor([row.token_type_ids])).logits[0, 0].item()
+    )
     assert pm.logits(["the cat"], ["sat on"])[0] == pytest.approx(logit, abs=1e-6)
 
 
@@ -147,8 +149,8 @@ def test_of_a_long_text_the_end_of_the_prompt_is_cut_first(kind):
     short, long, longer = pm.encode(
         ["the cat"] + ["the cat ran away home sad glad"] * 2, ["sat", "sat on", "sat " * 20]
     )
-    tokens = [pm.tokenizer.decode(row["input_ids"]) for row in (short, long, longer)]
-    assert len(long["input_ids"]) == len(longer["input_ids"]) == 8
+    tokens = [pm.tokenizer.decode(row.input_ids) for row in (short, long, longer)]
+    assert len(long.input_ids) == len(longer.input_ids) == 8
     if kind == "llama":
         assert tokens[1] == "the cat ran away home sat on <eos>"
         assert tokens[2] == "sat " * 7 + "<eos>"

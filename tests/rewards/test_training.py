@@ -172,6 +172,27 @@ def test_a_text_of_several_comparisons_is_read_once_and_counts_in_each(monkeypat
     assert metrics["train_loss"] == pytest.approx(np.mean(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_sharing_prompts_changes_neither_scores_nor_gradients(checkpointing):
+    pm = preference_model()
+    if checkpointing:  # it drops the cache, so prompts are then read plainly
+        pm.model.gradient_checkpointing_enable()
+    pm.model.train()
+    prompts = ["cat", "dog", "cat", "cat", "dog"]
+    rows = pm.encode(prompts, ["good", "bad", "very bad", "bad", "good"])
+
+    def gradient(batch):
+        pm.model.zero_grad()
+        scores = pm.scorer(**batch)
+        (scores * torch.arange(1.0, 6)).sum().backward()
+        return scores.detach(), torch.cat([p.grad.flatten() for p in pm.model.parameters()])
+
+    plain, expected = gradient(pm.collate(rows))
+    shared, found = gradient(pm.collate(rows, share_prompts=True))
+    torch.testing.assert_close(shared, plain, atol=1e-5, rtol=0)
+    assert (found - expected).norm() / expected.norm() < 1e-5
+
+
 def test_a_stopped_run_goes_on_in_its_order(tmp_path):
     options = {"batch_size": 4, "learning_rate": 1e-2, "schedule": "constant_with_warmup", "warmup": 0.0}
     comparisons = simulated(20)  # 5 steps an epoch
