@@ -49,12 +49,12 @@ def repeated_sentence(post: Post, summary: str, rng: random.Random) -> str:
 
 def one_wrong_fact(post: Post, summary: str, rng: random.Random) -> str:
     """The summary with one fact replaced by a plausible other; where it states none, that of the oracle."""
-    stated = _stated_slots(post, summary)
-    if not stated:
-        summary = oracle(post)
-        stated = _stated_slots(post, summary)
-    slot = rng.choice(stated)
-    return _replace(summary, _said(post, slot), wrong_value(post.draft, slot, rng.random))
+    return _wrong_facts(post, summary, rng, 1)
+
+
+def several_wrong_facts(post: Post, summary: str, rng: random.Random) -> str:
+    """The same with two facts or more, up to all of them."""
+    return _wrong_facts(post, summary, rng, rng.randint(2, len(SLOTS)))
 
 
 def one_fact_missing(post: Post, summary: str, rng: random.Random) -> str:
@@ -83,12 +83,24 @@ CORRUPTIONS: dict[str, Corruption] = {
         other_summary,
         repeated_sentence,
         one_wrong_fact,
+        several_wrong_facts,
         one_fact_missing,
         distractor_added,
         empty,
     )
 }
 """Every corruption by name."""
+
+
+def _wrong_facts(post: Post, summary: str, rng: random.Random, most: int) -> str:
+    stated = _stated_slots(post, summary)
+    if not stated:
+        summary = oracle(post)
+        stated = _stated_slots(post, summary)
+    for slot in rng.sample(stated, min(most, len(stated))):
+        if _said(post, slot).lower() in summary.lower():  # an earlier replacement may have overlapped
+            summary = _replace(summary, _said(post, slot), wrong_value(post.draft, slot, rng.random))
+    return summary
 
 
 def _said(post: Post, slot: str) -> str:

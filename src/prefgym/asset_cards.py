@@ -16,8 +16,9 @@ _WHAT = {
         "It is the start policy and the reference of the KL.",
     ),
     "preference": (
-        "Bradley-Terry training of the trunk of `start` on comparisons by simulated annotators, who see summaries of "
-        "several qualities, single-fact corruptions among them",
+        "Bradley-Terry training of the trunk of `start`, first on summaries with right and with wrong facts "
+        "(preference model pretraining), then on comparisons by simulated annotators, who see summaries of several "
+        "qualities, single-fact corruptions among them",
         "Scores are shifted so that references average 0 and divided by a calibrated temperature.",
     ),
 }
@@ -43,18 +44,45 @@ def card(name: str, metrics: Mapping[str, Any]) -> str:
     """Return the Markdown card of the model ``name`` with the metrics of its stage."""
     how, what = _WHAT[name]
     rows = [f"| {label} | {_number(metrics[key])} |" for key, label in _FACTS if metrics.get(key) is not None]
+    if "pretraining" in metrics:
+        first = metrics["pretraining"]
+        rows.append(f"| before them: comparisons of known outcome | {_number(first['comparisons'])} |")
+        rows.append(f"| seconds of training on those | {_number(first['seconds'])} |")
+        rows.append(f"| accuracy on held-out ones | {_rate(first['accuracy'])} |")
     if isinstance(metrics.get("accuracy"), Mapping):
         rate = metrics["accuracy"]
         rows.append(
             f"| accuracy on held-out comparisons | {100 * rate['mean']:.1f} % "
             f"(95 % interval {100 * rate['low']:.1f} to {100 * rate['high']:.1f}, n = {rate['n']}) |"
         )
+    rows += [f"| {label} | {_rate(rate)} |" for label, rate in _checks(metrics.get("checks", {}))]
     return (
         f"---\nlicense: mit\nlibrary_name: transformers\n---\n\n# prefgym embedded model: {name}\n\n"
         f"Made by {how}. {what} All data are synthetic: generated posts of the embedded world, made by "
         "`prefgym build-assets`. It knows 2,048 tokens and nothing outside these posts.\n\n"
         "| what | value |\n| --- | --- |\n" + "\n".join(rows) + "\n"
     )
+
+
+_CHECKS = {
+    "sampled": "beats references, sampled at temperature 1",
+    "greedily": "beats references, greedily",
+    "best of four by gold": "beats references as the best of four samples by gold",
+    "best of four": "its choice of four samples of `start` beats references",
+    "orders as gold does": "pairs of samples that it orders as gold does",
+    "orders as length does": "pairs of samples that it orders as their length does",
+}
+
+
+def _checks(checks: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
+    """Return each check's label and rate, one for each fault it was shown included."""
+    plain = [(label, checks[name]) for name, label in _CHECKS.items() if name in checks]
+    faults = checks.get("sees", {}).items()
+    return plain + [(f"prefers a clean summary to: {name.replace('_', ' ')}", rate) for name, rate in faults]
+
+
+def _rate(rate: Mapping[str, float]) -> str:
+    return f"{100 * rate['mean']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
 
 
 def _number(value: Any) -> str:

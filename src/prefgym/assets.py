@@ -21,10 +21,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .asset_cards import card
+from .asset_checks import check_preference, check_start
 from .data.comparisons import Comparison
 from .data.templates import SUMMARIZE
-from .data.world import Post, comments, post
-from .data.world.corruptions import one_fact_missing, one_wrong_fact
+from .data.world import Post, comments, oracle, post
+from .data.world.corruptions import one_fact_missing, one_wrong_fact, several_wrong_facts
 from .data.world.drafts import stable_hash
 from .data.world.summaries import complete
 from .evaluation.decode import DecodeSettings, decode
@@ -44,8 +45,11 @@ STAGES = ("tokenizer", "pretrained", "start", "comparisons", "preference")
 
 REPLIES = 7  # many: what a small model learns to copy it learns here
 
+PAIRS_PER_POST = 20
+
 # Stages read posts of ranges of their own; RL reads from 1,000,000 on.
 COMPARISON_POSTS_FROM = 400_000
+LESSON_POSTS_FROM = 600_000
 
 
 class Build:
@@ -148,7 +152,8 @@ class Build:
             progress=self.progress,
         )
         lm.save(folder)
-        return {"posts": size.finetune_posts, "parameters": lm.num_parameters, **facts}
+        checks = check_start(lm, list(_posts("validation", size.held_out)), self.seed)
+        return {"posts": size.finetune_posts, "parameters": lm.num_parameters, **facts, "checks": checks}
 
     def comparisons(self, folder: Path) -> dict[str, Any]:
         """Let simulated annotators compare summaries of several qualities; held-out posts are a split of their own."""
@@ -157,7 +162,8 @@ class Build:
         metrics: dict[str, Any] = {}
         for split, count in (("train", self.size.comparison_posts), ("validation", self.size.held_out)):
             posts = list(_posts(split, count, COMPARISON_POSTS_FROM if split == "train" else 0))
-            simulated = simulate_comparisons(posts, candidates(posts, start, pretrained, self.seed), seed=self.seed)
+            texts = candidates(posts, start, pretrained, self.seed)
+            simulated = simulate_comparisons(posts, texts, seed=self.seed, pairs_per_post=PAIRS_PER_POST)
             rows = [
                 {"prompt": SUMMARIZE.render(c.prompt), "chosen": c.chosen, "rejected": c.rejected}
                 for c in simulated.comparisons
@@ -167,34 +173,58 @@ class Build:
         return metrics
 
     def preference(self, folder: Path) -> dict[str, Any]:
-        """Bradley-Terry training from the start policy's trunk, then calibration and reference shift."""
+        """Bradley-Terry training of the start policy's trunk, then calibration and reference shift.
+
+        First on pairs whose better text is known by construction, as one has the wrong facts: a small model finds out
+        there to look facts up in the post, and hardly does among votes on everything at once (preference model
+        pretraining, Askell et al. 2021, section 4). Then on what the annotators chose.
+        """
         source = self.folder / "comparisons"
         train, held_out = (_read_comparisons(source / f"{split}.jsonl") for split in ("train", "validation"))
-        pm = PreferenceModel.from_language_model(LanguageModel.load(self.folder / "start"), seed=self.seed)
+        start = LanguageModel.load(self.folder / "start")
+        pm = PreferenceModel.from_language_model(start, seed=self.seed)
+        posts = list(_posts("validation", self.size.held_out))
+        common: dict[str, Any] = {"bf16": self.size.bf16, "seed": self.seed, "progress": self.progress}
+        lessons = [c for p in _posts("train", self.size.lesson_posts, LESSON_POSTS_FROM) for c in _lessons(p)]
+        pretraining = train_preference_model(
+            pm,
+            lessons,
+            eval_comparisons=[comparison for p in posts for comparison in _lessons(p)],
+            learning_rate=7e-4,
+            batch_size=24,
+            **common,
+        )
         facts = train_preference_model(
             pm,
             train,
             eval_comparisons=held_out,
             epochs=self.size.preference_epochs,
-            learning_rate=1e-3,
+            learning_rate=5e-4,
             batch_size=self.size.preference_batch,
-            bf16=self.size.bf16,
-            seed=self.seed,
-            progress=self.progress,
+            **common,
         )
         calibrate_temperature(pm, held_out)
-        pairs = [_pair(p) for p in _posts("validation", self.size.held_out)]
+        pairs = [_pair(p) for p in posts]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
         pm.save(folder)
         ceiling = json.loads((source / METRICS).read_text(encoding="utf-8"))["validation"]["ceiling"]
-        return {**facts, "ceiling": ceiling, "temperature": pm.temperature, "shift": pm.shift}
+        checks = check_preference(pm, start, posts, self.seed)
+        return {
+            **facts,
+            "ceiling": ceiling,
+            "temperature": pm.temperature,
+            "shift": pm.shift,
+            "checks": checks,
+            "pretraining": pretraining,
+        }
 
 
 def candidates(posts: list[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:
     """Return, for every post, summaries of several qualities with single-fact corruptions among them.
 
     They are two samples of the start policy, the first also with a fact wrong; the reference; a careful writer's
-    summary, the same with a fact wrong and with one left out; and for one post in eight a pretrained model's text.
+    summary, the same with a fact wrong, with several wrong (the plainer fault, from which a model learns to look) and
+    with one left out; and for one post in eight a pretrained model's text.
     """
     eighth = posts[::8]
     warm, cool = (_sample(start, posts, temperature, seed + i) for i, temperature in enumerate((1.0, 0.6)))
@@ -235,11 +265,22 @@ def _pair(item: Post) -> tuple[str, str]:
 
 
 def _careful(item: Post) -> list[str]:
-    """A careful writer's summary, the same with one fact wrong, and one with a fact left out."""
+    """A careful writer's summary, then the same with faults."""
     rng = random.Random(stable_hash("careful", item.split, item.index))
     whole = complete(item.draft, rng.random)
-    texts = (whole, one_wrong_fact(item, whole, rng), one_fact_missing(item, whole, rng))
+    faults = (one_wrong_fact, several_wrong_facts, one_fact_missing)
+    texts = [whole, *(spoil(item, whole, rng) for spoil in faults)]
     return [SUMMARIZE.render_response(text) for text in texts]
+
+
+def _lessons(item: Post) -> list[Comparison]:
+    """The oracle's summary against the same with one fact wrong and with several, and these two."""
+    rng = random.Random(stable_hash("lessons", item.split, item.index))
+    best = oracle(item)
+    texts = [best, one_wrong_fact(item, best, rng), several_wrong_facts(item, best, rng)]
+    whole, one, several = map(SUMMARIZE.render_response, texts)
+    prompt = SUMMARIZE.render(item.text)
+    return [Comparison(prompt, a, b) for a, b in ((whole, one), (whole, several), (one, several)) if a != b]
 
 
 def _read_comparisons(path: Path) -> list[Comparison]:

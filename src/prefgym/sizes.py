@@ -22,8 +22,9 @@ class Size:
     finetune_posts: int = 60_000
     finetune_epochs: float = 1.0
     comparison_posts: int = 20_000
-    preference_batch: int = 160  # comparisons; a post has about 20, which share its texts
-    preference_epochs: float = 2.0
+    lesson_posts: int = 20_000
+    preference_batch: int = 160  # comparisons; those of a post, 20 at most, share its texts
+    preference_epochs: float = 1.0
     held_out: int = 500
 
 
@@ -39,5 +40,6 @@ QUICK = Size(
     pretrain_posts=400,
     finetune_posts=400,
     comparison_posts=60,
+    lesson_posts=60,
     held_out=20,
 )

@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from prefgym.asset_checks import agreement
 from prefgym.assets import MODELS, STAGES, Build
 from prefgym.cli import main
 from prefgym.models.language_model import LanguageModel, embedded_path
@@ -32,6 +34,19 @@ def test_quick_build_makes_every_stage(quick_build):
     facts = json.loads((quick_build / "preference" / "build.json").read_text(encoding="utf-8"))
     assert 0.5 < facts["ceiling"] < 1
     assert PreferenceModel.load(quick_build / "preference").temperature > 0
+    card = (quick_build / "preference" / "README.md").read_text(encoding="utf-8")
+    assert "| prefers a clean summary to: one wrong fact |" in card
+    assert facts["checks"]["orders as gold does"]["low"] <= facts["checks"]["orders as gold does"]["high"]
+
+
+def test_agreement_counts_pairs_by_hand():
+    # post 0: truth 1 < 2 < 3; the scores order (1, 2) and (1, 3) alike and (2, 3) the other way: 2 of 3
+    # post 1: truth ties in one pair, which is left out; of the others one is a tie of scores: (1 + 0.5) of 2
+    truth = np.array([[1.0, 1.0], [2.0, 1.0], [3.0, 2.0]])
+    scores = np.array([[-1.0, 4.0], [9.0, 5.0], [5.0, 5.0]])
+    assert agreement(scores, truth)["mean"] == pytest.approx((2 / 3 + 3 / 4) / 2)
+    assert agreement(truth, truth)["mean"] == 1
+    assert agreement(-truth, truth)["mean"] == 0
 
 
 def test_a_stopped_build_goes_on_and_the_seed_decides_the_weights(quick_build, tmp_path):

@@ -102,6 +102,7 @@ CORRUPTIONS = (
     "other_summary",
     "repeated_sentence",
     "one_wrong_fact",
+    "several_wrong_facts",
     "empty",
     "one_fact_missing",
     "distractor_added",
