@@ -1,4 +1,6 @@
-"""Minibatches of a rollout: shuffled episodes, cut to their longest prompt and response.
+"""Minibatches of a rollout: shuffled prompts with all their samples, cut to their longest prompt and response.
+
+The samples of a prompt stay together, so that the policy reads the prompt once for all of them.
 
 Letters: b episodes, P prompt columns, R response columns, as many as the longest of these b need.
 """
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .policy import LMPolicy
-from .rollout import Rollout
+from .rollout import Rollout, numbered, packed
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Minibatch:
     tokens: Tensor  # (b, P + R) int64
     attention_mask: Tensor  # (b, P + R) bool
     mask: Tensor  # (b, R) bool, True = real response token
+    prompt_of: Tensor  # (b,) int64 from 0 on, which of these episodes have the same prompt
     old_log_probs: Tensor  # (b, R)
     ref_log_probs: Tensor  # (b, R)
     old_values: Tensor | None  # (b, R)
@@ -41,7 +44,9 @@ class Minibatch:
 
     def evaluate(self, policy: LMPolicy, with_entropy: bool, loss_reduction: str) -> None:
         """Run the policy on the episodes and keep what it says."""
-        result = policy.evaluate_actions(self.tokens, self.attention_mask, self.mask.shape[1], with_entropy)
+        result = policy.evaluate_actions(
+            self.tokens, self.attention_mask, self.mask.shape[1], with_entropy, self.prompt_of
+        )
         self.log_probs, self.values, self.entropy = result.log_probs, result.values, result.entropy
         self.denominator = self.num_tokens if loss_reduction == "token_mean" else self.num_episodes
 
@@ -54,18 +59,21 @@ def minibatches(
     pieces: int,
     rng: np.random.Generator,
 ) -> Iterator[list[Minibatch]]:
-    """Shuffle the episodes and yield minibatches of ``batch_size`` (the last may be smaller), each in ``pieces``.
+    """Shuffle the prompts and yield minibatches of ``batch_size`` episodes (the last may be smaller), in ``pieces``.
 
-    Pieces hold episodes of similar length, so that little padding is computed.
+    A batch size that is no multiple of the samples of a prompt divides some prompts between minibatches. Pieces hold
+    prompts of similar length, so that little padding is computed.
     """
-    lengths = (rollout.prompt_mask.sum(1) + rollout.response_mask.sum(1)).cpu().numpy()
-    order = rng.permutation(len(rollout))
-    for rows in np.split(order, range(batch_size or len(order), len(order), batch_size or len(order))):
-        by_length = rows[np.argsort(lengths[rows], kind="stable")]
-        num_tokens = int(rollout.response_mask[torch.as_tensor(rows)].sum())
+    lengths = rollout.prompt_mask.sum(1) + rollout.response_mask.sum(1)
+    groups = numbered(rollout.groups)
+    rank = torch.as_tensor(rng.permutation(int(groups.max()) + 1), device=groups.device)
+    order = rank[groups].argsort(stable=True)
+    for rows in order.split(batch_size or len(order)):
+        by_length = rows[packed(groups[rows], lengths[rows])]
+        num_tokens = int(rollout.response_mask[rows].sum())
         yield [
-            take(rollout, advantages, returns, torch.as_tensor(piece), num_tokens, len(rows))
-            for piece in np.array_split(by_length, min(pieces, len(rows)))
+            take(rollout, advantages, returns, piece, num_tokens, len(rows))
+            for piece in by_length.tensor_split(min(pieces, len(rows)))
         ]
 
 
@@ -73,7 +81,6 @@ def take(
     rollout: Rollout, advantages: Tensor, returns: Tensor | None, rows: Tensor, num_tokens: int, num_episodes: int
 ) -> Minibatch:
     """Episodes ``rows`` of a rollout, without the columns that are padding in all of them."""
-    rows = rows.to(rollout.response_tokens.device)
     response_mask, prompt_mask = rollout.response_mask[rows], rollout.prompt_mask[rows]
     width = int(response_mask.sum(1).max())
     left = prompt_mask.shape[1] - int(prompt_mask.sum(1).max())
@@ -82,6 +89,7 @@ def take(
         tokens=torch.cat([rollout.prompt_tokens[rows, left:], rollout.response_tokens[rows, :width]], 1),
         attention_mask=torch.cat([prompt_mask[:, left:].bool(), mask], 1),
         mask=mask,
+        prompt_of=numbered(rollout.groups[rows]),
         old_log_probs=rollout.log_probs[rows, :width],
         ref_log_probs=rollout.ref_log_probs[rows, :width],
         old_values=None if rollout.values is None else rollout.values[rows, :width],

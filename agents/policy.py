@@ -109,7 +109,12 @@ class LMPolicy(nn.Module):
             return generation, self.value_head(generation.hidden)
 
     def evaluate_actions(
-        self, tokens: Tensor, attention_mask: Tensor, num_response: int, with_entropy: bool = True
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        num_response: int,
+        with_entropy: bool = True,
+        prompt_of: Tensor | None = None,
     ) -> Evaluation:
         """Log-probs, values and entropies of given responses, in one forward pass, with gradient.
 
@@ -118,9 +123,10 @@ class LMPolicy(nn.Module):
             attention_mask: (B, L), 1 = real token.
             num_response: R, the last columns, which are the response.
             with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
+            prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read once.
         """
         logits, hidden = response_logits(
-            self.language_model.model, tokens, attention_mask, num_response, with_hidden=True
+            self.language_model.model, tokens, attention_mask, num_response, with_hidden=True, prompt_of=prompt_of
         )  # (B, R, V_model), (B, R, d)
         log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (B, R, V)
         log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)

@@ -139,7 +139,8 @@ def _generate(
     mask = generation.mask
     tokens = torch.cat([batch.tokens.to(device), generation.tokens], 1)  # (B, L)
     attention_mask = torch.cat([batch.mask.to(device), mask], 1)
-    ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs)
+    groups = torch.arange(num_prompts, device=device).repeat_interleave(samples_per_prompt)
+    ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs, groups)
     scores = env.score(batch, generation.tokens, mask)
     total = torch.as_tensor(scores.total, dtype=torch.float32, device=device)
     return Rollout(
@@ -154,7 +155,7 @@ def _generate(
         rewards=-env.kl_coef * kl + at_end(total, mask),
         scores=total,
         score_parts={name: torch.as_tensor(part, dtype=torch.float32) for name, part in scores.parts.items()},
-        groups=torch.arange(num_prompts, device=device).repeat_interleave(samples_per_prompt),
+        groups=groups,
         finish_reasons=scores.finish_reasons,
         prompts=batch.texts,
         responses=scores.responses,
@@ -164,24 +165,49 @@ def _generate(
 
 
 def _reference(
-    env: Any, policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, mask: Tensor, log_probs: Tensor
+    env: Any,
+    policy: LMPolicy,
+    tokens: Tensor,
+    attention_mask: Tensor,
+    mask: Tensor,
+    log_probs: Tensor,
+    groups: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; similar lengths together."""
+    """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; each prompt is read once."""
     num_response, exact = mask.shape[1], env.kl_estimator == "exact"
     reference, shape = env.reference.model, (num_response, policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
     rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size)))
-    for rows in attention_mask.sum(1).argsort(stable=True).split(rows_at_once):
-        ref_log_probs[rows] = token_log_probs(reference, tokens[rows], attention_mask[rows], *shape)
+    for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
+        given = (tokens[rows], attention_mask[rows])
+        prompt_of = numbered(groups[rows])
+        ref_log_probs[rows] = token_log_probs(reference, *given, *shape, prompt_of=prompt_of)
         if exact:
             dists = [
-                log_distribution(response_logits(model, tokens[rows], attention_mask[rows], num_response), *shape[1:])
+                log_distribution(response_logits(model, *given, num_response, prompt_of=prompt_of), *shape[1:])
                 for model in (policy.language_model.model, reference)
             ]
             kl[rows] = kl_estimators.exact(*dists)
     if not exact:
         kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
     return ref_log_probs, kl.masked_fill(~mask, 0.0)
+
+
+def packed(groups: Tensor, lengths: Tensor) -> Tensor:
+    """Order of rows (B,) in which those of a prompt are neighbours, and prompts follow by their longest row.
+
+    >>> packed(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 9, 7, 6]))
+    tensor([2, 3, 0, 1])
+    """
+    number = numbered(groups)
+    longest = lengths.new_zeros(int(number.max()) + 1).scatter_reduce(0, number, lengths, "amax")
+    by_prompt = number.argsort(stable=True)
+    return by_prompt[longest[number[by_prompt]].argsort(stable=True)]
+
+
+def numbered(groups: Tensor) -> Tensor:
+    """Number the distinct groups (B,) from 0 on: (B,) int64."""
+    return torch.unique(groups, return_inverse=True)[1]
 
 
 def at_end(scores: Tensor, mask: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from .forward import head_input
+from .forward import checkpoints, head_input
 
 
 class RowCacheLayer(CacheLayerMixin):
@@ -150,14 +150,9 @@ def cached_forward(
     return logits[:, -1], hidden[0][:, -1]
 
 
-def checkpoints(model: PreTrainedModel) -> bool:
-    """Whether gradient checkpointing is on; in train mode transformers then drops every cache silently."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-
-
 @contextmanager
 def caching(model: PreTrainedModel) -> Iterator[None]:
-    """Keep the cache alive although gradient checkpointing is on (see :func:`checkpoints`)."""
+    """Keep the cache alive although gradient checkpointing is on (see :func:`prefgym.models.forward.checkpoints`)."""
     training = [module for module in model.modules() if module.training] if checkpoints(model) else []
     try:
         for module in training:

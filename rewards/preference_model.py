@@ -210,12 +210,15 @@ class PreferenceModel:
         """Return the classifier's raw outputs (B,), dropout off."""
         rows = self.encode(prompts, responses)
         result = np.zeros(len(rows))
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids))
+        longest: dict[str, int] = {}
+        for prompt, row in zip(prompts, rows, strict=True):
+            longest[prompt] = max(longest.get(prompt, 0), len(row.input_ids))
+        order = sorted(range(len(rows)), key=lambda i: (-longest[prompts[i]], prompts[i]))  # a prompt's side by side
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(order), batch_size):
                 chunk = order[start : start + batch_size]
-                batch = self.collate([rows[i] for i in chunk])
+                batch = self.collate([rows[i] for i in chunk], share_prompts=True)
                 result[chunk] = self.scorer(**batch).double().cpu().numpy()
         return result
 

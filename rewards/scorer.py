@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from ..models.cache import checkpoints
-from ..models.forward import position_ids
-from ..models.shared_prompt import shared_prompt_hidden
+from ..models.forward import first_rows, position_ids, read_shared, shares_prompts
 
 
 class Scorer(nn.Module):
@@ -30,9 +28,7 @@ class Scorer(nn.Module):
         self.model = model
         self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
         self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
-        accepted = inspect.signature(model.base_model.forward).parameters
-        self.takes_positions = "position_ids" in accepted
-        self.takes_cache = "past_key_values" in accepted
+        self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
     def forward(
         self,
@@ -55,16 +51,15 @@ class Scorer(nn.Module):
         if not self.is_decoder:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits[:, 0].float()
-        if prompt_of is not None and prompt_lengths is not None and self._shares():
+        if prompt_of is not None and prompt_lengths is not None and self._worth_sharing(prompt_of):
             last = self._last_hidden_shared(input_ids, attention_mask, prompt_of, prompt_lengths)
         else:
             last = self._last_hidden(input_ids, attention_mask)
         assert isinstance(self.model.score, nn.Linear)
         return self.model.score(last)[:, 0].float()
 
-    def _shares(self) -> bool:
-        """Whether the trunk can keep a prompt's states."""
-        return self.takes_positions and self.takes_cache and not checkpoints(self.model)
+    def _worth_sharing(self, prompt_of: Tensor) -> bool:
+        return int(prompt_of.max()) + 1 < len(prompt_of) and shares_prompts(self.model.base_model)
 
     def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, d) at the last real token."""
@@ -79,23 +74,21 @@ class Scorer(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, prompt_of: Tensor, prompt_lengths: Tensor
     ) -> Tensor:
         """The same, each prompt read once: rows are cut into G prompts and B responses."""
-        rows = torch.arange(len(prompt_of), device=prompt_of.device)
-        groups = int(prompt_of.max()) + 1
-        first = torch.full((groups,), len(rows), device=rows.device).scatter_reduce(0, prompt_of, rows, "amin")
-        columns = torch.arange(int(prompt_lengths.max()), device=rows.device)
-        prompt_mask = (columns < prompt_lengths[first, None]).long()  # (G, P)
+        first, rows = first_rows(prompt_of), torch.arange(len(prompt_of), device=prompt_of.device)
+        width = int(prompt_lengths.max())
+        columns = torch.arange(width, device=rows.device) - width + prompt_lengths[first, None]  # (G, P), < 0: padding
         lengths = attention_mask.sum(dim=1) - prompt_lengths  # (B,) of the responses, EOS included
-        columns = torch.arange(int(lengths.max()), device=rows.device)
-        places = (prompt_lengths[:, None] + columns).clamp(max=input_ids.shape[1] - 1)
-        hidden = shared_prompt_hidden(
+        behind = torch.arange(int(lengths.max()), device=rows.device)
+        places = (prompt_lengths[:, None] + behind).clamp(max=input_ids.shape[1] - 1)  # (B, R)
+        _, after = read_shared(
             self.model.base_model,
-            input_ids[first, : prompt_mask.shape[1]],
-            prompt_mask,
+            input_ids[first].gather(1, columns.clamp(min=0)),
+            (columns >= 0).long(),
             prompt_of,
             input_ids.gather(1, places),
-            (columns < lengths[:, None]).long(),
+            (behind < lengths[:, None]).long(),
         )
-        return hidden[rows, lengths - 1]
+        return after.last_hidden_state[rows, lengths - 1]
 
 
 def init_head(model: PreTrainedModel, seed: int = 0) -> None:

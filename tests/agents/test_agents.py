@@ -3,12 +3,13 @@
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
-from prefgym.agents import AGENTS, PPO, REINFORCE, LMPolicy, PolicyGradient, Rollout
+from prefgym.agents import AGENTS, PPO, REINFORCE, LMPolicy, PolicyGradient, Rollout, collect_rollout
 from prefgym.agents.base import Advantages
-from prefgym.agents.minibatch import Minibatch
+from prefgym.agents.minibatch import Minibatch, minibatches
 from prefgym.agents.returns import gae
 from prefgym.envs.tiny_world import tiny_language_model
 from prefgym.errors import InputError, RewardError
@@ -61,6 +62,24 @@ def test_whitening_and_gae_are_switches(env: gym.Env, policy: LMPolicy) -> None:
     assert whitened.var(correction=0).item() == pytest.approx(1, abs=1e-4)
 
 
+def test_the_samples_of_a_prompt_stay_together_and_every_episode_is_seen_once(env: gym.Env) -> None:
+    agent = REINFORCE("default", env, samples_per_prompt=4, baseline="leave_one_out")
+    rollout = collect_rollout(agent.env, agent.policy, 6, 4, agent.generator)
+    numbers = torch.arange(24.0)[:, None].expand(rollout.rewards.shape)  # episodes, told by their advantage
+    seen = []
+    for pieces in minibatches(rollout, numbers, None, 8, 2, np.random.default_rng(1)):
+        assert [len(piece.tokens) for piece in pieces] == [4, 4]
+        assert all(piece.prompt_of.tolist() == [0] * 4 for piece in pieces)
+        assert len({int(piece.num_tokens) for piece in pieces}) == 1
+        seen += [int(row) for piece in pieces for row in piece.advantages[:, 0]]
+    assert sorted(seen) == list(range(24)) != seen
+    orders = [
+        [int(p[0].advantages[0, 0]) for p in minibatches(rollout, numbers, None, 4, 1, np.random.default_rng(seed))]
+        for seed in (0, 0, 1)
+    ]
+    assert orders[0] == orders[1] != orders[2]
+
+
 def agent_rollout(agent: PolicyGradient) -> Rollout:
     from prefgym.agents import collect_rollout
 
@@ -79,6 +98,7 @@ def test_padding_contributes_nothing_to_a_loss(env: gym.Env, policy: LMPolicy) -
             tokens=torch.cat([some.prompt_tokens, some.response_tokens], 1),
             attention_mask=torch.cat([some.prompt_mask, some.response_mask], 1),
             mask=some.response_mask,
+            prompt_of=some.groups,
             old_log_probs=some.log_probs,
             ref_log_probs=some.ref_log_probs,
             old_values=some.values,

@@ -2,65 +2,69 @@
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2Model, GPTNeoXConfig, GPTNeoXModel, LlamaConfig, LlamaModel
 
-from prefgym.models.shared_prompt import shared_prompt_hidden
+from prefgym.models.forward import first_rows, response_logits, token_log_probs
 
-SIZE = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
-PROMPTS = [[3, 4, 5, 6, 7], [8, 9], [4, 3, 11]]
-PROMPT_OF = [1, 0, 0, 2, 0, 1]
-RESPONSES = [[5, 1], [7, 8, 9, 1], [1], [3, 3, 1], [7, 1], [12, 13, 1]]
+VOCAB = 40
+PROMPT_OF = torch.tensor([3, 0, 1, 0, 4, 2, 3, 3, 1])
+LENGTHS = torch.tensor([4, 1, 3, 2, 4, 1, 3, 4, 2])
 
 
-def trunk(kind):
-    torch.manual_seed(0)
-    return {
-        "llama": lambda: LlamaModel(LlamaConfig(**SIZE, vocab_size=20, initializer_range=0.3)),
-        "neox": lambda: GPTNeoXModel(GPTNeoXConfig(**SIZE, vocab_size=20, initializer_range=0.3)),
-        "gpt2": lambda: GPT2Model(GPT2Config(vocab_size=20, n_embd=16, n_layer=3, n_head=2, initializer_range=0.3)),
-    }[kind]().eval()
+@pytest.fixture
+def batch(prompts):
+    """Nine responses of 1 to 4 tokens to five prompts of different lengths: (tokens (9, 12), mask (9, 12))."""
+    tokens, mask = prompts
+    response = torch.randint(1, VOCAB, (9, 4), generator=torch.Generator().manual_seed(2))
+    real = torch.arange(4) < LENGTHS[:, None]
+    return torch.cat([tokens[PROMPT_OF], response.masked_fill(~real, 0)], 1), torch.cat([mask[PROMPT_OF], real], 1)
 
 
-def padded(rows, side):
-    width = max(map(len, rows))
-    tokens, mask = torch.full((len(rows), width), 2), torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if side == "left" else slice(0, len(row))
-        tokens[i, place], mask[i, place] = torch.tensor(row), 1
-    return tokens, mask
+def gradient(model, value):
+    model.zero_grad()
+    value.backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("kind", ["llama", "neox", "gpt2"])
-def test_hidden_states_and_gradients_equal_those_of_plain_reading(kind, side):
-    model = trunk(kind)
-    torch.manual_seed(1)
-    weights = [torch.randn(len(response), 16) for response in RESPONSES]
-
-    def gradient(hidden_rows):
-        model.zero_grad()
-        sum((hidden * weight).sum() for hidden, weight in zip(hidden_rows, weights, strict=True)).backward()
-        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-    plain = [
-        model(input_ids=torch.tensor([[*PROMPTS[group], *response]])).last_hidden_state[0, -len(response) :]
-        for group, response in zip(PROMPT_OF, RESPONSES, strict=True)
-    ]
-    prompts, prompt_mask = padded(PROMPTS, side)
-    responses, response_mask = padded(RESPONSES, "right")
-    hidden = shared_prompt_hidden(model, prompts, prompt_mask, torch.tensor(PROMPT_OF), responses, response_mask)
-    shared = [row[: len(response)] for row, response in zip(hidden, RESPONSES, strict=True)]
-    for one, other in zip(shared, plain, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-    expected = gradient(plain)
-    assert (gradient(shared) - expected).norm() / expected.norm() < 1e-5
+def test_logits_hidden_states_and_gradients_equal_those_of_plain_reading(any_model, batch):
+    tokens, mask = batch
+    real = mask[:, -4:]
+    results, gradients = [], []
+    for prompt_of in (None, PROMPT_OF):
+        logits, hidden = response_logits(any_model, tokens, mask, 4, with_hidden=True, prompt_of=prompt_of)
+        results.append((logits[real], hidden[real]))
+        log_probs = token_log_probs(any_model, tokens, mask, 4, VOCAB, prompt_of=prompt_of)
+        weights = torch.linspace(-1, 2, log_probs.numel()).view_as(log_probs)
+        gradients.append(gradient(any_model, (weights * log_probs).sum() + (hidden[real] ** 2).sum()))
+    for plain, shared in zip(*results, strict=True):
+        torch.testing.assert_close(shared, plain, atol=2e-5, rtol=1e-5)
+    assert (gradients[1] - gradients[0]).norm() / gradients[0].norm() < 1e-5
 
 
-def test_each_prompt_is_read_once(monkeypatch):
-    model = trunk("llama")
-    read = []
-    forward = model.forward
-    monkeypatch.setattr(model, "forward", lambda **inputs: read.append(inputs["input_ids"].shape) or forward(**inputs))
-    prompts, responses = padded(PROMPTS, "left"), padded(RESPONSES, "right")
-    shared_prompt_hidden(model, *prompts, torch.tensor(PROMPT_OF), *responses)
-    assert read == [(3, 5), (6, 4)]
+def test_each_prompt_is_read_once(model, batch, monkeypatch):
+    tokens, mask = batch
+    shapes = []
+    model.register_forward_pre_hook(lambda *given: shapes.append(given[2]["input_ids"].shape), with_kwargs=True)
+    response_logits(model, tokens, mask, 4, prompt_of=PROMPT_OF)
+    assert [shape[0] for shape in shapes] == [5, 9]
+    assert shapes[1][1] == 3  # the last response token predicts nothing
+    shapes.clear()
+    response_logits(model, tokens[:2], mask[:2], 4, prompt_of=torch.tensor([1, 0]))  # nothing to share
+    assert [shape[0] for shape in shapes] == [2]
+
+
+def test_a_model_that_checkpoints_reads_plainly_with_the_same_result(make_model, batch):
+    tokens, mask = batch
+    model = make_model("llama")
+    expected = token_log_probs(model, tokens, mask, 4, VOCAB)
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = True
+    reads = []
+    model.register_forward_pre_hook(lambda *given: reads.append(given[2]["use_cache"]), with_kwargs=True)
+    model.eval()
+    torch.testing.assert_close(token_log_probs(model, tokens, mask, 4, VOCAB, prompt_of=PROMPT_OF), expected)
+    assert reads == [False]
+
+
+def test_first_rows():
+    assert first_rows(torch.tensor([1, 0, 0, 1, 2])).tolist() == [1, 0, 4]
