@@ -175,16 +175,16 @@ def _reference(
 ) -> tuple[Tensor, Tensor]:
     """Log pi_ref of the responses and the KL per token, both (B, R) and 0 at padding; each prompt is read once."""
     num_response, exact = mask.shape[1], env.kl_estimator == "exact"
-    reference, shape = env.reference.model, (num_response, policy.vocab_size, policy.decoding)
+    reference, shape = env.reference.model, (policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
     rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size)))
     for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
         given = (tokens[rows], attention_mask[rows])
         prompt_of = numbered(groups[rows])
-        ref_log_probs[rows] = token_log_probs(reference, *given, *shape, prompt_of=prompt_of)
+        ref_log_probs[rows] = token_log_probs(reference, *given, num_response, *shape, prompt_of)
         if exact:
             dists = [
-                log_distribution(response_logits(model, *given, num_response, prompt_of=prompt_of), *shape[1:])
+                log_distribution(response_logits(model, *given, num_response, prompt_of=prompt_of), *shape)
                 for model in (policy.language_model.model, reference)
             ]
             kl[rows] = kl_estimators.exact(*dists)

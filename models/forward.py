@@ -103,9 +103,10 @@ def response_logits(
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
     mask = attention_mask[:, start:-1].long()
-    shared = prompt_of is not None and num_response > 1 and shares_prompts(model)
+    if num_response == 1 or not shares_prompts(model):
+        prompt_of = None
     with head_input(model) as hidden:
-        if shared and len(first := first_rows(prompt_of)) < len(tokens):
+        if prompt_of is not None and len(first := first_rows(prompt_of)) < len(tokens):
             before, after = read_shared(
                 model,
                 tokens[first, start:split],
@@ -129,7 +130,7 @@ def response_logits(
 
 
 def read_shared(
-    model: PreTrainedModel,
+    model: nn.Module,
     prompts: Tensor,
     prompt_mask: Tensor,
     prompt_of: Tensor,
@@ -175,13 +176,13 @@ def read_shared(
     return before, after
 
 
-def shares_prompts(model: PreTrainedModel) -> bool:
+def shares_prompts(model: nn.Module) -> bool:
     """Whether :func:`read_shared` works: the model counts positions, takes a cache, and does not checkpoint."""
     accepted = inspect.signature(model.forward).parameters
     return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
 
 
-def checkpoints(model: PreTrainedModel) -> bool:
+def checkpoints(model: nn.Module) -> bool:
     """Whether gradient checkpointing is on; in train mode transformers then drops every cache silently."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
