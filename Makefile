@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help demo test lint format assets clean
 
 help:
-	@echo "make demo    train PPO in Summarize-v0, evaluate, write runs/demo/report.html (about 8 minutes, offline)"
+	@echo "make demo    train PPO in Summarize-v0, evaluate, write runs/demo/report.html (about 3 minutes, offline)"
 	@echo "make test    lint, types and the whole test suite with branch coverage"
 	@echo "make lint    ruff and mypy (mypy on an installed tree)"
 	@echo "make format  ruff format and import order"
