@@ -49,11 +49,16 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ROUGE = {
     "data.held_out": 0.4,
     "env.reward": "rouge_l",
-    "env.kl_coef": 0.001,
-    "env.missing_eos_penalty": 0.1,
+    "env.kl_coef": 0.0003,
+    "env.missing_eos_penalty": 0.05,
     "agent.learning_rate": 0.001,
+    "agent.total_episodes": 8192,
+    "agent.episodes_per_iteration": 128,
+    "agent.samples_per_prompt": 8,
+    "agent.batch_size": 64,
 }
 SMALL = {"agent.total_episodes": 32, "agent.episodes_per_iteration": 16, "agent.batch_size": 16}
+NEARLY_ALL = "0.999"  # of the posts in a file are judged
 
 
 def run(words: Sequence[str], folder: Path, target: Path) -> dict[str, Any]:
@@ -69,6 +74,22 @@ def run(words: Sequence[str], folder: Path, target: Path) -> dict[str, Any]:
 def flags(values: dict[str, Any], prefix: str = "") -> list[str]:
     """Settings as command-line words."""
     return [word for key, value in values.items() for word in (f"--{prefix}{key}", str(value))]
+
+
+def climb(seed: int, posts: Path, scratch: Path, output: Path, extra: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Train on real posts; the metrics on the posts held out and on those trained on."""
+    folder, seen = scratch / f"rouge-seed{seed}", scratch / f"trained-on-seed{seed}.jsonl"
+    words = ["train", "--config", "tldr-reinforce", "--seed", str(seed), "--data.prompts", str(posts), *flags(ROUGE)]
+    held_out = run([*words, *extra], folder, output / f"rouge-seed{seed}.json")
+    target = output / f"rouge-seed{seed}-trained-on.json"
+    if not target.is_file():
+        samples = (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+        judged = {json.loads(line)["prompt"] for line in samples}
+        lines = posts.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["prompt"] not in judged]
+        seen.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    words = ["evaluate", str(folder), "--data.prompts", str(seen), "--data.held_out", NEARLY_ALL]
+    return {"held out": held_out, "trained on": run(words, folder / "trained-on", target)}
 
 
 def bert(texts: Sequence[str], folder: Path, hidden_size: int) -> Path:
@@ -107,18 +128,18 @@ def preference_table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def rouge_table(results: list[dict[str, Any]]) -> str:
+def rouge_table(results: list[dict[str, dict[str, Any]]]) -> str:
     """Markdown rows of the runs on real posts."""
-    lines = ["| seed | held-out posts | decoded | start | trained | paired difference | KL |", "|" + " --- |" * 7]
-    for metrics in results:
-        for way, policies in (("T = 1", metrics["policies"]), ("greedy", metrics["greedy"])):
-            start, trained = policies["start"], policies["trained"]
-            gain = trained["minus_start"]["rouge_l"]
-            lines.append(
-                f"| {metrics['seed']} | {metrics['prompts']} | {way} | {start['rouge_l']:.3f} | "
-                f"{trained['rouge_l']:.3f} | {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}) | "
-                f"{trained['kl']:.1f} |"
-            )
+    titles = ["seed", "posts", "n", "decoded", "start", "trained", "paired difference", "KL"]
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    for seed, parts in enumerate(results):
+        for part, metrics in parts.items():
+            for way, policies in (("T = 1", metrics["policies"]), ("greedy", metrics["greedy"])):
+                start, trained = policies["start"], policies["trained"]
+                gain = trained["minus_start"]["rouge_l"]
+                cells = [seed, part, metrics["prompts"], way, f"{start['rouge_l']:.3f}", f"{trained['rouge_l']:.3f}"]
+                cells += [f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})", f"{trained['kl']:.1f}"]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -149,12 +170,9 @@ def main() -> None:
             words += [*flags(columns, "data."), *short]
             key = f"{name}-{trunk}"
             crossed[key] = run(words, scratch / key, options.output / f"{key}.json")
-    posts = ["--data.prompts", str(options.data / "tldr" / "tldr_posts.jsonl")]
-    climbed = []
-    for seed in range(1 if options.quick else options.seeds):
-        words = ["train", "--config", "tldr-reinforce", "--seed", str(seed), *posts, *flags(ROUGE)]
-        words += flags(SMALL) if options.quick else []
-        climbed.append(run(words, scratch / f"rouge-seed{seed}", options.output / f"rouge-seed{seed}.json"))
+    posts, extra = options.data / "tldr" / "tldr_posts.jsonl", flags(SMALL) if options.quick else []
+    seeds = range(1 if options.quick else options.seeds)
+    climbed = [climb(seed, posts, scratch, options.output, extra) for seed in seeds]
     (options.output / "README.md").write_text(
         "# Real comparisons and real posts\n\n"
         f"`python benchmarks/real_data.py --data FOLDER --seeds {len(climbed)} --output benchmarks/real_data`\n\n"
@@ -163,7 +181,8 @@ def main() -> None:
         "## Preference models, cross-validated by prompt\n\n95 % intervals; a tie counts half.\n\n"
         f"{preference_table(crossed)}\n\n"
         "## ROUGE-L to the author's own summary\n\nREINFORCE (leave-one-out) on real Reddit posts, from the embedded "
-        f"start policy, with `{' '.join(flags(ROUGE))}`.\n\n{rouge_table(climbed)}\n",
+        f"start policy, with `{' '.join(flags(ROUGE))}`. The posts trained on are few: what rises there need not rise "
+        "on posts held out.\n\n{rouge_table(climbed)}\n",
         encoding="utf-8",
     )
     print(preference_table(crossed), rouge_table(climbed), sep="\n\n")
