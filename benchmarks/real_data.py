@@ -1,6 +1,6 @@
 """Real comparisons and real posts: preference models cross-validated by prompt, and ROUGE-L raised by REINFORCE.
 
-    python benchmarks/real_data.py --data FOLDER --output benchmarks/real_data     about 40 minutes on two cores
+    python benchmarks/real_data.py --data FOLDER --output benchmarks/real_data     about 20 minutes on two cores
     python benchmarks/real_data.py --data FOLDER --quick --output /tmp/real        shows that it runs
 
 FOLDER (default: $PREFGYM_REAL_DATA) holds `preferences/news_summaries_pairwise.json`, `preferences/mt_bench_human.json`
