@@ -178,11 +178,11 @@ def main() -> None:
         f"`python benchmarks/real_data.py --data FOLDER --seeds {len(climbed)} --output benchmarks/real_data`\n\n"
         "A model this small cannot read these texts as a person does: it has 1.26 million parameters and learned to "
         "write on synthetic posts. A preference model then learns from the surface alone.\n\n"
-        "## Preference models, cross-validated by prompt\n\n95 % intervals; a tie counts half.\n\n"
-        f"{preference_table(crossed)}\n\n"
+        "## Preference models, cross-validated by prompt\n\n95 % intervals; a tie counts half. The BERT starts from "
+        f"random weights.\n\n{preference_table(crossed)}\n\n"
         "## ROUGE-L to the author's own summary\n\nREINFORCE (leave-one-out) on real Reddit posts, from the embedded "
-        f"start policy, with `{' '.join(flags(ROUGE))}`. The posts trained on are few: what rises there need not rise "
-        "on posts held out.\n\n{rouge_table(climbed)}\n",
+        f"start policy, with `{' '.join(flags(ROUGE))}`. The posts trained on are few, so what rises there need not "
+        f"rise on posts held out.\n\n{rouge_table(climbed)}\n",
         encoding="utf-8",
     )
     print(preference_table(crossed), rouge_table(climbed), sep="\n\n")

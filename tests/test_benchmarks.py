@@ -25,7 +25,12 @@ def test_demo_benchmark_runs_and_goes_on_from_what_is_there(tmp_path):
 def test_real_data_benchmark_runs(tmp_path, real_data):
     command = [sys.executable, ROOT / "benchmarks" / "real_data.py", "--quick", "--data", real_data]
     subprocess.run([*command, "--output", tmp_path], check=True, capture_output=True)
-    assert len(list(tmp_path.glob("*.json"))) == 5
+    assert len(list(tmp_path.glob("*.json"))) == 6
     table = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for row in ("| news_summaries_pairwise | bert | 60 |", "| mt_bench_human | llama | 118 |", "| greedy |"):
+    rows = (
+        "| news_summaries_pairwise | bert | 60 |",
+        "| mt_bench_human | llama | 118 |",
+        "| trained on | 25 | greedy |",
+    )
+    for row in rows:
         assert row in table
