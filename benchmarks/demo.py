@@ -73,22 +73,21 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for name, rows in results.items():
         measure = MEASURE.get(name, "gold_score")
+        peers = results.get("ppo", []) if name not in {"ppo", *MEASURE} else []
         for figures in rows:
             for way, label in (("sampled", "T = 1"), ("greedy", "greedy")):
                 part = figures[way]
                 gain = part["minus_start"][measure]
                 cells = [name, figures["seed"], label, *(_rate(part[rate]) for rate in RATES), f"{part['kl']:.1f}"]
-                cells += [f"{_difference(gain)} {measure.replace('_', ' ')}", _share(gain, figures, way, results)]
+                cells += [f"{_difference(gain)} {measure.replace('_', ' ')}", _share(gain, peers, figures["seed"], way)]
                 lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
-def _share(gain: dict[str, float], figures: dict[str, Any], way: str, results: dict[str, list[dict[str, Any]]]) -> str:
-    """A run's gain in gold as a share of PPO's with the same seed; nothing where that does not compare."""
-    peers = [row for row in results.get("ppo", []) if row["seed"] == figures["seed"] and row is not figures]
-    ppo = [row[way]["minus_start"]["gold_score"]["mean"] for row in peers]
-    comparable = gain is figures[way]["minus_start"]["gold_score"]
-    return f"{gain['mean'] / ppo[0]:.2f}" if ppo and comparable else ""
+def _share(gain: dict[str, float], ppo: list[dict[str, Any]], seed: int, way: str) -> str:
+    """A gain in gold as a share of PPO's with the same seed; nothing without that run."""
+    gains = [row[way]["minus_start"]["gold_score"]["mean"] for row in ppo if row["seed"] == seed]
+    return f"{gain['mean'] / gains[0]:.2f}" if gains else ""
 
 
 def _rate(rate: dict[str, float]) -> str:

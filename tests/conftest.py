@@ -17,3 +17,39 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set PREFGYM_REAL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def word_piece_encoder():
+    """``word_piece_encoder(texts, folder)`` writes a tiny BERT with a WordPiece tokenizer trained on the texts."""
+    return _word_piece_encoder
+
+
+def _word_piece_encoder(texts, folder):
+    """A tiny BERT with a WordPiece tokenizer of its own, saved as users have it: a folder without a preference head."""
+    # imported here: HF_HUB_OFFLINE must be set first
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces.normalizer = normalizers.BertNormalizer()
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces.train_from_iterator(
+        texts, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    )
+    pieces.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = BertTokenizer(vocab=pieces.get_vocab())
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

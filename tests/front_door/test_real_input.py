@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertForMaskedLM, BertTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prefgym.data.prompts import load_prompts
 from prefgym.data.templates import SUMMARIZE
@@ -30,31 +30,10 @@ LABELS = {
 
 
 @pytest.fixture(scope="session")
-def encoder_folder(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT with a WordPiece tokenizer of its own, without a preference head."""
+def encoder_folder(real_data: Path, tmp_path_factory: pytest.TempPathFactory, word_piece_encoder: Any) -> Path:
+    """A tiny BERT whose tokenizer has read the real posts."""
     texts = [row["prompt"] for row in load_prompts(real_data / "tldr" / "tldr_posts.jsonl")]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.BertNormalizer()
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
-    )
-    pieces.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = BertTokenizer(vocab=pieces.get_vocab())
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=128,
-    )
-    folder = tmp_path_factory.mktemp("models") / "encoder"
-    BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return word_piece_encoder(texts, tmp_path_factory.mktemp("models") / "encoder")
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

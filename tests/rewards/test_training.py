@@ -7,11 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    BertTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -262,31 +259,6 @@ def test_cross_validation_trains_a_new_model_on_each_fold_and_never_on_the_promp
     assert result["longer"]["mean"] == pytest.approx(np.mean(longer))
 
 
-def word_piece_encoder(texts, folder):
-    """A tiny BERT with a WordPiece tokenizer of its own, saved as users have it: a folder without a preference head."""
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.BertNormalizer()
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    )
-    pieces.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = BertTokenizer(vocab=pieces.get_vocab())
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
-    BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 REAL = {
     "news_summaries_pairwise.json": {
         "prompt_column": "article_text",
@@ -306,7 +278,9 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_an_encoder_with_its_own_tokenizer_is_cross_validated_on_real_human_comparisons(real_data, name, tmp_path):
+def test_an_encoder_with_its_own_tokenizer_is_cross_validated_on_real_human_comparisons(
+    real_data, name, tmp_path, word_piece_encoder
+):
     comparisons = load_comparisons(real_data / "preferences" / name, **REAL[name])
     texts = [text for c in comparisons for text in (c.prompt, c.chosen, c.rejected)]
     folder = word_piece_encoder(texts, tmp_path)
