@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from .forward import checkpoints, head_input
+from .forward import head_input
+from .shared_prompt import checkpoints
 
 
 class RowCacheLayer(CacheLayerMixin):
@@ -152,7 +153,7 @@ def cached_forward(
 
 @contextmanager
 def caching(model: PreTrainedModel) -> Iterator[None]:
-    """Keep the cache alive although gradient checkpointing is on (see :func:`prefgym.models.forward.checkpoints`)."""
+    """Keep the cache alive although the model checkpoints (see :func:`prefgym.models.shared_prompt.checkpoints`)."""
     training = [module for module in model.modules() if module.training] if checkpoints(model) else []
     try:
         for module in training:

@@ -8,7 +8,6 @@ Nothing here knows templates, prompt budgets or the world: texts come in finishe
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from .supervised import SupervisedTrainer, TrainingOptions, train_with
+from .forward import response_logits
+from .shared_prompt import numbered
+from .supervised import SupervisedTrainer, TrainingOptions, plain_attention, train_with
 
 if TYPE_CHECKING:
     from .language_model import LanguageModel
@@ -26,75 +27,77 @@ IGNORED = -100  # the label that no loss counts, PyTorch's own default
 
 
 class LanguageModelTrainer(SupervisedTrainer):
-    """Next-token cross-entropy over the labelled tokens; the head runs only from the first labelled column on."""
+    """Next-token cross-entropy over the labelled tokens; pairs of a batch that have a prompt in common read it once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, compute_loss_func=mean_token_loss, **kwargs)
+        # given so that the Trainer counts the labelled tokens of all accumulated batches
+        super().__init__(*args, compute_loss_func=token_loss_sum, **kwargs)
 
-    def eval_loss_sum(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    def compute_loss(  # type: ignore[override]
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return the mean loss over the labelled tokens of the whole optimiser step (all accumulated batches)."""
+        summed, items = self.eval_loss_sum(model, inputs)
+        return summed / (items if num_items_in_batch is None else num_items_in_batch)
+
+    def eval_loss_sum(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Return the summed cross-entropy of the labelled tokens, in nats, and their number."""
-        labels = inputs.pop("labels")
-        return token_loss_sum(model(**inputs).logits, labels), int((labels != IGNORED).sum())
+        labels, num_response = inputs["labels"], inputs["num_response"]
+        logits = response_logits(
+            model, inputs["input_ids"], inputs["attention_mask"], num_response, prompt_of=inputs["prompt_of"]
+        )
+        return token_loss_sum(logits, labels[:, -num_response:]), int((labels != IGNORED).sum())
 
 
 def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the summed next-token cross-entropy in nats, -sum log p(token), over the labelled tokens.
+    """Return the summed cross-entropy in nats, -sum log p(token), over the labelled tokens.
 
     Args:
-        logits: (B, K, V), those of the last K columns; column j predicts the token of column j + 1.
-        labels: (B, L) token ids, ``IGNORED`` where nothing is learned. Earlier columns hold no label.
+        logits: (B, R, V); entry j predicts the token of column j of ``labels``.
+        labels: (B, R) token ids, ``IGNORED`` where nothing is learned.
     """
-    # The last column predicts a token that is not there. Labelling it "ignored" is cheaper than cutting it off:
-    # the backward pass of a cut copies all logits.
-    targets = functional.pad(labels, (0, 1), value=IGNORED)[:, -logits.shape[1] :]  # (B, K)
     return functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
+        logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1), ignore_index=IGNORED, reduction="sum"
     )
-
-
-def mean_token_loss(
-    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-) -> torch.Tensor:
-    """Return the mean cross-entropy over the labelled tokens of the whole optimiser step (all accumulated batches)."""
-    items = num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum().clamp(min=1)
-    return token_loss_sum(outputs.logits, labels) / items
 
 
 class Collator:
     """Pads examples to one batch, prompts on the left and responses on the right, as in RL.
 
-    The response block then starts in one column, and the head runs only there. An example holds ``input_ids`` and
-    the number ``prompt_length`` of its first tokens that are read but not learned (a pretraining block has 1: its
-    first token, which nothing predicts). What is padding is said by the mask; position ids are counted from it.
+    The response block then starts in one column, and the head runs only there. An example holds the ids of its
+    ``prompt``, which are read but not learned (of a pretraining document the first token, which nothing predicts), of
+    its ``response``, and the ``group`` of examples with the same prompt. What is padding is said by the mask.
     """
 
-    def __init__(self, model: PreTrainedModel, pad_token_id: int) -> None:
+    def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
-        accepted = set(inspect.signature(model.forward).parameters)
-        self.takes_positions = "position_ids" in accepted
-        self.takes_logits_to_keep = "logits_to_keep" in accepted
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return ``input_ids``, ``attention_mask``, ``labels`` and ``position_ids``, all (B, L)."""
-        prompt = max(example["prompt_length"] for example in examples)
-        response = max(len(example["input_ids"]) - example["prompt_length"] for example in examples)
+        """Return ``input_ids``, ``attention_mask`` and ``labels``, (B, L) each, ``prompt_of`` (B,), ``num_response``.
+
+        The last is the number of columns, counted from the right, that hold a label.
+        """
+        prompt, response = (max(len(example[part]) for example in examples) for part in ("prompt", "response"))
         shape = (len(examples), prompt + response)
         tokens = torch.full(shape, self.pad_token_id, dtype=torch.long)
         mask = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORED, dtype=torch.long)
         for row, example in enumerate(examples):
-            ids = torch.as_tensor(example["input_ids"], dtype=torch.long)
-            start = prompt - example["prompt_length"]
-            end = start + len(ids)
-            tokens[row, start:end] = ids
+            start, end = prompt - len(example["prompt"]), prompt + len(example["response"])
+            tokens[row, start:end] = torch.tensor([*example["prompt"], *example["response"]])
             mask[row, start:end] = 1
-            labels[row, prompt:end] = ids[example["prompt_length"] :]
-        batch: dict[str, Any] = {"input_ids": tokens, "attention_mask": mask, "labels": labels}
-        if self.takes_positions:
-            batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-        if self.takes_logits_to_keep:
-            batch["logits_to_keep"] = response + 1
-        return batch
+            labels[row, prompt:end] = tokens[row, prompt:end]
+        return {
+            "input_ids": tokens,
+            "attention_mask": mask,
+            "labels": labels,
+            "prompt_of": numbered([example["group"] for example in examples]),
+            "num_response": response,
+        }
 
 
 def pretrain(
@@ -148,7 +151,10 @@ def _documents(model: PreTrainedModel, given: Sequence[Sequence[int]], eos_token
             raise InputError(
                 f"Document {row} has {len(document)} tokens, and the model's context is {context}: cut it."
             )
-    return [{"input_ids": [*document, eos_token_id], "prompt_length": 1} for document in given]
+    return [
+        {"prompt": document[:1], "response": [*document[1:], eos_token_id], "group": row}
+        for row, document in enumerate(given)
+    ]
 
 
 def finetune(
@@ -174,32 +180,35 @@ def finetune(
     Raises:
         InputError: no pairs, an empty prompt or response, or a pair longer than the model's context.
     """
-    train = [example(lm, prompt, response, row) for row, (prompt, response) in enumerate(pairs)]
-    held_out = [example(lm, prompt, response, row) for row, (prompt, response) in enumerate(eval_pairs or ())]
+    train, held_out = examples(lm, pairs), examples(lm, eval_pairs or ())
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
-    return run(
-        lm.model,
-        train,
-        held_out or None,
-        pad_token_id=lm.pad_token_id,
-        keep_best=keep_best,
-        options=TrainingOptions(**{"learning_rate": 5e-4, **options}),
-    )
+    settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
+    with plain_attention(lm.model, settings):
+        return run(
+            lm.model, train, held_out or None, pad_token_id=lm.pad_token_id, keep_best=keep_best, options=settings
+        )
 
 
-def example(lm: LanguageModel, prompt: str, response: str, row: int) -> dict[str, Any]:
-    """Return the tokens of one pair: prompt and response encoded each by itself, as the environment does, then EOS."""
-    prompt_ids, response_ids = lm.encode(prompt), lm.encode(response)
+def examples(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the tokens of pairs: prompt and response encoded each by itself, as the environment does, then EOS.
+
+    Pairs with the same prompt are of one group.
+    """
+    prompts = {prompt: lm.encode(prompt) for prompt in dict.fromkeys(prompt for prompt, _ in pairs)}
+    return [_example(lm, row, prompt, prompts[prompt], lm.encode(text)) for row, (prompt, text) in enumerate(pairs)]
+
+
+def _example(lm: LanguageModel, row: int, group: str, prompt_ids: list[int], response_ids: list[int]) -> dict[str, Any]:
     if not prompt_ids or not response_ids:
         raise InputError(f"Pair {row} has an empty {'response' if prompt_ids else 'prompt'}: remove it or fill it in.")
-    ids = [*prompt_ids, *response_ids, lm.eos_token_id]
-    if lm.context_length and len(ids) > lm.context_length:
+    length = len(prompt_ids) + len(response_ids) + 1
+    if lm.context_length and length > lm.context_length:
         raise InputError(
-            f"Pair {row} has {len(ids)} tokens, more than the {lm.context_length} of the model's context: "
+            f"Pair {row} has {length} tokens, more than the {lm.context_length} of the model's context: "
             "shorten its prompt or response."
         )
-    return {"input_ids": ids, "prompt_length": len(prompt_ids)}
+    return {"prompt": prompt_ids, "response": [*response_ids, lm.eos_token_id], "group": group}
 
 
 def run(
@@ -222,7 +231,7 @@ def run(
     trainer = LanguageModelTrainer(
         model=model,
         args=options.arguments(len(train), model.device, evaluate=held_out is not None),
-        data_collator=Collator(model, pad_token_id),
+        data_collator=Collator(pad_token_id),
         train_dataset=train,
         eval_dataset=held_out,
         keep_best=keep_best and held_out is not None,

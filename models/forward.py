@@ -8,31 +8,17 @@ mask, never by a token's id, and what stands on padding changes no result.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import MappingProxyType
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .distribution import Decoding, log_distribution
-
-
-def position_ids(attention_mask: Tensor) -> Tensor:
-    """Number the real tokens of each row from 0: (B, L) mask -> (B, L) int64, 0 on left padding.
-
-    >>> import torch
-    >>> position_ids(torch.tensor([[0, 0, 1, 1, 1]]))
-    tensor([[0, 0, 0, 1, 2]])
-    """
-    return (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-
-
-def first_real_column(attention_mask: Tensor) -> int:
-    """Return the first column that holds a real token in any row: what stands before is padding for all."""
-    return int(attention_mask.bool().any(dim=0).int().argmax())
+from .padding import first_real_column, position_ids
+from .shared_prompt import first_rows, read_shared, shares_prompts
 
 
 @contextmanager
@@ -105,7 +91,8 @@ def response_logits(
     mask = attention_mask[:, start:-1].long()
     if num_response == 1 or not shares_prompts(model):
         prompt_of = None
-    with head_input(model) as hidden:
+    nothing: list[Tensor] = []
+    with head_input(model) if with_hidden else nullcontext(nothing) as hidden:
         if prompt_of is not None and len(first := first_rows(prompt_of)) < len(tokens):
             before, after = read_shared(
                 model,
@@ -114,88 +101,26 @@ def response_logits(
                 prompt_of,
                 tokens[:, split:-1],
                 mask[:, split - start :],
-                prompt_options={"logits_to_keep": 1},
+                prompt_options=_taken(model, logits_to_keep=1),
             )
-            logits = torch.cat([before.logits[prompt_of], after.logits], dim=1)
-            hidden[:] = [torch.cat([hidden[0][prompt_of], hidden[1]], dim=1)]
+            logits = torch.cat([before.logits[prompt_of, -1:], after.logits], dim=1)
+            hidden[:] = [torch.cat([hidden[0][prompt_of, -1:], hidden[1]], dim=1)] if hidden else []
         else:
             logits = model(
                 input_ids=tokens[:, start:-1],
                 attention_mask=mask,
-                position_ids=position_ids(mask),
-                logits_to_keep=num_response,
                 use_cache=False,
-            ).logits
+                **_taken(model, position_ids=position_ids(mask), logits_to_keep=num_response),
+            ).logits[:, -num_response:]
+            hidden[:] = [h[:, -num_response:] for h in hidden]
     return (logits, hidden[0]) if with_hidden else logits
 
 
-def read_shared(
-    model: nn.Module,
-    prompts: Tensor,
-    prompt_mask: Tensor,
-    prompt_of: Tensor,
-    responses: Tensor,
-    response_mask: Tensor,
-    prompt_options: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Any, Any]:
-    """Read N responses behind their own of G prompts, each prompt once, with gradients.
-
-    A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then stand, as
-    rows of a cache that keeps its graph, before every response; autograd adds up what the responses send back.
-
-    Args:
-        model: a decoder, with or without head. Dropout, if it is on, is drawn once for a prompt.
-        prompts: (G, P) int64, padded on the left: a text then stands in neighbouring columns.
-        prompt_mask: (G, P), 1 on real tokens.
-        prompt_of: (N,) int64, which prompt stands before a response.
-        responses: (N, R) int64, padded on the right.
-        response_mask: (N, R), 1 on real tokens.
-        prompt_options: further arguments of the model when it reads the prompts.
-
-    Returns:
-        The model's outputs on the prompts (G rows) and on the responses (N rows).
-    """
-    cache = DynamicCache()  # without the config: full layers also for models that attend to a window of columns
-    before = model(
-        input_ids=prompts,
-        attention_mask=prompt_mask,
-        position_ids=position_ids(prompt_mask),
-        past_key_values=cache,
-        use_cache=True,
-        **prompt_options,
-    )
-    cache.batch_select_indices(prompt_of)
-    mask = torch.cat([prompt_mask[prompt_of], response_mask], dim=1)  # (N, P + R)
-    after = model(
-        input_ids=responses,
-        attention_mask=mask,
-        position_ids=position_ids(mask)[:, prompts.shape[1] :],
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return before, after
-
-
-def shares_prompts(model: nn.Module) -> bool:
-    """Whether :func:`read_shared` works: the model counts positions, takes a cache, and does not checkpoint."""
-    accepted = inspect.signature(model.forward).parameters
-    return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
-
-
-def checkpoints(model: nn.Module) -> bool:
-    """Whether gradient checkpointing is on; in train mode transformers then drops every cache silently."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-
-
-def first_rows(prompt_of: Tensor) -> Tensor:
-    """Return the first row (G,) of each prompt: (B,) int64 with values 0 to G - 1.
-
-    >>> first_rows(torch.tensor([1, 0, 0, 1, 2]))
-    tensor([1, 0, 4])
-    """
-    rows = torch.arange(len(prompt_of), device=prompt_of.device)
-    first = rows.new_full((int(prompt_of.max()) + 1,), len(prompt_of))
-    return first.scatter_reduce(0, prompt_of, rows, "amin")
+def _taken(model: nn.Module, **options: Any) -> dict[str, Any]:
+    """Keep those options that the model's forward takes: some models count no positions, or return all logits."""
+    inner = getattr(model, "module", model)  # what runs in several processes is wrapped
+    accepted = inspect.signature(inner.forward).parameters
+    return {name: value for name, value in options.items() if name in accepted}
 
 
 def token_log_probs(

@@ -14,7 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from .cache import RowCache, cached_forward, caching
-from .forward import first_real_column, position_ids
+from .padding import first_real_column, position_ids
 
 
 class Stepper:

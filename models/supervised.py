@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from ..errors import InputError
@@ -140,21 +141,30 @@ class EpochSampler(Sampler[int]):
 
 
 class LengthGrouped(EpochSampler):
-    """Random batches of like length: less padding. Fifty batches at a time are drawn, then sorted by length."""
+    """Random batches of like length: less padding. Fifty batches at a time are drawn, then sorted by length.
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    The examples of a group, which have a prompt in common, stay side by side, so that a batch reads it once.
+    """
+
+    def __init__(self, lengths: Sequence[int], groups: Sequence[Hashable], batch_size: int, seed: int) -> None:
         super().__init__(len(lengths), seed)
-        self.lengths = lengths
         self.batch_size = batch_size
+        members: dict[Hashable, list[int]] = {}
+        for index, group in enumerate(groups):
+            members.setdefault(group, []).append(index)
+        self.groups = list(members.values())
+        self.longest = {i: max(lengths[j] for j in group) for group in self.groups for i in group}
 
     def __iter__(self) -> Iterator[int]:
-        order, many = self.shuffled(self.size), 50 * self.batch_size
+        order = [index for group in self.shuffled(len(self.groups)) for index in self.groups[group]]
+        many = 50 * self.batch_size
         for start in range(0, self.size, many):
-            group = sorted(order[start : start + many], key=lambda index: self.lengths[index])
-            full = len(group) // self.batch_size
+            # sorting keeps what is equally long in order, and so a group together
+            window = sorted(order[start : start + many], key=self.longest.__getitem__)
+            full = len(window) // self.batch_size
             for batch in self.shuffled(full):
-                yield from group[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield from group[full * self.batch_size :]
+                yield from window[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield from window[full * self.batch_size :]
 
 
 class SupervisedTrainer(Trainer):
@@ -180,9 +190,13 @@ class SupervisedTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         examples: Any = self.train_dataset if train_dataset is None else train_dataset
-        lengths = [len(examples[index]["input_ids"]) for index in range(len(examples))]
+        lengths = [self.length(example) for example in examples]
         step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGrouped(lengths, step, self.args.seed)
+        return LengthGrouped(lengths, [example["group"] for example in examples], step, self.args.seed)
+
+    def length(self, example: dict[str, Any]) -> int:
+        """Return the number of tokens of an example, by which batches are made."""
+        return len(example["prompt"]) + len(example["response"])
 
     def eval_loss_sum(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Return the summed loss of one evaluation batch and the number of items in it."""
@@ -253,6 +267,24 @@ def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str
         "seconds": seconds,
         "history": [dict(point) for point in history],
     }
+
+
+@contextmanager
+def plain_attention(model: PreTrainedModel, options: TrainingOptions) -> Iterator[None]:
+    """Compute attention by matrix products while this is open, where that is faster: in bf16 on a CPU.
+
+    PyTorch's fused kernel is slow backward there when few queries look at many keys, as responses behind a shared
+    prompt do: it took half of a whole step.
+    """
+    before = model.config._attn_implementation
+    wanted = options.bf16 and model.device.type == "cpu" and before == "sdpa"
+    if wanted:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if wanted:
+            model.set_attn_implementation(before)
 
 
 def _evaluations(history: Sequence[dict[str, Any]]) -> dict[int, float]:

@@ -32,6 +32,7 @@ from ..models.folder import (
     quiet,
 )
 from ..models.language_model import LanguageModel
+from ..models.shared_prompt import numbered
 from .scorer import Scorer, init_head
 
 FACTS_FILE = "preference.json"
@@ -298,9 +299,7 @@ class PreferenceModel:
         if rows[0].token_type_ids is not None:
             batch["token_type_ids"] = types
         if share_prompts and all(row.prompt_length for row in rows):
-            prompts = [tuple(row.input_ids[: row.prompt_length]) for row in rows]
-            number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
-            batch["prompt_of"] = torch.tensor([number[prompt] for prompt in prompts])
+            batch["prompt_of"] = numbered([tuple(row.input_ids[: row.prompt_length]) for row in rows])
             batch["prompt_lengths"] = torch.tensor([row.prompt_length for row in rows])
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from ..models.forward import first_rows, position_ids, read_shared, shares_prompts
+from ..models.padding import position_ids
+from ..models.shared_prompt import first_rows, read_shared, shares_prompts
 
 
 class Scorer(nn.Module):

@@ -8,7 +8,7 @@ section 3.5), and each prompt once however many texts begin with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.utils.data import Sampler, SequentialSampler
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
-from ..models.supervised import EpochSampler, SupervisedTrainer, TrainingOptions, train_with
+from ..models.supervised import SupervisedTrainer, TrainingOptions, plain_attention, train_with
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .preference_model import Encoded, PreferenceModel
 
@@ -90,7 +90,8 @@ def train_preference_model(
         eval_dataset=held_out,
         keep_best=keep_best and held_out is not None,
     )
-    metrics = train_with(trainer, settings)
+    with plain_attention(pm.model, settings):
+        metrics = train_with(trainer, settings)
     metrics.update(comparisons=len(comparisons), ties=sum(c.tie for c in comparisons), **cut)
     if eval_comparisons:
         metrics["accuracy"] = accuracy(pm, eval_comparisons)
@@ -108,7 +109,7 @@ def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -
             "texts": (encoded[c.prompt, c.chosen], encoded[c.prompt, c.rejected]),
             "margin": c.margin,
             "tie": c.tie,
-            "prompt": c.prompt,
+            "group": c.prompt,
         }
         for c in comparisons
     ]
@@ -117,9 +118,9 @@ def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -
 class PreferenceTrainer(SupervisedTrainer):
     """Bradley-Terry loss on pairs; ``chosen`` and ``rejected`` (B,) say which of a batch's texts a pair compares."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        examples: Any = self.train_dataset if train_dataset is None else train_dataset
-        return _ByPrompt([example["prompt"] for example in examples], self.args.seed)
+    def length(self, example: dict[str, Any]) -> int:
+        """Return the number of tokens of the longer text."""
+        return max(len(text.input_ids) for text in example["texts"])
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
         return SequentialSampler(eval_dataset)  # the comparisons of a prompt stand together already
@@ -136,21 +137,6 @@ class PreferenceTrainer(SupervisedTrainer):
         """Return the summed loss and the number of comparisons."""
         count = len(inputs["tie"])
         return self.compute_loss(model, inputs) * count, count
-
-
-class _ByPrompt(EpochSampler):
-    """Prompts in a new random order each epoch, the comparisons of a prompt side by side."""
-
-    def __init__(self, prompts: Sequence[str], seed: int) -> None:
-        super().__init__(len(prompts), seed)
-        groups: dict[str, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            groups.setdefault(prompt, []).append(index)
-        self.groups = list(groups.values())
-
-    def __iter__(self) -> Iterator[int]:
-        for group in self.shuffled(len(self.groups)):
-            yield from self.groups[group]
 
 
 class _PairCollator:

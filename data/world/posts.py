@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .drafts import SPLITS, Draft, draft, stable_hash
@@ -74,9 +74,20 @@ def post(split: str, index: int) -> Post:
     draw = random.Random(stable_hash("post", split, index)).random
     plan = draft(split, draw)
     text, distractors = _tell(plan, draw)
-    available = tuple(name for name, value in plan.asides.items() if value in distractors)
-    reference, fault = write_reference(plan, available, draw)
+    reference, fault = write_reference(plan, _mentioned(plan, distractors), draw)
     return Post(split, index, plan.topic.name, plan.register, text, plan.facts, distractors, reference, fault, plan)
+
+
+def further_references(post: Post, count: int) -> list[str]:
+    """Summaries that the same author might have written instead, drawn as the reference was; always the same ones."""
+    draw = random.Random(stable_hash("references", post.split, post.index)).random
+    mentioned = _mentioned(post.draft, post.distractors)
+    return [write_reference(post.draft, mentioned, draw)[0] for _ in range(count)]
+
+
+def _mentioned(plan: Draft, distractors: Collection[tuple[str, str]]) -> tuple[str, ...]:
+    """The names of the asides that the text brings in."""
+    return tuple(name for name, value in plan.asides.items() if value in distractors)
 
 
 def _tell(plan: Draft, draw: Draw) -> tuple[str, tuple[tuple[str, str], ...]]:

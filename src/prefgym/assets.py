@@ -27,6 +27,7 @@ from .data.templates import SUMMARIZE
 from .data.world import Post, comments, oracle, post
 from .data.world.corruptions import one_fact_missing, one_wrong_fact, several_wrong_facts
 from .data.world.drafts import stable_hash
+from .data.world.posts import further_references
 from .data.world.summaries import complete
 from .evaluation.decode import DecodeSettings, decode
 from .files import write_text
@@ -137,23 +138,11 @@ class Build:
 
     def start(self, folder: Path) -> dict[str, Any]:
         """Fine-tuning on the posts' own uneven TL;DRs, to the minimum of the held-out loss."""
-        size = self.size
         lm = LanguageModel.load(self.folder / "pretrained")
-        facts = finetune(
-            lm,
-            [_pair(p) for p in _posts("train", size.finetune_posts)],
-            eval_pairs=[_pair(p) for p in _posts("validation", size.held_out)],
-            keep_best=True,
-            epochs=size.finetune_epochs,
-            learning_rate=2e-3,
-            batch_size=size.batch_size,
-            bf16=size.bf16,
-            seed=self.seed,
-            progress=self.progress,
-        )
+        facts = finetune_start(lm, self.size, self.seed, self.progress)
         lm.save(folder)
-        checks = check_start(lm, list(_posts("validation", size.held_out)), self.seed)
-        return {"posts": size.finetune_posts, "parameters": lm.num_parameters, **facts, "checks": checks}
+        checks = check_start(lm, list(_posts("validation", self.size.held_out)), self.seed)
+        return {"posts": self.size.finetune_posts, "parameters": lm.num_parameters, **facts, "checks": checks}
 
     def comparisons(self, folder: Path) -> dict[str, Any]:
         """Let simulated annotators compare summaries of several qualities; held-out posts are a split of their own."""
@@ -204,7 +193,7 @@ class Build:
             **common,
         )
         calibrate_temperature(pm, held_out)
-        pairs = [_pair(p) for p in posts]
+        pairs = [pair for p in posts for pair in _pairs(p, 1)]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
         pm.save(folder)
         ceiling = json.loads((source / METRICS).read_text(encoding="utf-8"))["validation"]["ceiling"]
@@ -217,6 +206,29 @@ class Build:
             "checks": checks,
             "pretraining": pretraining,
         }
+
+
+def finetune_start(lm: LanguageModel, size: Size, seed: int = 0, progress: bool = False) -> dict[str, Any]:
+    """Fine-tune ``lm`` in place on ``size.finetune_posts`` posts with their references; the metrics of ``finetune``.
+
+    Each post has several references, all such as its author writes: a batch reads the post once for all of them, and
+    the model sees that the same post can be told in more ways than one.
+    """
+
+    def pairs(split: str, count: int) -> list[tuple[str, str]]:
+        return [pair for p in _posts(split, count) for pair in _pairs(p, size.references)]
+
+    return finetune(
+        lm,
+        pairs("train", size.finetune_posts),
+        eval_pairs=pairs("validation", size.held_out),
+        keep_best=True,
+        learning_rate=2e-3,
+        batch_size=size.finetune_batch,
+        bf16=size.bf16,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def candidates(posts: list[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:
@@ -260,8 +272,10 @@ def _thread(item: Post) -> str:
     return "\n\n".join([item.text, *comments(item, REPLIES)])
 
 
-def _pair(item: Post) -> tuple[str, str]:
-    return SUMMARIZE.render(item.text), SUMMARIZE.render_response(item.reference)
+def _pairs(item: Post, count: int) -> list[tuple[str, str]]:
+    """The post with its reference, and with others that its author might have written: ``count`` pairs."""
+    prompt, references = SUMMARIZE.render(item.text), [item.reference, *further_references(item, count - 1)]
+    return [(prompt, SUMMARIZE.render_response(reference)) for reference in references]
 
 
 def _careful(item: Post) -> list[str]:

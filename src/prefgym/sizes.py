@@ -19,12 +19,13 @@ class Size:
     bf16: bool = True
     tokenizer_posts: int = 20_000
     pretrain_posts: int = 40_000
-    finetune_posts: int = 60_000
-    finetune_epochs: float = 1.0
+    finetune_posts: int = 120_000
+    references: int = 4  # of each of those posts
+    finetune_batch: int = 64  # summaries; those of a post share it
     comparison_posts: int = 20_000
     lesson_posts: int = 20_000
     preference_batch: int = 160  # comparisons; those of a post, 20 at most, share its texts
-    preference_epochs: float = 1.0
+    preference_epochs: float = 2.0
     held_out: int = 500
 
 
@@ -38,7 +39,9 @@ QUICK = Size(
     bf16=False,
     tokenizer_posts=500,
     pretrain_posts=400,
-    finetune_posts=400,
+    finetune_posts=200,
+    references=2,
+    finetune_batch=16,
     comparison_posts=60,
     lesson_posts=60,
     held_out=20,

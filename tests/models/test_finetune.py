@@ -12,10 +12,10 @@ from prefgym.errors import InputError
 from prefgym.models.finetune import (
     IGNORED,
     Collator,
+    LanguageModelTrainer,
     _documents,
-    example,
+    examples,
     finetune,
-    mean_token_loss,
     pretrain,
     token_loss_sum,
 )
@@ -57,27 +57,23 @@ def greedy(lm, prompt, steps=6):
 
 
 def test_loss_of_uniform_logits_is_log_of_the_vocabulary_for_each_labelled_token():
-    logits = torch.zeros(2, 4, 8)
-    labels = torch.tensor([[IGNORED, 3, 1, IGNORED], [IGNORED, IGNORED, 5, 7]])
+    logits = torch.zeros(2, 3, 8)
+    labels = torch.tensor([[3, 1, IGNORED], [IGNORED, 5, 7]])
     assert token_loss_sum(logits, labels).item() == pytest.approx(4 * math.log(8))
-    outputs = SimpleNamespace(logits=logits)
-    assert mean_token_loss(outputs, labels).item() == pytest.approx(math.log(8))
-    assert mean_token_loss(outputs, labels, num_items_in_batch=8).item() == pytest.approx(math.log(8) / 2)
 
 
-def test_loss_pairs_each_logit_with_the_next_token():
-    # two classes, the only labelled token is column 2 (class 1); column 1 predicts it with log-odds 3
+def test_loss_reads_each_token_off_its_own_logits():
+    # two classes, the only labelled token is that of column 1 (class 1), predicted with log-odds 3
     logits = torch.zeros(1, 3, 2)
     logits[0, 1, 1] = 3.0
-    labels = torch.tensor([[IGNORED, IGNORED, 1]])
+    labels = torch.tensor([[IGNORED, 1, IGNORED]])
     assert token_loss_sum(logits, labels).item() == pytest.approx(math.log(1 + math.exp(-3)), abs=1e-6)
-    assert token_loss_sum(logits[:, -2:], labels).item() == pytest.approx(math.log(1 + math.exp(-3)), abs=1e-6)
 
 
 def test_pretraining_learns_every_token_of_each_document_but_the_first():
     lm = language_model()
     documents = [[1, 2], [3, 4, 5]]
-    batch = Collator(lm.model, pad_token_id=0)(_documents(lm.model, documents, eos_token_id=0))
+    batch = Collator(pad_token_id=0)(_documents(lm.model, documents, eos_token_id=0))
     assert batch["input_ids"].tolist() == [[1, 2, 0, 0], [3, 4, 5, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
     assert batch["labels"].tolist() == [[IGNORED, 2, 0, IGNORED], [IGNORED, 4, 5, 0]]
@@ -93,9 +89,7 @@ def test_pretraining_refuses_no_an_empty_and_a_too_long_document():
 
 def test_only_the_response_and_the_eos_after_it_are_labelled():
     lm = language_model()
-    batch = Collator(lm.model, pad_token_id=0)(
-        [example(lm, "the cat", "sat", 0), example(lm, "the dog ran on", "home sad", 1)]
-    )
+    batch = Collator(pad_token_id=0)(examples(lm, [("the cat", "sat"), ("the dog ran on", "home sad")]))
     the, cat, sat, dog, ran, on, home, sad = lm.encode("the cat sat dog ran on home sad")
     assert batch["input_ids"].tolist() == [[0, 0, the, cat, sat, 0, 0], [the, dog, ran, on, home, sad, 0]]
     assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1, 1, 0], [1] * 7]
@@ -104,32 +98,48 @@ def test_only_the_response_and_the_eos_after_it_are_labelled():
         [none, none, none, none, sat, 0, none],
         [none, none, none, none, home, sad, 0],
     ]
-    assert batch["position_ids"].tolist() == [[0, 0, 0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 5, 6]]
+    assert batch["num_response"] == 3
+    assert batch["prompt_of"].tolist() == [0, 1]
+
+
+def loss_and_gradient(lm, batches):
+    trainer = SimpleNamespace()
+    lm.model.zero_grad()
+    total = 0.0
+    for batch in batches:
+        loss, _ = LanguageModelTrainer.eval_loss_sum(trainer, lm.model, batch)
+        loss.backward()
+        total += loss.item()
+    return total, torch.cat([p.grad.flatten() for p in lm.model.parameters()])
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_loss_and_gradient_of_a_padded_batch_equal_those_of_its_rows(architecture):
     lm = language_model(architecture)
-    examples = [example(lm, "the cat", "sat on the mat", 0), example(lm, "the dog ran away home", "sad", 1)]
-    collate = Collator(lm.model, pad_token_id=lm.pad_token_id)
-
-    def loss_and_gradient(batches):
-        lm.model.zero_grad()
-        total = 0.0
-        for batch in batches:
-            labels = batch.pop("labels")
-            loss = token_loss_sum(lm.model(**batch).logits, labels)
-            loss.backward()
-            total += loss.item()
-        return total, torch.cat([p.grad.flatten() for p in lm.model.parameters()])
-
-    alone, alone_gradient = loss_and_gradient([collate([row]) for row in examples])
-    together, together_gradient = loss_and_gradient([collate(examples)])
+    rows = examples(lm, [("the cat", "sat on the mat"), ("the dog ran away home", "sad")])
+    collate = Collator(lm.pad_token_id)
+    alone, alone_gradient = loss_and_gradient(lm, [collate([row]) for row in rows])
+    together, together_gradient = loss_and_gradient(lm, [collate(rows)])
     assert together == pytest.approx(alone, rel=1e-5)
     torch.testing.assert_close(together_gradient, alone_gradient, atol=1e-5, rtol=1e-4)
-    other_padding = collate(examples)
+    other_padding = collate(rows)
     other_padding["input_ids"][other_padding["attention_mask"] == 0] = 5
-    assert loss_and_gradient([other_padding])[0] == pytest.approx(together, rel=1e-6)
+    assert loss_and_gradient(lm, [other_padding])[0] == pytest.approx(together, rel=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_prompt_with_several_responses_is_read_once_with_the_same_loss_and_gradient(architecture):
+    lm = language_model(architecture)
+    pairs = [("the cat", "sat on the mat"), ("the dog ran away home", "sad"), ("the cat", "ran"), ("the cat", "sad on")]
+    rows = examples(lm, pairs)
+    collate = Collator(lm.pad_token_id)
+    alone, alone_gradient = loss_and_gradient(lm, [collate([row]) for row in rows])
+    rows_read = []
+    lm.model.get_input_embeddings().register_forward_hook(lambda *given: rows_read.append(len(given[-1])))
+    together, together_gradient = loss_and_gradient(lm, [collate(rows)])
+    assert rows_read == [2, 4]  # two prompts, then four responses
+    assert together == pytest.approx(alone, rel=1e-5)
+    torch.testing.assert_close(together_gradient, alone_gradient, atol=1e-5, rtol=1e-4)
 
 
 def test_finetuning_learns_the_responses_and_to_stop():
@@ -156,10 +166,11 @@ def test_evaluation_loss_is_the_mean_over_tokens_and_the_best_weights_are_kept()
     assert metrics["eval_loss_minimum"] == min(points.values()) < metrics["eval_loss"] == points[40]
     assert metrics["kept_step"] == metrics["eval_loss_minimum_step"] < 40
     total, tokens = 0.0, 0
-    for row in (example(lm, prompt, response, 0) for prompt, response in held_out):
-        log_probs = lm.model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
-        for column in range(row["prompt_length"], len(row["input_ids"])):
-            total, tokens = total - log_probs[column - 1, row["input_ids"][column]].item(), tokens + 1
+    for row in examples(lm, held_out):
+        ids = [*row["prompt"], *row["response"]]
+        log_probs = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        for column in range(len(row["prompt"]), len(ids)):
+            total, tokens = total - log_probs[column - 1, ids[column]].item(), tokens + 1
     assert metrics["eval_loss_minimum"] == pytest.approx(total / tokens, rel=1e-4)
 
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from prefgym.models.distribution import Decoding, log_distribution
-from prefgym.models.forward import first_real_column, position_ids, response_logits, token_log_probs
+from prefgym.models.forward import response_logits, token_log_probs
+from prefgym.models.padding import first_real_column, position_ids
 
 VOCAB = 40
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from prefgym.models.forward import first_rows, response_logits, token_log_probs
+from prefgym.errors import InputError
+from prefgym.models.forward import response_logits, token_log_probs
+from prefgym.models.shared_prompt import first_rows, recomputing
 
 VOCAB = 40
 PROMPT_OF = torch.tensor([3, 0, 1, 0, 4, 2, 3, 3, 1])
@@ -25,11 +27,21 @@ def gradient(model, value):
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-def test_logits_hidden_states_and_gradients_equal_those_of_plain_reading(any_model, batch):
-    tokens, mask = batch
+def rows_of(batch, prompt_of):
+    """The rows of the batch that these prompts are of; their responses differ."""
+    rows = torch.stack([(prompt == PROMPT_OF).nonzero()[0, 0] for prompt in prompt_of])
+    tokens, mask = batch[0][rows].clone(), batch[1][rows]
+    tokens[:, -4:] = torch.randint(1, VOCAB, (len(rows), 4), generator=torch.Generator().manual_seed(3))
+    return tokens, mask
+
+
+@pytest.mark.parametrize("prompt_of", [PROMPT_OF, torch.arange(5).repeat_interleave(2), torch.arange(5).repeat(2)])
+def test_logits_hidden_states_and_gradients_equal_those_of_plain_reading(any_model, batch, prompt_of):
+    tokens, mask = batch if prompt_of is PROMPT_OF else rows_of(batch, prompt_of)
     real = mask[:, -4:]
     results, gradients = [], []
-    for prompt_of in (None, PROMPT_OF):
+    shared = prompt_of
+    for prompt_of in (None, shared):
         logits, hidden = response_logits(any_model, tokens, mask, 4, with_hidden=True, prompt_of=prompt_of)
         results.append((logits[real], hidden[real]))
         log_probs = token_log_probs(any_model, tokens, mask, 4, VOCAB, prompt_of=prompt_of)
@@ -50,6 +62,41 @@ def test_each_prompt_is_read_once(model, batch, monkeypatch):
     shapes.clear()
     response_logits(model, tokens[:2], mask[:2], 4, prompt_of=torch.tensor([1, 0]))  # nothing to share
     assert [shape[0] for shape in shapes] == [2]
+
+
+@pytest.mark.parametrize("prompt_of", [None, PROMPT_OF])
+def test_recomputed_layers_keep_their_inputs_alone_and_give_the_same_gradient(any_model, batch, prompt_of):
+    tokens, mask = batch
+
+    def run(wanted):
+        reads, kept = [], []
+        attention = [
+            part for name, part in any_model.named_modules() if name.endswith(("self_attn", "attn", "attention"))
+        ]
+        hooks = [part.register_forward_hook(lambda *given: reads.append(1)) for part in attention]
+        any_model.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+            with recomputing(any_model, wanted):
+                log_probs = token_log_probs(any_model, tokens, mask, 4, VOCAB, prompt_of=prompt_of)
+            forward = len(reads)
+            log_probs.square().sum().backward()
+        for hook in hooks:
+            hook.remove()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in any_model.parameters()])
+        return len(attention), forward, len(reads) - forward, sum(kept), gradient
+
+    layers, forward, backward, kept, expected = run(wanted=False)
+    assert (forward, backward) == (layers if prompt_of is None else 2 * layers, 0)
+    _, forward_again, recomputed, kept_less, gradient = run(wanted=True)
+    assert forward_again == recomputed == forward  # each layer once more, for prompts and for responses
+    assert kept_less < kept
+    assert (gradient - expected).norm() / expected.norm() < 1e-6
+    assert not any("forward" in vars(part) for part in any_model.modules())
+
+
+def test_what_cannot_be_recomputed_is_said():
+    with pytest.raises(InputError, match="Linear has no layers"), recomputing(torch.nn.Linear(1, 1)):
+        pass
 
 
 def test_a_model_that_checkpoints_reads_plainly_with_the_same_result(make_model, batch):

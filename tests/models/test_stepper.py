@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prefgym.models.forward import position_ids
+from prefgym.models.padding import position_ids
 from prefgym.models.stepper import Stepper
 
 PROMPT_COLUMNS, COLUMNS = 6, 14

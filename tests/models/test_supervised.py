@@ -7,26 +7,41 @@ from prefgym.models.supervised import LengthGrouped, TrainingOptions
 
 def test_every_example_comes_once_an_epoch_in_an_order_of_seed_and_epoch_alone():
     lengths = [random.Random(i).randint(1, 99) for i in range(103)]
-    sampler = LengthGrouped(lengths, batch_size=4, seed=0)
+    sampler = LengthGrouped(lengths, range(len(lengths)), batch_size=4, seed=0)
     first = list(sampler)
     assert sorted(first) == list(range(103))
     assert len(sampler) == 103
     sampler.set_epoch(1)
     second = list(sampler)
     assert sorted(second) == list(range(103))
-    assert second != first != list(LengthGrouped(lengths, batch_size=4, seed=1))
-    fresh = LengthGrouped(lengths, batch_size=4, seed=0)
+    assert second != first != list(LengthGrouped(lengths, range(len(lengths)), batch_size=4, seed=1))
+    fresh = LengthGrouped(lengths, range(len(lengths)), batch_size=4, seed=0)
     fresh.set_epoch(1)
     assert list(fresh) == second
 
 
 def test_a_batch_holds_examples_of_like_length_and_batches_come_in_no_order_of_length():
     lengths = [random.Random(i).randint(1, 1000) for i in range(200)]
-    order = list(LengthGrouped(lengths, batch_size=4, seed=0))
+    order = list(LengthGrouped(lengths, range(len(lengths)), batch_size=4, seed=0))
     batches = [[lengths[i] for i in order[start : start + 4]] for start in range(0, 200, 4)]
     assert max(max(batch) - min(batch) for batch in batches) < 120
     means = [sum(batch) for batch in batches]
     assert means not in (sorted(means), sorted(means, reverse=True))
+
+
+def test_a_group_stays_together_and_within_a_batch_that_it_fits():
+    lengths = [random.Random(i).randint(1, 99) for i in range(60)]
+    groups = [i // 3 for i in range(60)]
+    sampler = LengthGrouped(lengths, groups, batch_size=6, seed=0)
+    orders = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert sorted(order) == list(range(60))
+        for start in range(0, 60, 3):
+            assert len({groups[i] for i in order[start : start + 3]}) == 1
+        orders.append(order)
+    assert orders[0] != orders[1]
 
 
 def test_steps_count_batches_accumulation_and_epochs():

@@ -1,0 +1,20 @@
+"""Which columns of a padded batch are real. Masks are True (or 1) on real tokens; a token's id decides nothing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def position_ids(attention_mask: Tensor) -> Tensor:
+    """Number the real tokens of each row from 0: (B, L) mask -> (B, L) int64, 0 on left padding.
+
+    >>> import torch
+    >>> position_ids(torch.tensor([[0, 0, 1, 1, 1]]))
+    tensor([[0, 0, 0, 1, 2]])
+    """
+    return (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+
+
+def first_real_column(attention_mask: Tensor) -> int:
+    """Return the first column that holds a real token in any row: what stands before is padding for all."""
+    return int(attention_mask.bool().any(dim=0).int().argmax())

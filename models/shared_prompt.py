@@ -1,0 +1,197 @@
+"""Reading a prompt once for all the responses to it, with gradients.
+
+A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then stand before
+every response; autograd adds up what the responses send back. Letters: G prompts of P columns (left padded), N
+responses of R columns (right padded).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from ..errors import InputError
+from .padding import position_ids
+
+
+def read_shared(
+    model: nn.Module,
+    prompts: Tensor,
+    prompt_mask: Tensor,
+    prompt_of: Tensor,
+    responses: Tensor,
+    response_mask: Tensor,
+    prompt_options: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Any, Any]:
+    """Read N responses behind their own of G prompts, each prompt once.
+
+    Args:
+        model: a decoder, with or without head. Dropout, if it is on, is drawn once for a prompt.
+        prompts: (G, P) int64, padded on the left: a text then stands in neighbouring columns.
+        prompt_mask: (G, P), 1 on real tokens.
+        prompt_of: (N,) int64, which prompt stands before a response.
+        responses: (N, R) int64, padded on the right.
+        response_mask: (N, R), 1 on real tokens.
+        prompt_options: further arguments of the model when it reads the prompts.
+
+    Returns:
+        The model's outputs on the prompts (G rows) and on the responses (N rows).
+    """
+    kept = PromptCache()
+    before = model(
+        input_ids=prompts,
+        attention_mask=prompt_mask,
+        position_ids=position_ids(prompt_mask),
+        past_key_values=kept,
+        use_cache=True,
+        **prompt_options,
+    )
+    mask = torch.cat([prompt_mask[prompt_of], response_mask], dim=1)  # (N, P + R)
+    after = model(
+        input_ids=responses,
+        attention_mask=mask,
+        position_ids=position_ids(mask)[:, prompts.shape[1] :],
+        past_key_values=kept.before(prompt_of),
+        use_cache=True,
+    )
+    return before, after
+
+
+class PromptCache(Cache):
+    """Holds the keys and values of G prompts, with their graph."""
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=_PromptLayer)
+
+    def before(self, prompt_of: Tensor) -> Cache:
+        """Return a cache in which they stand before N responses, those of prompt ``prompt_of[i]`` before row i."""
+        repeats = _even_repeats(prompt_of)
+        return Cache(layers=[_ResponseLayer(layer, prompt_of, repeats) for layer in self.layers])
+
+
+class _Layer(CacheLayerMixin):
+    """What both have in common: nothing in them changes when a layer that is recomputed writes to them again."""
+
+    columns = 0  # of the prompts, before the query
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing is allocated."""
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the number of columns attended to, and 0: the mask starts with the first."""
+        return self.columns + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return the number of columns before the query."""
+        return self.columns
+
+    def get_max_length(self) -> int:
+        """Return -1: there is no limit."""
+        return -1
+
+
+class _PromptLayer(_Layer):
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Keep (G, H, P, D) states the first time and attend to them."""
+        if not self.is_initialized:
+            self.keys, self.values, self.is_initialized = key_states, value_states, True
+        return key_states, value_states
+
+
+class _ResponseLayer(_Layer):
+    def __init__(self, prompts: CacheLayerMixin, prompt_of: Tensor, repeats: int | None) -> None:
+        super().__init__()
+        assert prompts.keys is not None
+        assert prompts.values is not None
+        self.prompts, self.prompt_of, self.repeats = (prompts.keys, prompts.values), prompt_of, repeats
+        self.columns = prompts.keys.shape[-2]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Return the prompts' states followed by those (N, H, R, D) of the responses, which nobody needs again."""
+        keys, values = (
+            torch.cat([self._rows(prompts), states], dim=-2)
+            for prompts, states in zip(self.prompts, (key_states, value_states), strict=True)
+        )
+        return keys, values
+
+    def _rows(self, states: Tensor) -> Tensor:
+        """(G, H, P, D) -> (N, H, P, D)."""
+        if self.repeats is None:
+            return states.index_select(0, self.prompt_of)
+        # the backward pass of a repetition is a sum, and far cheaper than that of looking rows up
+        return states.unsqueeze(1).expand(-1, self.repeats, -1, -1, -1).flatten(0, 1)
+
+
+def _even_repeats(prompt_of: Tensor) -> int | None:
+    """How many responses each prompt has, where all have as many and stand prompt by prompt in order; else None."""
+    repeats, rest = divmod(len(prompt_of), int(prompt_of.max()) + 1)
+    even = torch.arange(len(prompt_of), device=prompt_of.device) // max(repeats, 1)
+    return repeats if rest == 0 and torch.equal(prompt_of, even) else None
+
+
+def shares_prompts(model: nn.Module) -> bool:
+    """Whether :func:`read_shared` works: the model counts positions, takes a cache, and keeps it.
+
+    It does not keep it under transformers' own gradient checkpointing; :func:`recomputing` is for that.
+    """
+    accepted = inspect.signature(model.forward).parameters
+    return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
+
+
+def checkpoints(model: nn.Module) -> bool:
+    """Whether transformers' gradient checkpointing is on; in train mode it then drops every cache silently."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+@contextmanager
+def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Let the layers of forward passes made here keep their inputs alone, and compute the rest again going backward.
+
+    Gradient checkpointing (Chen et al. 2016) that goes together with a shared prompt: a layer that is computed again
+    changes nothing in the caches of this module.
+
+    Raises:
+        InputError: the model's layers are not such as transformers can checkpoint.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)] if wanted else []
+    if wanted and not layers:
+        raise InputError(f"{type(model).__name__} has no layers that can be recomputed; keep their outputs.")
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def numbered(prompts: Sequence[Hashable]) -> Tensor:
+    """Number the distinct prompts of B rows from 0 on, as ``prompt_of`` (B,) int64 has them.
+
+    >>> numbered(["b", "a", "b"])
+    tensor([0, 1, 0])
+    """
+    number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+    return torch.tensor([number[prompt] for prompt in prompts])
+
+
+def first_rows(prompt_of: Tensor) -> Tensor:
+    """Return the first row (G,) of each prompt: (B,) int64 with values 0 to G - 1.
+
+    >>> first_rows(torch.tensor([1, 0, 0, 1, 2]))
+    tensor([1, 0, 4])
+    """
+    rows = torch.arange(len(prompt_of), device=prompt_of.device)
+    first = rows.new_full((int(prompt_of.max()) + 1,), len(prompt_of))
+    return first.scatter_reduce(0, prompt_of, rows, "amin")
