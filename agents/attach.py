@@ -27,21 +27,22 @@ def env_attribute(env: Any, name: str) -> Any:
         raise InputError(f"{env} is not an environment of prefgym: it has no {name}.") from error
 
 
-def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool) -> LMPolicy:
+def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool, value_trunk: str = "shared") -> LMPolicy:
     """Turn what a user names as the policy into an ``LMPolicy`` for ``env``.
 
     Args:
         policy: ``"default"`` (a copy of the environment's model), a model folder or hub id, a ``LanguageModel``
             (copied) or an ``LMPolicy`` (taken as it is).
         env: gives the default model, the vocabulary and the shape of the distribution.
-        value_head: whether the agent needs one.
+        value_head: whether the agent needs values.
+        value_trunk: where they come from, as ``LMPolicy`` takes it; an ``LMPolicy`` keeps its own.
 
     Raises:
         InputError: none of these, another vocabulary than the environment's, or an ``LMPolicy`` without a value head.
     """
     model: LanguageModel = env_attribute(env, "language_model")
     if isinstance(policy, LMPolicy):
-        if value_head and policy.value_head is None:
+        if value_head and not policy.has_values:
             raise InputError("This agent needs values; build the LMPolicy with value_head=True.")
         _check_vocabulary(policy.language_model, model)
         return policy
@@ -54,7 +55,8 @@ def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool) -> LMPolic
     else:
         raise InputError(f'policy must be "default", a model folder, a LanguageModel or an LMPolicy, not {policy!r}.')
     _check_vocabulary(model_to_train, model)
-    return LMPolicy(model_to_train, decoding=env_attribute(env, "decoding"), value_head=value_head)
+    decoding = env_attribute(env, "decoding")
+    return LMPolicy(model_to_train, decoding=decoding, value_head=value_head, value_trunk=value_trunk)
 
 
 def attach(env: Any, policy: LMPolicy) -> Any:

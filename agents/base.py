@@ -7,6 +7,7 @@ the policy and fills the minibatch with its log-probs, values and entropies.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..models.shared_prompt import shares_prompts
 from .attach import attach, make_policy
 from .hyperparameters import Hyperparameters, make_hyperparameters
 from .losses import masked_mean
@@ -24,6 +26,7 @@ from .minibatch import Minibatch, minibatches
 from .policy import LMPolicy, Observation
 from .returns import explained_variance
 from .rollout import Rollout, collect_rollout
+from .timing import part, recording
 
 Self = TypeVar("Self", bound="PolicyGradient")
 Callback = Callable[["PolicyGradient", dict[str, float]], bool | None]
@@ -76,7 +79,16 @@ class PolicyGradient:
         self.seed = seed
         self.tensorboard_log = tensorboard_log
         env = gym.make(env) if isinstance(env, str) else env
-        self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values)
+        h = self.hyperparameters
+        self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values, value_trunk=h.value_trunk)
+        self.policy.precision, self.policy.gradient_checkpointing = h.precision, h.gradient_checkpointing
+        if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
+            warnings.warn(
+                "The policy reads a prompt anew for each of its samples, with the same result but slower: its model "
+                "takes no key-value cache, or its own gradient checkpointing is on (use gradient_checkpointing=True of "
+                "the agent instead).",
+                stacklevel=2,
+            )
         self.env = attach(env, self.policy)
         self.env.reset(seed=seed)
         self.optimizer = torch.optim.Adam(
@@ -199,11 +211,12 @@ class PolicyGradient:
         """One iteration: a rollout, the update on it, and the scalars of both."""
         h, began = self.hyperparameters, time.perf_counter()
         num_prompts = h.episodes_per_iteration // h.samples_per_prompt
-        rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
-        collected = time.perf_counter()
-        self._set_learning_rate(progress)
-        scalars = rollout.scalars() | self.train(rollout)
-        ended = time.perf_counter()
+        with recording() as seconds:
+            rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
+            collected = time.perf_counter()
+            self._set_learning_rate(progress)
+            scalars = rollout.scalars() | self.train(rollout)
+            ended = time.perf_counter()
         self.iteration += 1
         self.num_episodes += len(rollout)
         scalars |= {
@@ -211,6 +224,7 @@ class PolicyGradient:
             "time/episodes_per_second": len(rollout) / (ended - began),
             "time/rollout_seconds": collected - began,
             "time/update_seconds": ended - collected,
+            **{f"time/{name}_seconds": value for name, value in seconds.items()},
         }
         scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
         self.history.append(scalars)
@@ -228,7 +242,8 @@ class PolicyGradient:
                 if not self.keep_going(stats):
                     self.optimizer.zero_grad()
                     return self._summary(rollout, advantages, collected)
-                stats["grad_norm"] = self._step()
+                with part("optimizer"):
+                    stats["grad_norm"] = self._step()
         return self._summary(rollout, advantages, collected)
 
     def gradient(self, pieces: list[Minibatch]) -> dict[str, float]:
@@ -236,12 +251,14 @@ class PolicyGradient:
         h, sums = self.hyperparameters, dict[str, float]()
         self.optimizer.zero_grad()
         for piece in pieces:
-            piece.evaluate(self.policy, with_entropy=h.ent_coef != 0, loss_reduction=h.loss_reduction)
-            loss, stats = self.loss(piece)
-            if h.ent_coef != 0 and piece.entropy is not None:
-                bonus = masked_mean(piece.entropy, piece.mask, piece.denominator)
-                loss = loss - h.ent_coef * bonus
-            loss.backward()
+            with part("forward"):
+                piece.evaluate(self.policy, with_entropy=h.ent_coef != 0, loss_reduction=h.loss_reduction)
+                loss, stats = self.loss(piece)
+                if h.ent_coef != 0 and piece.entropy is not None:
+                    bonus = masked_mean(piece.entropy, piece.mask, piece.denominator)
+                    loss = loss - h.ent_coef * bonus
+            with part("backward"):
+                loss.backward()
             for key, value in {"loss": loss, **stats}.items():
                 sums[key] = sums.get(key, 0.0) + float(value.detach())
         return sums

@@ -15,6 +15,8 @@ from ..errors import InputError, nearest
 
 LR_SCHEDULES = ("constant", "linear")
 LOSS_REDUCTIONS = ("token_mean", "episode_sum")
+VALUE_TRUNKS = ("shared", "separate")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Hyperparameters:
         max_grad_norm: longest gradient, L2; None does not clip.
         vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
         ent_coef: weight of an entropy bonus.
+        value_trunk: ``shared`` with the policy, or ``separate``: a model of its own for the values.
+        precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
+        gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
+            more time, the same gradients.
         loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
             episodes, which is the unbiased policy gradient.
     """
@@ -47,6 +53,9 @@ class Hyperparameters:
     vf_coef: float = 0.1
     ent_coef: float = 0.0
     loss_reduction: str = "token_mean"
+    value_trunk: str = "shared"
+    precision: str = "fp32"
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         self.check()
@@ -60,6 +69,8 @@ class Hyperparameters:
         self.check_at_least_zero("vf_coef", "ent_coef")
         self.check_choice("lr_schedule", LR_SCHEDULES)
         self.check_choice("loss_reduction", LOSS_REDUCTIONS)
+        self.check_choice("value_trunk", VALUE_TRUNKS)
+        self.check_choice("precision", PRECISIONS)
         if self.episodes_per_iteration % self.samples_per_prompt:
             raise InputError(
                 f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "

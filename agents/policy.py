@@ -1,4 +1,4 @@
-"""A language model as a stochastic policy over tokens, with a value head on the same trunk.
+"""A language model as a stochastic policy over tokens, with values from the same trunk or from one of their own.
 
 The policy knows tokens, masks and distributions; it does not know rewards, prompts as text, or environments.
 
@@ -19,8 +19,9 @@ from ..models.distribution import Decoding, log_distribution, sample
 from ..models.forward import response_logits, select_tokens
 from ..models.generation import Generation, generate
 from ..models.language_model import LanguageModel, disable_dropout
+from ..models.shared_prompt import recomputing
 from ..models.stepper import Stepper
-from ..models.value_head import ValueHead
+from ..models.value_head import ValueHead, value_model
 
 Observation = Mapping[str, Any]
 
@@ -35,13 +36,22 @@ class Evaluation:
 
 
 class LMPolicy(nn.Module):
-    """A trainable causal language model, and optionally a value head that reads the trunk's last hidden state.
+    """A trainable causal language model, and optionally a value of each state.
 
     Args:
         language_model: the model to train, in place; dropout is switched off by p = 0.
         decoding: shape of the distribution that actions are drawn from; log-probs are those of the same distribution.
-        value_head: whether to have one; its weights start at zero, so every value starts at 0.
+        value_head: whether to have values; every value starts at 0.
+        value_trunk: ``"shared"``, a head that reads the policy's last hidden state, or ``"separate"``, a copy of the
+            whole model with a head of its own, which takes twice the memory and time.
+
+    Attributes:
+        precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and distributions stay in fp32.
+        gradient_checkpointing: keep less of a forward pass in memory and compute it again going backward.
     """
+
+    precision = "fp32"
+    gradient_checkpointing = False
 
     def __init__(
         self,
@@ -49,15 +59,19 @@ class LMPolicy(nn.Module):
         *,
         decoding: Decoding | None = None,
         value_head: bool = True,
+        value_trunk: str = "shared",
     ) -> None:
         super().__init__()
         self.language_model = language_model
         self.decoding = decoding or Decoding()
         self.model: nn.Module = language_model.model.requires_grad_(True)
         disable_dropout(self.model)
-        self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head else None
+        separate = value_head and value_trunk == "separate"
+        self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head and not separate else None
+        self.value_model = value_model(language_model) if separate else None
         self.to(language_model.device)
         self._stepper = Stepper(language_model.model)
+        self._value_stepper = None if self.value_model is None else Stepper(self.value_model)
 
     @property
     def vocab_size(self) -> int:
@@ -68,6 +82,15 @@ class LMPolicy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.language_model.device
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the policy says what a state is worth."""
+        return self.value_head is not None or self.value_model is not None
+
+    def autocast(self) -> torch.autocast:
+        """A context in which models compute in this policy's precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def generate(
         self,
@@ -88,21 +111,22 @@ class LMPolicy(nn.Module):
 
         Returns:
             The responses with their log-probs (B n, R), and the values (B n, R) of the states in which the tokens were
-            chosen, or None without a value head.
+            chosen, or None without a value head (a separate trunk reads them later, by ``read_values``).
         """
-        generation = generate(
-            self.language_model.model,
-            prompt_tokens,
-            prompt_mask,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=self.language_model.eos_token_id,
-            pad_token_id=self.language_model.pad_token_id,
-            vocab_size=self.vocab_size,
-            decoding=self.decoding,
-            generator=generator,
-            samples_per_prompt=samples_per_prompt,
-            with_hidden=self.value_head is not None,
-        )
+        with self.autocast():
+            generation = generate(
+                self.language_model.model,
+                prompt_tokens,
+                prompt_mask,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=self.language_model.eos_token_id,
+                pad_token_id=self.language_model.pad_token_id,
+                vocab_size=self.vocab_size,
+                decoding=self.decoding,
+                generator=generator,
+                samples_per_prompt=samples_per_prompt,
+                with_hidden=self.value_head is not None,
+            )
         if self.value_head is None or generation.hidden is None:
             return generation, None
         with torch.no_grad():
@@ -125,13 +149,27 @@ class LMPolicy(nn.Module):
             with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
             prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read once.
         """
-        logits, hidden = response_logits(
-            self.language_model.model, tokens, attention_mask, num_response, with_hidden=True, prompt_of=prompt_of
-        )  # (B, R, V_model), (B, R, d)
+        given = (tokens, attention_mask, num_response)
+        with self.autocast(), recomputing(self, self.gradient_checkpointing):
+            logits, hidden = response_logits(
+                self.language_model.model, *given, with_hidden=True, prompt_of=prompt_of
+            )  # (B, R, V_model), (B, R, d)
+            values = None if self.value_model is None else self.read_values(*given, prompt_of)
         log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (B, R, V)
         log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)
-        values = self.value_head(hidden) if self.value_head is not None else None
+        if self.value_head is not None:
+            values = self.value_head(hidden)
         return Evaluation(log_probs, values, entropy(log_dist) if with_entropy else None)
+
+    def read_values(
+        self, tokens: Tensor, attention_mask: Tensor, num_response: int, prompt_of: Tensor | None = None
+    ) -> Tensor:
+        """Return what a separate trunk says the states (B, R) are worth; arguments as in ``evaluate_actions``."""
+        assert self.value_model is not None
+        with self.autocast():
+            return response_logits(self.value_model, tokens, attention_mask, num_response, prompt_of=prompt_of)[
+                ..., 0
+            ].float()
 
     @torch.no_grad()
     def act(
@@ -178,8 +216,12 @@ class LMPolicy(nn.Module):
         """Distribution of the next token (B, V), and the values (B,)."""
         tokens = torch.as_tensor(np.asarray(observation["tokens"]), device=self.device)
         mask = torch.as_tensor(np.asarray(observation["attention_mask"]), device=self.device)
-        logits, hidden = self._stepper.next_logits(torch.atleast_2d(tokens), torch.atleast_2d(mask), with_hidden=True)
-        values = self.value_head(hidden) if self.value_head is not None else None
+        given = (torch.atleast_2d(tokens), torch.atleast_2d(mask))
+        with self.autocast():
+            logits, hidden = self._stepper.next_logits(*given, with_hidden=True)
+            values = None if self._value_stepper is None else self._value_stepper.next_logits(*given)[:, 0].float()
+        if self.value_head is not None:
+            values = self.value_head(hidden)
         return log_distribution(logits, self.vocab_size, self.decoding), values
 
 

@@ -8,6 +8,7 @@ Letters: B episodes (prompts x samples), P prompt columns (left padded), R respo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..models.distribution import log_distribution
 from ..models.forward import response_logits, token_log_probs
 from ..rewards import kl as kl_estimators
 from .policy import LMPolicy
+from .timing import part
 
 NEUTRAL_WRAPPERS = (
     PolicyKL,
@@ -132,16 +134,22 @@ def _generate(
     """The fast way: everything in batches."""
     batch = env.encode_prompts(env.sample_prompt_indices(num_prompts))
     device = policy.device
-    generation, values = policy.generate(
-        batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator
-    )
+    with part("generate"):
+        generation, values = policy.generate(
+            batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator
+        )
     batch = batch.repeat(samples_per_prompt)
     mask = generation.mask
     tokens = torch.cat([batch.tokens.to(device), generation.tokens], 1)  # (B, L)
     attention_mask = torch.cat([batch.mask.to(device), mask], 1)
     groups = torch.arange(num_prompts, device=device).repeat_interleave(samples_per_prompt)
-    ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs, groups)
-    scores = env.score(batch, generation.tokens, mask)
+    if policy.value_model is not None:
+        with part("values"):
+            values = _separate_values(policy, tokens, attention_mask, mask, groups)
+    with part("reference"), policy.autocast():
+        ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs, groups)
+    with part("reward"):
+        scores = env.score(batch, generation.tokens, mask)
     total = torch.as_tensor(scores.total, dtype=torch.float32, device=device)
     return Rollout(
         prompt_tokens=batch.tokens.to(device),
@@ -164,6 +172,15 @@ def _generate(
     )
 
 
+def _separate_values(policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, mask: Tensor, groups: Tensor) -> Tensor:
+    """What a separate value trunk says of the states (B, R)."""
+    num_response = mask.shape[1]
+    values = torch.zeros(mask.shape, device=mask.device)
+    for rows, prompt_of in _pieces(groups, attention_mask, num_response, 1):
+        values[rows] = policy.read_values(tokens[rows], attention_mask[rows], num_response, prompt_of)
+    return values
+
+
 def _reference(
     env: Any,
     policy: LMPolicy,
@@ -177,10 +194,8 @@ def _reference(
     num_response, exact = mask.shape[1], env.kl_estimator == "exact"
     reference, shape = env.reference.model, (policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-    rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * policy.vocab_size)))
-    for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
+    for rows, prompt_of in _pieces(groups, attention_mask, num_response, policy.vocab_size):
         given = (tokens[rows], attention_mask[rows])
-        prompt_of = numbered(groups[rows])
         ref_log_probs[rows] = token_log_probs(reference, *given, num_response, *shape, prompt_of)
         if exact:
             dists = [
@@ -191,6 +206,15 @@ def _reference(
     if not exact:
         kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
     return ref_log_probs, kl.masked_fill(~mask, 0.0)
+
+
+def _pieces(
+    groups: Tensor, attention_mask: Tensor, num_response: int, vocab_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows of similar length that fit in memory at once, and which of them have the same prompt."""
+    rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * vocab_size)))
+    for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
+        yield rows, numbered(groups[rows])
 
 
 def packed(groups: Tensor, lengths: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     run/
         config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained
-        value_head.safetensors                            where the agent has values
+        value_head.safetensors                            where the agent has values; value_model.safetensors where
+                                                          they come from a trunk of their own
         prefgym.json                                      agent, hyperparameters, environment settings, versions
         README.md                                         model card
 
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import write_text
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound="PolicyGradient")
 
-SETTINGS, VALUE_HEAD, CARD = "prefgym.json", "value_head.safetensors", "README.md"
+SETTINGS, CARD = "prefgym.json", "README.md"
+VALUE_HEAD, VALUE_MODEL = "value_head.safetensors", "value_model.safetensors"
 ENV_SETTINGS = (
     "kl_coef",
     "kl_estimator",
@@ -55,8 +57,8 @@ def save_run(folder: str | Path, agent: PolicyGradient, card: dict[str, Any] | N
     policy = agent.policy
     with quiet():
         policy.language_model.save(folder)
-    if policy.value_head is not None:
-        save_tensors(folder / VALUE_HEAD, policy.value_head.state_dict())
+    for file, module in _value_files(policy).items():
+        save_tensors(folder / file, module.state_dict())
     write_card(folder, agent, card or {})
     write_text(folder / SETTINGS, json.dumps(_settings(agent), indent=2) + "\n")
     return folder
@@ -153,11 +155,24 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _load_policy(folder: Path, env: Any) -> LMPolicy:
     model = LanguageModel.load(folder, device=env_attribute(env, "language_model").device)
-    head = folder / VALUE_HEAD
-    policy = LMPolicy(model, decoding=env_attribute(env, "decoding"), value_head=head.is_file())
-    if policy.value_head is not None:
+    trunks = {
+        file: trunk for file, trunk in ((VALUE_HEAD, "shared"), (VALUE_MODEL, "separate")) if (folder / file).is_file()
+    }
+    policy = LMPolicy(
+        model,
+        decoding=env_attribute(env, "decoding"),
+        value_head=bool(trunks),
+        value_trunk=next(iter(trunks.values()), "shared"),
+    )
+    for file, module in _value_files(policy).items():
         try:
-            policy.value_head.load_state_dict(load_file(head))
+            module.load_state_dict(load_file(folder / file))
         except DAMAGE as error:
-            raise InputError(f'"{head}" is damaged; restore it from a backup or train again.') from error
+            raise InputError(f'"{folder / file}" is damaged; restore it from a backup or train again.') from error
     return policy
+
+
+def _value_files(policy: LMPolicy) -> dict[str, nn.Module]:
+    """What is saved beside the language model, by file name."""
+    modules = {VALUE_HEAD: policy.value_head, VALUE_MODEL: policy.value_model}
+    return {file: module for file, module in modules.items() if module is not None}

@@ -233,7 +233,7 @@ def _to_rollout(episodes: list[Episode], policy: LMPolicy) -> Rollout:
         response_mask=torch.arange(width, device=device) < torch.tensor(lengths, device=device)[:, None],
         log_probs=pad("log_probs"),
         ref_log_probs=pad("ref_log_probs"),
-        values=pad("values") if policy.value_head is not None else None,
+        values=pad("values") if policy.has_values else None,
         kl=pad("kl"),
         rewards=pad("rewards"),
         scores=torch.tensor(final("score"), dtype=torch.float32, device=device),

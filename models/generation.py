@@ -15,7 +15,9 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from .cache import RowCache, cached_forward, caching
 from .distribution import Decoding, draw, log_distribution
-from .forward import first_real_column, position_ids
+from .padding import first_real_column, position_ids
+
+LOOK_EVERY = 8
 
 
 @dataclass
@@ -55,6 +57,7 @@ def generate(
     generator: torch.Generator | None = None,
     samples_per_prompt: int = 1,
     with_hidden: bool = False,
+    look_every: int | None = None,
 ) -> Generation:
     """Write ``samples_per_prompt`` responses to each prompt, each until EOS or ``max_new_tokens``.
 
@@ -73,6 +76,8 @@ def generate(
         generator: source of randomness; None is torch's global one.
         samples_per_prompt: S. Rows come prompt by prompt: p0s0, p0s1, ..., p1s0, ...
         with_hidden: keep the hidden states.
+        look_every: steps between two looks at which rows have ended. It changes the time, not the result: looking lets
+            rows leave, and makes a GPU wait for it. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
 
     Raises:
         InputError: the budget is below 1, or the longest prompt with it exceeds the model's context.
@@ -90,6 +95,8 @@ def generate(
     written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
     real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
     log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
+    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows in the cache
+    look_every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
     hidden = None
 
     with caching(model):
@@ -104,23 +111,26 @@ def generate(
             uniforms = torch.rand(num_rows, generator=generator, device=generator.device if generator else device)
             distribution = log_distribution(logits, vocab_size, decoding)  # (n, V)
             token = draw(distribution, uniforms.to(device)[rows], decoding)  # (n,)
-            written[rows, step] = token
-            real[rows, step] = True
-            log_probs[rows, step] = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+            written[rows, step] = token.masked_fill(ended, pad_token_id)
+            real[rows, step] = ~ended
+            log_prob = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+            log_probs[rows, step] = log_prob.masked_fill(ended, 0.0)
             if hidden is not None:
-                hidden[rows, step] = state
-            running = token != eos_token_id
-            if step + 1 == max_new_tokens or not running.any():
+                hidden[rows, step] = state.masked_fill(ended.unsqueeze(-1), 0.0)
+            ended |= token == eos_token_id
+            if step + 1 == max_new_tokens:
                 break
-            if not running.all():
-                order = cache.keep(running)
-                rows, token = rows[order], token[order]
+            if (step + 1) % look_every == 0 and ended.any():
+                if ended.all():
+                    break
+                order = cache.keep(~ended)
+                rows, token, ended = rows[order], token[order], ended[order]
             column = width + step
             cache.extend(column, slice(0, column + 1))
             positions = (prompt_length[rows] + step).unsqueeze(-1)
             logits, state = cached_forward(model, token.unsqueeze(-1), attended[rows, : column + 1], positions, cache)
 
-    used = step + 1
+    used = int(real.any(dim=0).sum())
     return Generation(
         written[:, :used], real[:, :used], log_probs[:, :used], None if hidden is None else hidden[:, :used]
     )

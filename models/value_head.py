@@ -1,8 +1,14 @@
-"""A value read from the policy's own trunk."""
+"""Values of states, read from the policy's own trunk or from one of their own."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from .language_model import LanguageModel
 
 
 class ValueHead(nn.Module):
@@ -13,10 +19,24 @@ class ValueHead(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.linear = _zero_linear(hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return values (...) in fp32 for hidden states (..., d) of any float type."""
         return self.linear(hidden.to(self.linear.weight.dtype)).squeeze(-1)
+
+
+def value_model(language_model: LanguageModel) -> PreTrainedModel:
+    """Return a copy of a language model whose one "logit" is the value of the state, 0 everywhere at first."""
+    model = language_model.copy().model
+    model.config.tie_word_embeddings = False
+    weight = model.get_input_embeddings().weight
+    model.set_output_embeddings(_zero_linear(weight.shape[1]).to(weight.device, weight.dtype))
+    return model
+
+
+def _zero_linear(hidden_size: int) -> nn.Linear:
+    linear = nn.Linear(hidden_size, 1)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
