@@ -1,16 +1,39 @@
-"""Where the time of an iteration goes: ``profile.txt`` of a run."""
+"""Where the time of an iteration goes: a table of its parts to read, and ``profile.txt`` of a run to look into."""
 
 from __future__ import annotations
 
 import cProfile
 import io
 import pstats
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .files import write_text
 
 FUNCTIONS = 60
+
+
+def parts_table(history: Sequence[Mapping[str, float]]) -> str:
+    """Return the median seconds of an iteration's parts, with their shares; the first iteration pays for warming up."""
+    rows = history[1:] or history
+    totals = [row["time/rollout_seconds"] + row["time/update_seconds"] for row in rows]
+    whole = statistics.median(totals)
+    names = [
+        name
+        for name in rows[-1]
+        if name.startswith("time/")
+        and name.endswith("_seconds")
+        and name not in ("time/rollout_seconds", "time/update_seconds")
+    ]
+    seconds = {name[5:-8]: statistics.median(row.get(name, 0.0) for row in rows) for name in names}
+    seconds["everything else"] = max(0.0, whole - sum(seconds.values()))
+    lines = [f"where the time of an iteration goes (median of {len(rows)})"]
+    for name, value in [*seconds.items(), ("an iteration", whole)]:
+        share = value / whole if whole else 0.0
+        lines.append(f"  {name:<16} {value:8.3f} s  {100 * share:5.1f} %  {'#' * round(40 * share)}".rstrip())
+    return "\n".join(lines)
 
 
 class IterationProfiler:

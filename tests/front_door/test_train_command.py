@@ -135,7 +135,10 @@ def test_overwriting_replaces_the_old_run_whole(run, finished_run, tmp_path):
     shutil.copytree(finished_run, folder)
     (folder / "leftover.txt").write_text("old")
     words = ["train", "--config", finished_run / "config.yaml", *NO_EVALUATION, "--seed", "1", "--output", folder]
-    assert run(*words, "--overwrite", "--profile").code == 0
+    result = run(*words, "--overwrite", "--profile")
+    assert result.code == 0
+    shown = [line.split()[0] for line in result.out.splitlines() if line.endswith(("#", "%")) and " s " in line]
+    assert shown[:6] == ["generate", "reference", "reward", "forward", "backward", "optimizer"]
     assert not (folder / "leftover.txt").exists()
     assert not (folder / "report.html").exists()
     assert not same(finished_run, folder)

@@ -3,8 +3,9 @@ import torch
 
 from prefgym.errors import InputError
 from prefgym.models.distribution import Decoding
-from prefgym.models.forward import position_ids, response_logits, token_log_probs
+from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
+from prefgym.models.padding import position_ids
 
 VOCAB, EOS, PAD = 40, 3, 0
 
@@ -71,6 +72,18 @@ def test_what_a_row_becomes_does_not_depend_on_when_others_end(model, prompts):
     real, width = generation.mask, generation.tokens.shape[1]
     assert torch.equal(generation.tokens[real], endless.tokens[:, :width][real])
     torch.testing.assert_close(generation.log_probs[real], endless.log_probs[:, :width][real], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("look_every", [2, 5, 100])
+def test_looking_less_often_at_which_rows_have_ended_changes_nothing(model, prompts, look_every):
+    always = write(model, prompts, samples_per_prompt=8, with_hidden=True)
+    seldom = write(model, prompts, samples_per_prompt=8, with_hidden=True, look_every=look_every)
+    assert (always.lengths < 12).any()
+    assert torch.equal(seldom.tokens, always.tokens)
+    assert torch.equal(seldom.mask, always.mask)
+    torch.testing.assert_close(seldom.log_probs, always.log_probs, atol=1e-5, rtol=0)
+    assert seldom.hidden is not None
+    torch.testing.assert_close(seldom.hidden, always.hidden, atol=1e-5, rtol=0)
 
 
 def test_a_batch_equals_its_rows_one_by_one(any_model, prompts):

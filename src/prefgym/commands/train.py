@@ -39,7 +39,7 @@ CONTROL = [
     Option("resume", bool, False, "Go on from the last checkpoint in --output, with the config that stands there."),
     Option("overwrite", bool, False, "Replace the run that stands in the output folder."),
     Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
-    Option("profile", bool, False, "Profile the second iteration into profile.txt of the run."),
+    Option("profile", bool, False, "Print where an iteration's time goes; profile.txt of the run has one in detail."),
 ]
 SEED = Option("seed", int, 0, "Of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
 Splits = Mapping[str, "PromptSet"]
@@ -160,7 +160,7 @@ def _resume(config: Config, folder: Path) -> None:
 def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
     """Train what is left to train, save the model, judge it, and write the report."""
     from ..agents.checkpoint import save_checkpoint
-    from ..profiling import IterationProfiler
+    from ..profiling import IterationProfiler, parts_table
 
     try:
         if agent.num_episodes < config["agent.total_episodes"]:
@@ -171,6 +171,8 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
                 output=folder,
                 save_every=config["agent.save_every"],
             )
+            if config["profile"]:
+                print(parts_table(agent.history), flush=True)
             save_checkpoint(folder, agent)  # from which --resume goes on to the report
         agent.save(folder)
         _report(config, folder, agent, splits)

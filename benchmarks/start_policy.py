@@ -1,0 +1,133 @@
+"""How far supervised training on the references is from its end: the start policy's loss against its steps.
+
+    python benchmarks/start_policy.py --output benchmarks/start_policy     about two hours on two cores, resumes
+    python benchmarks/start_policy.py --quick --output /tmp/start_policy   shows that it runs
+
+Fine-tunes the embedded pretrained model as `prefgym build-assets` does, on a quarter, a half, the whole and the double
+of its posts, and measures each on the same held-out posts. Beside them stands the loss that no model can beat: the
+entropy of the author, who draws a different summary each time. Writes results.json, README.md and a picture.
+The data are synthetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from prefgym.asset_checks import check_start
+from prefgym.assets import finetune_start
+from prefgym.data.templates import SUMMARIZE
+from prefgym.data.world import Post, post
+from prefgym.data.world.posts import further_references
+from prefgym.files import write_text
+from prefgym.models.language_model import LanguageModel
+from prefgym.sizes import FULL, QUICK, Size
+
+SHARES = (0.25, 0.5, 1.0, 2.0)
+DRAWS = 4000  # of each post's author, for the entropy
+
+
+def entropy_per_token(lm: LanguageModel, posts: list[Post], draws: int) -> float:
+    """Return the entropy of the reference given its post, in nats per token: no loss can be lower on average.
+
+    Estimated by Miller and Madow (1955) from ``draws`` references of each post; the model sees the text alone, so that
+    its own bound is a little higher.
+    """
+    nats, tokens = 0.0, 0.0
+    for item in posts:
+        counts = Counter(further_references(item, draws))
+        nats -= sum(n / draws * math.log(n / draws) for n in counts.values()) - (len(counts) - 1) / (2 * draws)
+        tokens += sum(n / draws * (len(lm.encode(SUMMARIZE.render_response(text))) + 1) for text, n in counts.items())
+    return nats / tokens
+
+
+def measure(size: Size, share: float, held_out: list[Post]) -> dict[str, Any]:
+    """Fine-tune on ``share`` of the posts of ``size``; return the metrics without the training curve."""
+    lm = LanguageModel.load("embedded/pretrained")
+    posts = round(size.finetune_posts * share)
+    metrics = finetune_start(lm, replace(size, finetune_posts=posts), progress=True)
+    metrics.pop("history")
+    return {"share": share, "posts": posts, **metrics, "checks": check_start(lm, held_out)}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The Markdown table, one line for each amount of training."""
+    lines = [
+        "| posts | steps | minutes | validation loss | by the last doubling | beats references, T = 1 | greedily |",
+        "|" + " --- |" * 7,
+    ]
+    before = None
+    for run in results["runs"]:
+        loss = run["eval_loss_minimum"]
+        change = "" if before is None else f"{100 * (loss / before - 1):+.1f} %"
+        rates = [
+            f"{100 * rate['mean']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+            for rate in (run["checks"][way] for way in ("sampled", "greedily"))
+        ]
+        lines.append(
+            f"| {run['posts']:,} | {run['steps']:,} | {run['seconds'] / 60:.0f} | {loss:.4f} | {change} | "
+            f"{' | '.join(rates)} |"
+        )
+        before = loss
+    return "\n".join(lines)
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Loss against optimiser steps, with the bound."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    steps = [run["steps"] for run in results["runs"]]
+    axes.plot(steps, [run["eval_loss_minimum"] for run in results["runs"]], "o-", label="validation loss")
+    axes.axhline(results["entropy"], color="gray", linestyle="--", label="entropy of the references")
+    axes.set(xscale="log", xlabel="optimiser steps of fine-tuning", ylabel="nats per token")
+    axes.set_xticks(steps, [f"{n:,}" for n in steps])
+    axes.minorticks_off()
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measure every share that is missing; write numbers, table and picture after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    size, shares, draws = (QUICK, SHARES[1:3], 200) if options.quick else (FULL, SHARES, DRAWS)
+    held_out = [post("validation", index) for index in range(size.held_out)]
+    options.output.mkdir(parents=True, exist_ok=True)
+    file = options.output / "results.json"
+    lm = LanguageModel.load("embedded/pretrained")
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    results = results or {"entropy": entropy_per_token(lm, random.Random(0).sample(held_out, 20), draws), "runs": []}
+    for share in shares:
+        if all(run["share"] != share for run in results["runs"]):
+            results["runs"].append(measure(size, share, held_out))
+            results["runs"].sort(key=lambda run: run["share"])
+            write_text(file, json.dumps(results, indent=2) + "\n")
+    draw(results, options.output / "loss.png")
+    write_text(
+        options.output / "README.md",
+        "# How far supervised training on the references is from its end\n\n"
+        "`python benchmarks/start_policy.py --output benchmarks/start_policy`\n\n"
+        f"Two CPU cores, one seed; {lm.num_parameters / 1e6:.2f} M parameters, vocabulary 2,048; synthetic posts, "
+        f"{size.references} references of each, {len(held_out)} held-out posts (win rates by gold, 95 % intervals). "
+        f"The references' own entropy is {results['entropy']:.4f} nats per token: no model comes below it. "
+        "The shipped start policy is the run of "
+        f"{size.finetune_posts:,} posts.\n\n{table(results)}\n\n![Validation loss against steps](loss.png)\n",
+    )
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
