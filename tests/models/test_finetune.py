@@ -264,6 +264,20 @@ def test_bad_input_gets_one_sentence():
         TrainingOptions(save_every=3)
 
 
+def test_bf16_on_a_cpu_attends_by_plain_products_and_gives_the_implementation_back():
+    lm = language_model()
+    assert lm.model.config._attn_implementation == "sdpa"
+    seen = []
+    lm.model.register_forward_pre_hook(lambda module, given: seen.append(module.config._attn_implementation))
+    pairs = [("the cat", "sat"), ("the cat", "ran")]
+    finetune(lm, pairs, max_steps=1, batch_size=2, bf16=True)
+    assert set(seen) == {"eager"}
+    assert lm.model.config._attn_implementation == "sdpa"
+    seen.clear()
+    finetune(lm, pairs, max_steps=1, batch_size=2)
+    assert set(seen) == {"sdpa"}
+
+
 def test_a_diverging_run_stops():
     lm = language_model()
     with torch.no_grad():

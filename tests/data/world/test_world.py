@@ -10,6 +10,7 @@ from prefgym.data.world import FAULTS, SPLITS, VALUES, Post, blank, comments, le
 from prefgym.data.world.drafts import split_of
 from prefgym.data.world.fillers import FILLERS
 from prefgym.data.world.mentions import mentions
+from prefgym.data.world.posts import further_references
 from prefgym.data.world.samples import PATH, samples
 from prefgym.data.world.text import sentences
 
@@ -125,6 +126,22 @@ def test_summaries_and_comments_use_the_words_of_the_post(held_out: list[Post]) 
         for slot in ("who", "thing", "place", "time", "feeling", "question"):
             assert said[slot].lower() in p.text.lower()
             assert said[slot].lower() in oracle(p).lower()
+
+
+def test_further_references_are_such_as_the_author_writes(posts: list[Post], held_out: list[Post]) -> None:
+    for p in posts[:300]:
+        again = further_references(p, 3)
+        assert again == further_references(p, 3) == further_references(p, 5)[:3]
+        beside = {slot for text in again for slot, key in mentions(text) if (slot, key) in p.distractors}
+        assert beside <= {slot for slot, _ in p.distractors}
+
+    def share_with_question(texts: list[tuple[Post, str]]) -> float:
+        return sum(("question", p.facts.question) in mentions(text) for p, text in texts) / len(texts)
+
+    own = share_with_question([(p, p.reference) for p in posts])
+    further = share_with_question([(p, text) for p in posts for text in further_references(p, 3)])
+    assert further == pytest.approx(own, abs=0.04)  # 3,000 posts: a standard error of 0.009
+    assert len({text for p in held_out[:50] for text in [p.reference, *further_references(p, 3)]}) > 150
 
 
 def test_faults_are_what_their_names_say(posts: list[Post]) -> None:
