@@ -16,9 +16,10 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from .attention import plain_attention
 from .forward import response_logits
 from .shared_prompt import numbered
-from .supervised import SupervisedTrainer, TrainingOptions, plain_attention, train_with
+from .supervised import SupervisedTrainer, TrainingOptions, train_with
 
 if TYPE_CHECKING:
     from .language_model import LanguageModel
@@ -184,7 +185,7 @@ def finetune(
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
-    with plain_attention(lm.model, settings):
+    with plain_attention(lm.model, wanted=settings.bf16):
         return run(
             lm.model, train, held_out or None, pad_token_id=lm.pad_token_id, keep_best=keep_best, options=settings
         )

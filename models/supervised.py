@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from ..errors import InputError
@@ -267,24 +266,6 @@ def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str
         "seconds": seconds,
         "history": [dict(point) for point in history],
     }
-
-
-@contextmanager
-def plain_attention(model: PreTrainedModel, options: TrainingOptions) -> Iterator[None]:
-    """Compute attention by matrix products while this is open, where that is faster: in bf16 on a CPU.
-
-    PyTorch's fused kernel is slow backward there when few queries look at many keys, as responses behind a shared
-    prompt do: it took half of a whole step.
-    """
-    before = model.config._attn_implementation
-    wanted = options.bf16 and model.device.type == "cpu" and before == "sdpa"
-    if wanted:
-        model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        if wanted:
-            model.set_attn_implementation(before)
 
 
 def _evaluations(history: Sequence[dict[str, Any]]) -> dict[int, float]:

@@ -20,7 +20,8 @@ from torch.utils.data import Sampler, SequentialSampler
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
-from ..models.supervised import SupervisedTrainer, TrainingOptions, plain_attention, train_with
+from ..models.attention import plain_attention
+from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .preference_model import Encoded, PreferenceModel
 
@@ -90,7 +91,7 @@ def train_preference_model(
         eval_dataset=held_out,
         keep_best=keep_best and held_out is not None,
     )
-    with plain_attention(pm.model, settings):
+    with plain_attention(pm.model, wanted=settings.bf16):
         metrics = train_with(trainer, settings)
     metrics.update(comparisons=len(comparisons), ties=sum(c.tie for c in comparisons), **cut)
     if eval_comparisons:
