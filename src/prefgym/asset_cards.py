@@ -11,8 +11,8 @@ _WHAT = {
         "It continues text; it was never shown a summary.",
     ),
     "start": (
-        "fine-tuning of `pretrained` on the posts' own TL;DRs, which fall short systematically "
-        "(loss on the response only)",
+        "fine-tuning of `pretrained` on the posts' TL;DRs, several of each post, such as its author writes; they fall "
+        "short systematically (loss on the response only)",
         "It is the start policy and the reference of the KL.",
     ),
     "preference": (
@@ -27,7 +27,8 @@ _FACTS = (
     ("comparisons", "comparisons"),
     ("parameters", "parameters"),
     ("steps", "optimiser steps"),
-    ("tokens", "tokens read in training"),
+    ("examples", "examples"),
+    ("tokens", "tokens of all examples"),
     ("seconds", "seconds of training (two CPU cores)"),
     ("train_loss", "training loss at the end (nats)"),
     ("eval_loss", "validation loss at the end (nats)"),
