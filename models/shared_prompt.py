@@ -77,7 +77,8 @@ class PromptCache(Cache):
     def before(self, prompt_of: Tensor) -> Cache:
         """Return a cache in which they stand before N responses, those of prompt ``prompt_of[i]`` before row i."""
         repeats = _even_repeats(prompt_of)
-        return Cache(layers=[_ResponseLayer(layer, prompt_of, repeats) for layer in self.layers])
+        layers = [layer for layer in self.layers if isinstance(layer, _PromptLayer)]  # all of them
+        return Cache(layers=[_ResponseLayer(layer, prompt_of, repeats) for layer in layers])
 
 
 class _Layer(CacheLayerMixin):
@@ -110,7 +111,7 @@ class _PromptLayer(_Layer):
 
 
 class _ResponseLayer(_Layer):
-    def __init__(self, prompts: CacheLayerMixin, prompt_of: Tensor, repeats: int | None) -> None:
+    def __init__(self, prompts: _PromptLayer, prompt_of: Tensor, repeats: int | None) -> None:
         super().__init__()
         assert prompts.keys is not None
         assert prompts.values is not None

@@ -31,6 +31,7 @@ def value_model(language_model: LanguageModel) -> PreTrainedModel:
     model = language_model.copy().model
     model.config.tie_word_embeddings = False
     weight = model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
     model.set_output_embeddings(_zero_linear(weight.shape[1]).to(weight.device, weight.dtype))
     return model
 
