@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,8 +38,8 @@ def run(variant: str, seed: int, output: Path, scratch: Path, extra: list[str]) 
     target = output / f"{name}.json"
     if not target.is_file():
         words = ["train", "--config", "tldr-ppo", *VARIANTS[variant], "--seed", str(seed), "--overwrite", *extra]
-        shares = (lambda model: False) if variant == "plain" else None
-        with patch("prefgym.models.forward.shares_prompts", shares) if shares else patch.dict({}):
+        plain = patch("prefgym.models.forward.shares_prompts", lambda model: False)
+        with plain if variant == "plain" else nullcontext():
             if prefgym([*words, "--output", str(scratch / name)]) != 0:
                 sys.exit(f"{name} failed")
         output.mkdir(parents=True, exist_ok=True)
