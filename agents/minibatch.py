@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .policy import LMPolicy
-from .rollout import Rollout, numbered, packed
+from .returns import group_numbers
+from .rollout import Rollout, packed
 
 
 @dataclass
@@ -65,7 +66,7 @@ def minibatches(
     prompts of similar length, so that little padding is computed.
     """
     lengths = rollout.prompt_mask.sum(1) + rollout.response_mask.sum(1)
-    groups = numbered(rollout.groups)
+    groups = group_numbers(rollout.groups)
     rank = torch.as_tensor(rng.permutation(int(groups.max()) + 1), device=groups.device)
     order = rank[groups].argsort(stable=True)
     for rows in order.split(batch_size or len(order)):
@@ -89,7 +90,7 @@ def take(
         tokens=torch.cat([rollout.prompt_tokens[rows, left:], rollout.response_tokens[rows, :width]], 1),
         attention_mask=torch.cat([prompt_mask[:, left:].bool(), mask], 1),
         mask=mask,
-        prompt_of=numbered(rollout.groups[rows]),
+        prompt_of=group_numbers(rollout.groups[rows]),
         old_log_probs=rollout.log_probs[rows, :width],
         ref_log_probs=rollout.ref_log_probs[rows, :width],
         old_values=None if rollout.values is None else rollout.values[rows, :width],

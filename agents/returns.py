@@ -62,6 +62,23 @@ def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     return ((x - real.mean()) / (std + eps)).masked_fill(~mask, 0.0)
 
 
+def group_numbers(groups: Tensor) -> Tensor:
+    """Number the distinct groups (B,) from 0 on: (B,) int64.
+
+    >>> group_numbers(torch.tensor([7, 7, 3]))
+    tensor([1, 1, 0])
+    """
+    return torch.unique(groups, return_inverse=True)[1]
+
+
+def group_mean(x: Tensor, groups: Tensor) -> Tensor:
+    """Mean of ``x`` (B,) over the episodes of the same prompt, for each episode (B,); ``groups`` (B,) int64."""
+    group = group_numbers(groups)
+    counts = torch.bincount(group)
+    totals = torch.zeros(len(counts), dtype=x.dtype, device=x.device).index_add_(0, group, x)
+    return (totals / counts)[group]
+
+
 def leave_one_out(returns: Tensor, groups: Tensor) -> Tensor:
     """Mean return of the *other* samples of the same prompt (RLOO: Kool et al. 2019; Ahmadian et al. 2024).
 
@@ -77,7 +94,7 @@ def leave_one_out(returns: Tensor, groups: Tensor) -> Tensor:
     Raises:
         ValueError: a group has a single sample.
     """
-    _, group = groups.unique(return_inverse=True)
+    group = group_numbers(groups)
     counts = torch.bincount(group)
     if int(counts.min()) < 2:
         raise ValueError("leave-one-out needs at least two samples of every prompt")

@@ -23,6 +23,7 @@ from ..models.distribution import log_distribution
 from ..models.forward import response_logits, token_log_probs
 from ..rewards import kl as kl_estimators
 from .policy import LMPolicy
+from .returns import group_numbers
 from .timing import part
 
 NEUTRAL_WRAPPERS = (
@@ -214,7 +215,7 @@ def _pieces(
     """Yield rows of similar length that fit in memory at once, and which of them have the same prompt."""
     rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * vocab_size)))
     for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
-        yield rows, numbered(groups[rows])
+        yield rows, group_numbers(groups[rows])
 
 
 def packed(groups: Tensor, lengths: Tensor) -> Tensor:
@@ -223,15 +224,10 @@ def packed(groups: Tensor, lengths: Tensor) -> Tensor:
     >>> packed(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 9, 7, 6]))
     tensor([2, 3, 0, 1])
     """
-    number = numbered(groups)
+    number = group_numbers(groups)
     longest = lengths.new_zeros(int(number.max()) + 1).scatter_reduce(0, number, lengths, "amax")
     by_prompt = number.argsort(stable=True)
     return by_prompt[longest[number[by_prompt]].argsort(stable=True)]
-
-
-def numbered(groups: Tensor) -> Tensor:
-    """Number the distinct groups (B,) from 0 on: (B,) int64."""
-    return torch.unique(groups, return_inverse=True)[1]
 
 
 def at_end(scores: Tensor, mask: Tensor) -> Tensor:

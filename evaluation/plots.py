@@ -171,8 +171,9 @@ def _trajectory(axis: Axes, history: History) -> None:
 
 
 def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str) -> None:
-    shapes = {"start": ("o", 10), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 8)}
+    shapes = {"start": ("o", 9), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 14)}
     shape, size = shapes.get(name, ("*", 17))
+    ring = name == "start_best_temperature"  # it may be the start policy itself, which is then seen inside
     difference = (row["minus_start"] or {}).get(key)
     x = float(_root(np.array([row["kl"]]))[0])
     axis.annotate(number(row[key]), (x, row[key]), (9, 5), textcoords="offset points", fontsize=9, color=INK, zorder=5)
@@ -182,8 +183,9 @@ def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str)
         yerr=(difference["high"] - difference["low"]) / 2 if difference else None,
         fmt=shape,
         markersize=size,
-        color=colour,
-        markeredgecolor="white",
+        markerfacecolor="none" if ring else colour,
+        markeredgecolor=colour if ring else "white",
+        markeredgewidth=2 if ring else 1,
         ecolor=INK,
         elinewidth=1,
         capsize=3,
