@@ -83,7 +83,8 @@ class PolicyGradient:
         env = gym.make(env) if isinstance(env, str) else env
         h = self.hyperparameters
         self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values, value_trunk=h.value_trunk)
-        self.policy.precision, self.policy.gradient_checkpointing = h.precision, h.gradient_checkpointing
+        for option in ("precision", "gradient_checkpointing", "cuda_graphs"):
+            setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
                 "The policy reads a prompt anew for each of its samples, with the same result but slower: its model "

@@ -43,6 +43,7 @@ class Hyperparameters:
             2019): kl_loss_coef where that is above 0, the environment's kl_coef otherwise. None keeps it fixed.
         value_trunk: ``shared`` with the policy, or ``separate``: a model of its own for the values.
         precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
+        cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
         gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
             more time, the same gradients.
         loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
@@ -67,6 +68,7 @@ class Hyperparameters:
     value_trunk: str = "shared"
     precision: str = "fp32"
     gradient_checkpointing: bool = False
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         self.check()

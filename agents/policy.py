@@ -49,10 +49,12 @@ class LMPolicy(nn.Module):
     Attributes:
         precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and distributions stay in fp32.
         gradient_checkpointing: keep less of a forward pass in memory and compute it again going backward.
+        cuda_graphs: decode in steps of fixed shape, which a GPU records and replays.
     """
 
     precision = "fp32"
     gradient_checkpointing = False
+    cuda_graphs = False
 
     def __init__(
         self,
@@ -129,6 +131,7 @@ class LMPolicy(nn.Module):
                 generator=generator,
                 samples_per_prompt=samples_per_prompt,
                 with_hidden=self.value_head is not None,
+                static=self.cuda_graphs,
             )
         if self.value_head is None or generation.hidden is None:
             return generation, None
