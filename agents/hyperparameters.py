@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import InputError, nearest
+from ..models.lora import EVERY_LINEAR, LoRA
 
 LR_SCHEDULES = ("constant", "linear")
 LOSS_REDUCTIONS = ("token_mean", "episode_sum")
@@ -38,6 +39,10 @@ class Hyperparameters:
         precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
         gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
             more time, the same gradients.
+        lora_rank: train an adapter of this rank (LoRA) and leave the model's weights alone, which policy and reference
+            then share; None trains the weights. Needs the extra ``prefgym[peft]``.
+        lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
+        lora_targets: linear layers to adapt, with commas between them, or ``all-linear``.
         loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
             episodes, which is the unbiased policy gradient.
     """
@@ -56,21 +61,31 @@ class Hyperparameters:
     value_trunk: str = "shared"
     precision: str = "fp32"
     gradient_checkpointing: bool = False
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: str = EVERY_LINEAR
 
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
         """Raise ``InputError`` for a value out of range; subclasses check their own fields too."""
-        self.check_positive("learning_rate", "max_grad_norm")
+        self.check_positive("learning_rate", "max_grad_norm", "lora_alpha")
         self.check_counts(
-            "episodes_per_iteration", "samples_per_prompt", "batch_size", "gradient_accumulation", "n_epochs"
+            "episodes_per_iteration",
+            "samples_per_prompt",
+            "batch_size",
+            "gradient_accumulation",
+            "n_epochs",
+            "lora_rank",
         )
         self.check_at_least_zero("vf_coef", "ent_coef")
         self.check_choice("lr_schedule", LR_SCHEDULES)
         self.check_choice("loss_reduction", LOSS_REDUCTIONS)
         self.check_choice("value_trunk", VALUE_TRUNKS)
         self.check_choice("precision", PRECISIONS)
+        if self.lora_rank is not None and self.value_trunk == "separate":
+            raise InputError('lora_rank trains no second trunk; leave value_trunk at "shared".')
         if self.episodes_per_iteration % self.samples_per_prompt:
             raise InputError(
                 f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "
@@ -81,6 +96,11 @@ class Hyperparameters:
                 f"batch_size ({self.batch_size}) cannot be above episodes_per_iteration "
                 f"({self.episodes_per_iteration})."
             )
+
+    @property
+    def lora(self) -> LoRA | None:
+        """The adapter to train, if one is asked for."""
+        return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
 
     def check_counts(self, *names: str) -> None:
         """Each is a positive whole number (or None, where that is a default)."""

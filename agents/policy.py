@@ -39,7 +39,8 @@ class LMPolicy(nn.Module):
     """A trainable causal language model, and optionally a value of each state.
 
     Args:
-        language_model: the model to train, in place; dropout is switched off by p = 0.
+        language_model: the model to train, in place (of an adapted one the adapter alone); dropout is switched off by
+            p = 0.
         decoding: shape of the distribution that actions are drawn from; log-probs are those of the same distribution.
         value_head: whether to have values; every value starts at 0.
         value_trunk: ``"shared"``, a head that reads the policy's last hidden state, or ``"separate"``, a copy of the
@@ -64,7 +65,7 @@ class LMPolicy(nn.Module):
         super().__init__()
         self.language_model = language_model
         self.decoding = decoding or Decoding()
-        self.model: nn.Module = language_model.model.requires_grad_(True)
+        self.model: nn.Module = language_model.unfreeze().model
         disable_dropout(self.model)
         separate = value_head and value_trunk == "separate"
         self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head and not separate else None

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import write_text
-from ..models.folder import quiet
+from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
+from ..models.lora import AdaptedModel
 from .attach import env_attribute
 from .policy import LMPolicy
 
@@ -154,7 +155,11 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _load_policy(folder: Path, env: Any) -> LMPolicy:
-    model = LanguageModel.load(folder, device=env_attribute(env, "language_model").device)
+    start: LanguageModel = env_attribute(env, "language_model")
+    if is_adapter(folder):
+        model: LanguageModel = AdaptedModel.read(folder, base=start, device=start.device)
+    else:
+        model = LanguageModel.load(folder, device=start.device)
     trunks = {
         file: trunk for file, trunk in ((VALUE_HEAD, "shared"), (VALUE_MODEL, "separate")) if (folder / file).is_file()
     }

@@ -185,6 +185,7 @@ def finetune(
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
+    lm.unfreeze()
     with plain_attention(lm.model, wanted=settings.bf16):
         return run(
             lm.model, train, held_out or None, pad_token_id=lm.pad_token_id, keep_best=keep_best, options=settings

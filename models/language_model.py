@@ -23,6 +23,7 @@ from .folder import (
     checksum,
     embedded_path,
     first_sentence,
+    is_adapter,
     load_tokenizer,
     locate,
     model_folder,
@@ -50,6 +51,7 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        self._shares = False  # its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
         check_vocabulary(name, self.vocab_size, embeddings.weight.shape[0])
@@ -66,6 +68,8 @@ class LanguageModel:
     ) -> LanguageModel:
         """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, or a Hugging Face hub id.
 
+        The folder of an adapter (``peft``) gives the base model that it names with the adapter merged into it.
+
         Args:
             name_or_path: the model; ``"embedded"`` is ``"embedded/start"``.
             device: where the weights go.
@@ -73,10 +77,15 @@ class LanguageModel:
 
         Raises:
             InputError: the folder is missing, has no configuration, weights or tokenizer, has pickle weights only,
-                is no causal language model, or its tokenizer has another vocabulary or no EOS token.
+                is no causal language model, or its tokenizer has another vocabulary or no EOS token; or the base model
+                of an adapter cannot be loaded.
         """
         name = str(name_or_path)
         folder = locate(name)
+        if is_adapter(folder):
+            from .lora import load_merged  # imported late: it builds on this module
+
+            return load_merged(folder, name, device, dtype)
         check_folder(folder, name)
         with quiet():
             model = _load_model(folder, name, dtype)
@@ -123,14 +132,36 @@ class LanguageModel:
         return text
 
     def copy(self) -> LanguageModel:
-        """Return a model with weights of its own (the tokenizer is shared)."""
+        """Return a model with weights of its own, all trainable (the tokenizer is shared)."""
         model = copy.deepcopy(self.model)
         model.zero_grad(set_to_none=True)
-        return LanguageModel(model, self.tokenizer, self.name)
+        return LanguageModel(model, self.tokenizer, self.name).unfreeze()
+
+    def view(self) -> LanguageModel:
+        """Return another model on the same weights in memory, and freeze both; see :meth:`unfreeze`."""
+        self.freeze()
+        weights = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in self.model.parameters()}
+        buffers = {id(buffer): buffer for buffer in self.model.buffers()}
+        other = LanguageModel(copy.deepcopy(self.model, {**weights, **buffers}), self.tokenizer, self.name)
+        self._shares = other._shares = True
+        return other
 
     def freeze(self) -> LanguageModel:
         """Let no parameter take a gradient; return self."""
         self.model.requires_grad_(False)
+        return self
+
+    def unfreeze(self) -> LanguageModel:
+        """Let every parameter take a gradient; return self.
+
+        A model that shares its weights with a :meth:`view` gets weights of its own first, so that training it does not
+        move the other.
+        """
+        for parameter in self.model.parameters():
+            if self._shares:
+                parameter.data = parameter.data.clone()
+            parameter.requires_grad_(True)
+        self._shares = False
         return self
 
     def checksum(self) -> str:
