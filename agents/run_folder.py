@@ -1,7 +1,9 @@
 """Run folders: a plain Hugging Face model folder with the value head and what the agent was trained with.
 
     run/
-        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained
+        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained; of a run with
+                                                          lora_rank the adapter alone, in peft's format:
+                                                          adapter_config.json, adapter_model.safetensors
         value_head.safetensors                            where the agent has values; value_model.safetensors where
                                                           they come from a trunk of their own
         prefgym.json                                      agent, hyperparameters, environment settings, versions
@@ -103,14 +105,28 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
         if settings["synthetic"]
         else ""
     )
+    library, loading = _how_to_load(agent)
     return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
         f"# A language model trained by {agent.name} on a preference\n\n"
         "A causal language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
         f"{synthetic}\n| | |\n|---|---|\n{table}\n\n"
-        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f"```python\n{loading}```\n"
+    )
+
+
+def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
+    """The library that reads the weights, and the lines that load them."""
+    if isinstance(agent.policy.language_model, AdaptedModel):
+        return "peft", (
+            "from prefgym.models.language_model import LanguageModel\n\n"
+            'model = LanguageModel.load("this/folder")  # the adapter, merged into its base model\n'
+            'model.save("merged")  # a plain model folder\n'
+        )
+    return "transformers", (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         'model = AutoModelForCausalLM.from_pretrained("this/folder")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n```\n'
+        'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n'
     )
 
 
