@@ -72,7 +72,10 @@ def make_policy(
     if lora is not None:
         model_to_train = AdaptedModel.start(model_to_train, lora, seed)
     decoding = env_attribute(env, "decoding")
-    return LMPolicy(model_to_train, decoding=decoding, value_head=value_head, value_trunk=value_trunk)
+    width = env_attribute(env, "max_prompt_tokens")
+    return LMPolicy(
+        model_to_train, decoding=decoding, value_head=value_head, value_trunk=value_trunk, max_prompt_tokens=width
+    )
 
 
 def attach(env: Any, policy: LMPolicy) -> Any:

@@ -1,7 +1,8 @@
 """Run folders: a plain Hugging Face model folder with the value head and what the agent was trained with.
 
     run/
-        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained; of a run with
+        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained (an
+                                                          encoder-decoder with AutoModelForSeq2SeqLM); of a run with
                                                           lora_rank the adapter alone, in peft's format:
                                                           adapter_config.json, adapter_model.safetensors
         value_head.safetensors                            where the agent has values; value_model.safetensors where
@@ -109,7 +110,7 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
     return (
         f"---\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
         f"# A language model trained by {agent.name} on a preference\n\n"
-        "A causal language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
+        "A language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
         f"{synthetic}\n| | |\n|---|---|\n{table}\n\n"
         f"```python\n{loading}```\n"
     )
@@ -123,9 +124,10 @@ def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
             'model = LanguageModel.load("this/folder")  # the adapter, merged into its base model\n'
             'model.save("merged")  # a plain model folder\n'
         )
+    auto_class = agent.policy.language_model.auto_class.__name__
     return "transformers", (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("this/folder")\n'
+        f"from transformers import {auto_class}, AutoTokenizer\n\n"
+        f'model = {auto_class}.from_pretrained("this/folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n'
     )
 
@@ -184,6 +186,7 @@ def _load_policy(folder: Path, env: Any) -> LMPolicy:
         decoding=env_attribute(env, "decoding"),
         value_head=bool(trunks),
         value_trunk=next(iter(trunks.values()), "shared"),
+        max_prompt_tokens=env_attribute(env, "max_prompt_tokens"),
     )
     for file, module in _value_files(policy).items():
         try:

@@ -13,9 +13,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from .cache import RowCache, cached_forward, caching
+from .cache import caching
 from .distribution import Decoding, draw, log_distribution
-from .padding import first_real_column, position_ids
+from .padding import first_real_column
+from .reader import make_reader
 
 LOOK_EVERY = 8
 
@@ -65,7 +66,8 @@ def generate(
     draws one uniform for each of the N rows, ended or not, so what a row becomes does not depend on when others end.
 
     Args:
-        model: a causal language model; its train or eval mode changes nothing (dropout is off by p = 0).
+        model: a causal language model or an encoder-decoder; its train or eval mode changes nothing (dropout is off by
+            p = 0).
         prompt_tokens: (B, P) int64.
         prompt_mask: (B, P), True on real tokens, padding on the left.
         max_new_tokens: the response budget, at least 1.
@@ -85,26 +87,19 @@ def generate(
     _check_budget(model, prompt_mask, max_new_tokens)
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
-    (num_prompts, width), device = tokens.shape, tokens.device
-    num_rows = num_prompts * samples_per_prompt
-    rows = torch.arange(num_rows, device=device)  # which response each row of the cache writes
-    prompt_length = mask.sum(dim=-1).repeat_interleave(samples_per_prompt)  # (N,)
-    attended = torch.ones(num_rows, width + max_new_tokens, dtype=torch.bool, device=device)
-    attended[:, :width] = mask.repeat_interleave(samples_per_prompt, dim=0)
+    device, num_rows = tokens.device, len(tokens) * samples_per_prompt
+    rows = torch.arange(num_rows, device=device)  # which response each row that is left writes
 
     written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
     real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
     log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
-    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows in the cache
+    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows left
     look_every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
     hidden = None
 
     with caching(model):
-        cache = RowCache(num_rows, width + max_new_tokens - 1)
-        cache.begin(rows.view(num_prompts, samples_per_prompt), 0, width)
-        logits, state = cached_forward(model, tokens, mask, position_ids(mask), cache)
-        logits = logits.repeat_interleave(samples_per_prompt, dim=0)
-        state = state.repeat_interleave(samples_per_prompt, dim=0)
+        reader = make_reader(model, tokens, mask, samples_per_prompt, max_new_tokens)
+        logits, state = reader.read_prompts()
         if with_hidden:
             hidden = state.new_zeros(num_rows, max_new_tokens, state.shape[-1])
         for step in range(max_new_tokens):
@@ -123,12 +118,9 @@ def generate(
             if (step + 1) % look_every == 0 and ended.any():
                 if ended.all():
                     break
-                order = cache.keep(~ended)
+                order = reader.keep(~ended)
                 rows, token, ended = rows[order], token[order], ended[order]
-            column = width + step
-            cache.extend(column, slice(0, column + 1))
-            positions = (prompt_length[rows] + step).unsqueeze(-1)
-            logits, state = cached_forward(model, token.unsqueeze(-1), attended[rows, : column + 1], positions, cache)
+            logits, state = reader.read(token)
 
     used = int(real.any(dim=0).sum())
     return Generation(

@@ -1,4 +1,4 @@
-"""A causal language model with its tokenizer: loading, checking, copying, saving.
+"""A language model, causal or encoder-decoder, with its tokenizer: loading, checking, copying, saving.
 
 Only safetensors and JSON are read and written; pickle weights are refused, and no code of a model repository is run.
 """
@@ -13,9 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..errors import InputError
+from .encoder_decoder import is_encoder_decoder
 from .folder import (
     LOADING_ERRORS,
     check_folder,
@@ -34,7 +42,7 @@ __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
 
 class LanguageModel:
-    """A causal language model and its tokenizer, dropout off.
+    """A language model and its tokenizer, dropout off.
 
     Attributes:
         model: the transformers model.
@@ -46,7 +54,7 @@ class LanguageModel:
         """Check that the two belong together and switch dropout off.
 
         Raises:
-            InputError: the vocabularies differ, or the tokenizer has no EOS token.
+            InputError: the vocabularies differ, the tokenizer has no EOS token, or the decoder no start token.
         """
         self.model = model
         self.tokenizer = tokenizer
@@ -59,6 +67,10 @@ class LanguageModel:
             raise InputError(
                 f'The tokenizer of "{name}" has no EOS token, so a response could never end; set eos_token in its '
                 "tokenizer_config.json."
+            )
+        if is_encoder_decoder(model) and model.config.decoder_start_token_id is None:
+            raise InputError(
+                f'"{name}" says not what its decoder starts with; set decoder_start_token_id in config.json.'
             )
         disable_dropout(model)
 
@@ -77,7 +89,7 @@ class LanguageModel:
 
         Raises:
             InputError: the folder is missing, has no configuration, weights or tokenizer, has pickle weights only,
-                is no causal language model, or its tokenizer has another vocabulary or no EOS token; or the base model
+                is no language model, or its tokenizer has another vocabulary or no EOS token; or the base model
                 of an adapter cannot be loaded.
         """
         name = str(name_or_path)
@@ -108,6 +120,11 @@ class LanguageModel:
         """The most tokens the model can read; a very large number where it has no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return int(limit or self.tokenizer.model_max_length)
+
+    @property
+    def auto_class(self) -> type:
+        """The class of transformers that loads such a model."""
+        return _auto_class(self.model.config)
 
     @property
     def device(self) -> torch.device:
@@ -171,11 +188,14 @@ class LanguageModel:
     def save(self, folder: str | Path) -> None:
         """Write a Hugging Face model folder (safetensors, JSON, tokenizer); files appear complete or not at all.
 
-        ``AutoModelForCausalLM.from_pretrained(folder).generate(do_sample=False)`` then gives the same tokens as
+        ``from_pretrained(folder).generate(do_sample=False)`` of its :attr:`auto_class` then gives the same tokens as
         greedy decoding here.
         """
         self.model.generation_config = GenerationConfig(
-            bos_token_id=self.tokenizer.bos_token_id, eos_token_id=self.eos_token_id, pad_token_id=self.pad_token_id
+            bos_token_id=self.tokenizer.bos_token_id,
+            eos_token_id=self.eos_token_id,
+            pad_token_id=self.pad_token_id,
+            decoder_start_token_id=getattr(self.model.config, "decoder_start_token_id", None),
         )
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
@@ -197,18 +217,23 @@ def disable_dropout(module: nn.Module) -> None:
                     setattr(holder, name, 0.0)
 
 
+def _auto_class(config: Any) -> Any:
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
 def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        auto_class = _auto_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        loaded: Any = auto_class.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except LOADING_ERRORS as error:
         raise InputError(
-            f'The model in "{name}" cannot be loaded as a causal language model: {first_sentence(error)}'
+            f'The model in "{name}" cannot be loaded as a language model: {first_sentence(error)}'
         ) from error
     model, report = loaded
     other_head = [kind for kind in model.config.architectures or [] if "Classification" in kind or "MaskedLM" in kind]
     if report["missing_keys"] or other_head:
         lacking = other_head[0] if other_head else f"it lacks {sorted(report['missing_keys'])[0]}"
-        raise InputError(f'The weights in "{name}" are not those of a causal language model: {lacking}.')
+        raise InputError(f'The weights in "{name}" are not those of a language model: {lacking}.')
     return model

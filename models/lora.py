@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import InputError, nearest
+from .encoder_decoder import is_encoder_decoder
 from .folder import ADAPTER_CONFIG, LOADING_ERRORS, first_sentence, locate, model_folder, refuse_pickle
 from .language_model import LanguageModel
 
@@ -82,7 +83,7 @@ class AdaptedModel(LanguageModel):
             InputError: ``peft`` is not installed, or the base has no layer of a name in ``lora.targets``.
         """
         config = _peft().LoraConfig(
-            task_type="CAUSAL_LM",
+            task_type="SEQ_2_SEQ_LM" if is_encoder_decoder(base.model) else "CAUSAL_LM",
             r=lora.rank,
             lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
             target_modules=lora.target_modules(base.model, base.name),

@@ -117,6 +117,17 @@ def test_the_gradient_is_the_exact_one_of_the_adapter(env: gym.Env) -> None:
     assert float(torch.cosine_similarity(estimate, truth, dim=0)) > 0.97
 
 
+def test_recomputed_layers_and_bf16_train_the_adapter_too(make_env: Any) -> None:
+    plain, again, half = (
+        PPO("default", make_env(), lora_rank=2, samples_per_prompt=4, **SETTINGS, **options).learn(32)
+        for options in ({}, {"gradient_checkpointing": True}, {"precision": "bf16"})
+    )
+    for one, other in zip(plain.policy.parameters(), again.policy.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    assert half.policy.language_model.checksum() != plain.policy.language_model.checksum()
+    assert all(torch.isfinite(parameter).all() for parameter in half.policy.parameters())
+
+
 def test_a_run_folder_holds_the_adapter_and_merges_to_the_same_logits(make_env: Any, tmp_path: Path) -> None:
     env = make_env()
     agent = PPO("default", env, lora_rank=2, **SETTINGS).learn(32)

@@ -284,7 +284,7 @@ def test_a_classifier_is_refused(folder, language_model):
     config = language_model.model.config
     config.num_labels, config.pad_token_id = 1, 0
     LlamaForSequenceClassification(config).save_pretrained(folder)
-    refused(folder, "not those of a causal language model", "LlamaForSequenceClassification")
+    refused(folder, "not those of a language model", "LlamaForSequenceClassification")
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(folder, tokenizer):
