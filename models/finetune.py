@@ -1,4 +1,4 @@
-"""Supervised training of causal language models: pretraining on documents, fine-tuning on responses.
+"""Supervised training of language models: pretraining on documents, fine-tuning on responses.
 
 Both run on :class:`transformers.Trainer` and minimise the cross-entropy of the next token. They differ in their
 examples alone: pretraining learns every token of a block, fine-tuning the response and the EOS after it.
