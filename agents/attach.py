@@ -13,6 +13,7 @@ import gymnasium as gym
 from ..envs.policy_kl import PolicyKL, PolicyTerm, VectorPolicyKL
 from ..errors import InputError
 from ..models.language_model import LanguageModel
+from ..models.lora import AdaptedModel, LoRA
 from .policy import LMPolicy
 
 
@@ -27,7 +28,15 @@ def env_attribute(env: Any, name: str) -> Any:
         raise InputError(f"{env} is not an environment of prefgym: it has no {name}.") from error
 
 
-def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool, value_trunk: str = "shared") -> LMPolicy:
+def make_policy(
+    policy: Any,
+    env: gym.Env | Any,
+    *,
+    value_head: bool,
+    value_trunk: str = "shared",
+    lora: LoRA | None = None,
+    seed: int = 0,
+) -> LMPolicy:
     """Turn what a user names as the policy into an ``LMPolicy`` for ``env``.
 
     Args:
@@ -36,14 +45,19 @@ def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool, value_trun
         env: gives the default model, the vocabulary and the shape of the distribution.
         value_head: whether the agent needs values.
         value_trunk: where they come from, as ``LMPolicy`` takes it; an ``LMPolicy`` keeps its own.
+        lora: train such an adapter; ``"default"`` then is no copy, but a view of the environment's model.
+        seed: of the adapter's first weights.
 
     Raises:
-        InputError: none of these, another vocabulary than the environment's, or an ``LMPolicy`` without a value head.
+        InputError: none of these, another vocabulary than the environment's, or an ``LMPolicy`` without a value head or
+            an adapter where one is asked for.
     """
     model: LanguageModel = env_attribute(env, "language_model")
     if isinstance(policy, LMPolicy):
         if value_head and not policy.has_values:
             raise InputError("This agent needs values; build the LMPolicy with value_head=True.")
+        if lora is not None and not isinstance(policy.language_model, AdaptedModel):
+            raise InputError("lora_rank is set, but the LMPolicy has no adapter; build it on an AdaptedModel.")
         _check_vocabulary(policy.language_model, model)
         return policy
     if isinstance(policy, str | Path) and str(policy) != "default":
@@ -51,12 +65,17 @@ def make_policy(policy: Any, env: gym.Env | Any, *, value_head: bool, value_trun
     elif isinstance(policy, LanguageModel):
         model_to_train = policy.copy()
     elif policy == "default":
-        model_to_train = model.copy()
+        model_to_train = model if lora is not None else model.copy()
     else:
         raise InputError(f'policy must be "default", a model folder, a LanguageModel or an LMPolicy, not {policy!r}.')
     _check_vocabulary(model_to_train, model)
+    if lora is not None:
+        model_to_train = AdaptedModel.start(model_to_train, lora, seed)
     decoding = env_attribute(env, "decoding")
-    return LMPolicy(model_to_train, decoding=decoding, value_head=value_head, value_trunk=value_trunk)
+    width = env_attribute(env, "max_prompt_tokens")
+    return LMPolicy(
+        model_to_train, decoding=decoding, value_head=value_head, value_trunk=value_trunk, max_prompt_tokens=width
+    )
 
 
 def attach(env: Any, policy: LMPolicy) -> Any:

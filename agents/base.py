@@ -82,7 +82,9 @@ class PolicyGradient:
         self.tensorboard_log = tensorboard_log
         env = gym.make(env) if isinstance(env, str) else env
         h = self.hyperparameters
-        self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values, value_trunk=h.value_trunk)
+        self.policy: LMPolicy = make_policy(
+            policy, env, value_head=self.uses_values, value_trunk=h.value_trunk, lora=h.lora, seed=seed
+        )
         for option in ("precision", "gradient_checkpointing", "cuda_graphs"):
             setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):

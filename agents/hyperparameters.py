@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import InputError, nearest
+from ..models.lora import EVERY_LINEAR, LoRA
 from ..rewards.kl import ESTIMATORS
 
 LR_SCHEDULES = ("constant", "linear")
@@ -46,6 +47,10 @@ class Hyperparameters:
         cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
         gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
             more time, the same gradients.
+        lora_rank: train an adapter of this rank (LoRA) and leave the model's weights alone, which policy and reference
+            then share; None trains the weights. Needs the extra ``prefgym[peft]``.
+        lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
+        lora_targets: linear layers to adapt, with commas between them, or ``all-linear``.
         loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
             episodes, which is the unbiased policy gradient.
     """
@@ -69,15 +74,23 @@ class Hyperparameters:
     precision: str = "fp32"
     gradient_checkpointing: bool = False
     cuda_graphs: bool = False
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: str = EVERY_LINEAR
 
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
         """Raise ``InputError`` for a value out of range; subclasses check their own fields too."""
-        self.check_positive("learning_rate", "max_grad_norm", "kl_target")
+        self.check_positive("learning_rate", "max_grad_norm", "kl_target", "lora_alpha")
         self.check_counts(
-            "episodes_per_iteration", "samples_per_prompt", "batch_size", "gradient_accumulation", "n_epochs"
+            "episodes_per_iteration",
+            "samples_per_prompt",
+            "batch_size",
+            "gradient_accumulation",
+            "n_epochs",
+            "lora_rank",
         )
         self.check_at_least_zero("vf_coef", "ent_coef", "kl_loss_coef")
         self.check_choice("lr_schedule", LR_SCHEDULES)
@@ -88,6 +101,8 @@ class Hyperparameters:
         self.check_choice("kl_loss_estimator", tuple(ESTIMATORS))
         if self.kl_loss_coef > 0 and self.kl_level == "sequence" and self.kl_loss_estimator == "exact":
             raise InputError('kl_loss_estimator "exact" is a sum over tokens; use it with kl_level "token".')
+        if self.lora_rank is not None and self.value_trunk == "separate":
+            raise InputError('lora_rank trains no second trunk; leave value_trunk at "shared".')
         if self.episodes_per_iteration % self.samples_per_prompt:
             raise InputError(
                 f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "
@@ -98,6 +113,11 @@ class Hyperparameters:
                 f"batch_size ({self.batch_size}) cannot be above episodes_per_iteration "
                 f"({self.episodes_per_iteration})."
             )
+
+    @property
+    def lora(self) -> LoRA | None:
+        """The adapter to train, if one is asked for."""
+        return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
 
     def check_counts(self, *names: str) -> None:
         """Each is a positive whole number (or None, where that is a default)."""

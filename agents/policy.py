@@ -20,7 +20,7 @@ from ..models.forward import response_logits, select_tokens
 from ..models.generation import Generation, generate
 from ..models.language_model import LanguageModel, disable_dropout
 from ..models.shared_prompt import recomputing
-from ..models.stepper import Stepper
+from ..models.stepper import make_stepper
 from ..models.value_head import ValueHead, value_model
 
 Observation = Mapping[str, Any]
@@ -37,14 +37,16 @@ class Evaluation:
 
 
 class LMPolicy(nn.Module):
-    """A trainable causal language model, and optionally a value of each state.
+    """A trainable language model, causal or encoder-decoder, and optionally a value of each state.
 
     Args:
-        language_model: the model to train, in place; dropout is switched off by p = 0.
+        language_model: the model to train, in place (of an adapted one the adapter alone); dropout is switched off by
+            p = 0.
         decoding: shape of the distribution that actions are drawn from; log-probs are those of the same distribution.
         value_head: whether to have values; every value starts at 0.
         value_trunk: ``"shared"``, a head that reads the policy's last hidden state, or ``"separate"``, a copy of the
             whole model with a head of its own, which takes twice the memory and time.
+        max_prompt_tokens: the column of an observation in which the response begins; encoder-decoders alone need it.
 
     Attributes:
         precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and distributions stay in fp32.
@@ -63,18 +65,19 @@ class LMPolicy(nn.Module):
         decoding: Decoding | None = None,
         value_head: bool = True,
         value_trunk: str = "shared",
+        max_prompt_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.language_model = language_model
         self.decoding = decoding or Decoding()
-        self.model: nn.Module = language_model.model.requires_grad_(True)
+        self.model: nn.Module = language_model.unfreeze().model
         disable_dropout(self.model)
         separate = value_head and value_trunk == "separate"
         self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head and not separate else None
         self.value_model = value_model(language_model) if separate else None
         self.to(language_model.device)
-        self._stepper = Stepper(language_model.model)
-        self._value_stepper = None if self.value_model is None else Stepper(self.value_model)
+        self._stepper = make_stepper(language_model.model, max_prompt_tokens)
+        self._value_stepper = None if self.value_model is None else make_stepper(self.value_model, max_prompt_tokens)
 
     @property
     def vocab_size(self) -> int:

@@ -1,7 +1,10 @@
 """Run folders: a plain Hugging Face model folder with the value head and what the agent was trained with.
 
     run/
-        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained
+        config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained (an
+                                                          encoder-decoder with AutoModelForSeq2SeqLM); of a run with
+                                                          lora_rank the adapter alone, in peft's format:
+                                                          adapter_config.json, adapter_model.safetensors
         value_head.safetensors                            where the agent has values; value_model.safetensors where
                                                           they come from a trunk of their own
         prefgym.json                                      agent, hyperparameters, environment settings, versions
@@ -25,8 +28,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import write_text
-from ..models.folder import quiet
+from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
+from ..models.lora import AdaptedModel
 from .attach import env_attribute
 from .policy import LMPolicy
 
@@ -102,14 +106,29 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
         if settings["synthetic"]
         else ""
     )
+    library, loading = _how_to_load(agent)
     return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
         f"# A language model trained by {agent.name} on a preference\n\n"
-        "A causal language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
+        "A language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
         f"{synthetic}\n| | |\n|---|---|\n{table}\n\n"
-        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("this/folder")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n```\n'
+        f"```python\n{loading}```\n"
+    )
+
+
+def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
+    """The library that reads the weights, and the lines that load them."""
+    if isinstance(agent.policy.language_model, AdaptedModel):
+        return "peft", (
+            "from prefgym.models.language_model import LanguageModel\n\n"
+            'model = LanguageModel.load("this/folder")  # the adapter, merged into its base model\n'
+            'model.save("merged")  # a plain model folder\n'
+        )
+    auto_class = agent.policy.language_model.auto_class.__name__
+    return "transformers", (
+        f"from transformers import {auto_class}, AutoTokenizer\n\n"
+        f'model = {auto_class}.from_pretrained("this/folder")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("this/folder")\n'
     )
 
 
@@ -154,7 +173,11 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _load_policy(folder: Path, env: Any) -> LMPolicy:
-    model = LanguageModel.load(folder, device=env_attribute(env, "language_model").device)
+    start: LanguageModel = env_attribute(env, "language_model")
+    if is_adapter(folder):
+        model: LanguageModel = AdaptedModel.read(folder, base=start, device=start.device)
+    else:
+        model = LanguageModel.load(folder, device=start.device)
     trunks = {
         file: trunk for file, trunk in ((VALUE_HEAD, "shared"), (VALUE_MODEL, "separate")) if (folder / file).is_file()
     }
@@ -163,6 +186,7 @@ def _load_policy(folder: Path, env: Any) -> LMPolicy:
         decoding=env_attribute(env, "decoding"),
         value_head=bool(trunks),
         value_trunk=next(iter(trunks.values()), "shared"),
+        max_prompt_tokens=env_attribute(env, "max_prompt_tokens"),
     )
     for file, module in _value_files(policy).items():
         try:

@@ -29,7 +29,7 @@ from ..data.templates import SUMMARIZE, Template
 from ..errors import InputError, nearest
 from ..models.distribution import Decoding, log_distribution
 from ..models.language_model import LanguageModel
-from ..models.stepper import Stepper
+from ..models.stepper import make_stepper
 from ..rewards.kl import estimator
 from ..rewards.reward import Reward, resolve_reward
 from .episode import Episode
@@ -114,7 +114,7 @@ class TokenMDP:
         self.reward.check_columns(self.prompts[0])
         self.samplers = [PromptSampler(len(self.prompts)) for _ in range(num_rows)]
 
-        self._stepper = Stepper(self.reference.model)
+        self._stepper = make_stepper(self.reference.model, max_prompt_tokens)
         self._tokens = np.full((num_rows, self.length), self.pad_token_id, dtype=np.int64)  # (B, L)
         self._mask = np.zeros((num_rows, self.length), dtype=np.int8)  # (B, L)
         self._mask[:, max_prompt_tokens - 1] = 1  # no model can read nothing, also not for a row that has not begun

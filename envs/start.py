@@ -11,14 +11,17 @@ ModelSpec = str | Path | LanguageModel | None
 
 
 def load_models(model: ModelSpec, reference: ModelSpec, device: str) -> tuple[LanguageModel, LanguageModel]:
-    """Load the model (None = the embedded one) and the reference (None = a copy of the model), and freeze the latter.
+    """Load the model (None = the embedded one) and the reference (None = the model as it is), and freeze the latter.
+
+    Such a reference is a view of a model that is loaded here, so that weights are held once; a model that was handed
+    over may be trained in place by its owner, and is copied.
 
     Raises:
         InputError: a model that cannot be loaded, or two with different vocabularies.
     """
     start = _load("embedded" if model is None else model, device)
     if reference is None or reference is start:
-        return start, start.copy().freeze()
+        return start, start.copy().freeze() if start is model else start.view()
     other = _load(reference, device)
     if other.tokenizer.get_vocab() != start.tokenizer.get_vocab():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Supervised training of causal language models: pretraining on documents, fine-tuning on responses.
+"""Supervised training of language models: pretraining on documents, fine-tuning on responses.
 
 Both run on :class:`transformers.Trainer` and minimise the cross-entropy of the next token. They differ in their
 examples alone: pretraining learns every token of a block, fine-tuning the response and the EOS after it.
@@ -185,6 +185,7 @@ def finetune(
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
+    lm.unfreeze()
     with plain_attention(lm.model, wanted=settings.bf16):
         return run(
             lm.model, train, held_out or None, pad_token_id=lm.pad_token_id, keep_best=keep_best, options=settings

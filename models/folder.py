@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import InputError, nearest
 
 EMBEDDED = Path(__file__).parent / "embedded"
+ADAPTER_CONFIG = "adapter_config.json"
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
 
 
@@ -62,21 +63,24 @@ def embedded_path(name: str = "start") -> Path:
 
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that is no model folder with safetensors weights, by an :class:`InputError` that says why."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        refuse_pickle(folder, name, "adapter_model")
+        held = "only an adapter" if is_adapter(folder) else "a model and an adapter"
+        raise InputError(f'"{name}" holds {held}; merge it into its base model (peft: merge_and_unload) and save that.')
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            _refuse_pickle(folder, name, "adapter_model")
-            raise InputError(
-                f'"{name}" holds only an adapter; merge it into its base model (peft: merge_and_unload) and save that.'
-            )
         raise InputError(f'"{name}" is not a model folder: it has no config.json.')
-    if (folder / "adapter_config.json").is_file():
-        _refuse_pickle(folder, name, "adapter_model")
     if not any((folder / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json")):
-        _refuse_pickle(folder, name, "pytorch_model")
+        refuse_pickle(folder, name, "pytorch_model")
         raise InputError(f'The model folder "{name}" has no weights: model.safetensors is missing.')
 
 
-def _refuse_pickle(folder: Path, name: str, stem: str) -> None:
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and not the model that it adapts."""
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def refuse_pickle(folder: Path, name: str, stem: str) -> None:
+    """Raise :class:`InputError` where weights are there as pickles alone."""
     pickles = sorted(path.name for path in folder.glob("*.bin") if path.name.startswith(stem))
     if pickles and not list(folder.glob(f"{stem}*.safetensors")):
         raise InputError(
@@ -115,16 +119,21 @@ def checksum(module: nn.Module) -> str:
 
 
 @contextmanager
-def model_folder(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder to write a model into; its files then move to ``folder``, each complete or not at all."""
+def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path]:
+    """Give a temporary folder to write a model into; its files then move to ``folder``, each complete or not at all.
+
+    The file ``last`` moves last: a folder without it is not taken for a model. What an earlier model of another kind
+    (with an adapter, or without) left in ``folder`` is removed.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
     try:
         with quiet():
             yield temporary
-        # config.json last: a folder without it is not taken for a model
-        for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+        for name in {"config.json", ADAPTER_CONFIG} - {last}:
+            (folder / name).unlink(missing_ok=True)
+        for file in sorted(temporary.iterdir(), key=lambda file: file.name == last):
             os.replace(file, folder / file.name)
     finally:
         shutil.rmtree(temporary)

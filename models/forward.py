@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .distribution import Decoding, log_distribution
+from .encoder_decoder import is_encoder_decoder, read_pairs
 from .padding import first_real_column, position_ids
 from .shared_prompt import first_rows, read_shared, shares_prompts
 
@@ -73,7 +74,7 @@ def response_logits(
     The head runs only where a response token is predicted, and padding that all rows share on the left is not read.
 
     Args:
-        model: a causal language model.
+        model: a causal language model, or an encoder-decoder, whose encoder reads the prompt.
         tokens: (B, L) int64, prompt then response.
         attention_mask: (B, L), True on real tokens.
         num_response: R; column ``L - R + j`` is response column j. ``L > R``: the first response token is predicted
@@ -92,8 +93,14 @@ def response_logits(
     if num_response == 1 or not shares_prompts(model):
         prompt_of = None
     nothing: list[Tensor] = []
+    first = None if prompt_of is None else first_rows(prompt_of)
     with head_input(model) if with_hidden else nullcontext(nothing) as hidden:
-        if prompt_of is not None and len(first := first_rows(prompt_of)) < len(tokens):
+        if is_encoder_decoder(model):
+            rows = slice(None) if first is None else first
+            logits = read_pairs(
+                model, tokens[rows, start:split], mask[rows, : split - start], prompt_of, tokens[:, split:]
+            )
+        elif first is not None and prompt_of is not None and len(first) < len(tokens):
             before, after = read_shared(
                 model,
                 tokens[first, start:split],

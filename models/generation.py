@@ -13,10 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import InputError
-from .cache import RowCache, cached_forward, caching
-from .decoding_step import DecodingStep, StaticStep, can_be_static
+from .cache import caching
 from .distribution import Decoding, draw, log_distribution
-from .padding import first_real_column, position_ids
+from .padding import first_real_column
+from .reader import make_reader
+from .static_reader import StaticReader, can_be_static
 
 LOOK_EVERY = 8
 
@@ -67,7 +68,8 @@ def generate(
     draws one uniform for each of the N rows, ended or not, so what a row becomes does not depend on when others end.
 
     Args:
-        model: a causal language model; its train or eval mode changes nothing (dropout is off by p = 0).
+        model: a causal language model or an encoder-decoder; its train or eval mode changes nothing (dropout is off by
+            p = 0).
         prompt_tokens: (B, P) int64.
         prompt_mask: (B, P), True on real tokens, padding on the left.
         max_new_tokens: the response budget, at least 1.
@@ -81,7 +83,7 @@ def generate(
         look_every: steps between two looks at which rows have ended. It changes the time, not the result: looking lets
             rows leave, and makes a GPU wait for it. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
         static: decode in steps of fixed shape, recorded as a CUDA graph on a GPU; the same result. A model with sliding
-            windows is decoded in the usual way.
+            windows or an encoder is decoded in the usual way.
 
     Raises:
         InputError: the budget is below 1, or the longest prompt with it exceeds the model's context.
@@ -89,25 +91,20 @@ def generate(
     _check_budget(model, prompt_mask, max_new_tokens)
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
-    (num_prompts, width), device = tokens.shape, tokens.device
-    num_rows = num_prompts * samples_per_prompt
-    rows = torch.arange(num_rows, device=device)  # which response each row of the cache writes
+    device, num_rows = tokens.device, len(tokens) * samples_per_prompt
+    rows = torch.arange(num_rows, device=device)  # which response each row that is left writes
+
     written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
     real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
     log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
-    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows in the cache
+    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows left
     look_every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
     hidden = None
 
     with caching(model):
-        cache = RowCache(num_rows, width + max_new_tokens - 1)
-        next_token = (StaticStep if static and can_be_static(model) else DecodingStep)(
-            model, cache, mask.repeat_interleave(samples_per_prompt, dim=0)
-        )
-        cache.begin(rows.view(num_prompts, samples_per_prompt), 0, width)
-        logits, state = cached_forward(model, tokens, mask, position_ids(mask), cache)
-        logits = logits.repeat_interleave(samples_per_prompt, dim=0)
-        state = state.repeat_interleave(samples_per_prompt, dim=0)
+        make = StaticReader if static and can_be_static(model) else make_reader
+        reader = make(model, tokens, mask, samples_per_prompt, max_new_tokens)
+        logits, state = reader.read_prompts()
         if with_hidden:
             hidden = state.new_zeros(num_rows, max_new_tokens, state.shape[-1])
         for step in range(max_new_tokens):
@@ -126,9 +123,9 @@ def generate(
             if (step + 1) % look_every == 0 and ended.any():
                 if ended.all():
                     break
-                order = next_token.drop(ended)
+                order = reader.keep(~ended)
                 rows, token, ended = rows[order], token[order], ended[order]
-            logits, state = next_token(token, step)
+            logits, state = reader.read(token)
 
     used = int(real.any(dim=0).sum())
     return Generation(

@@ -1,4 +1,4 @@
-"""A causal language model with its tokenizer: loading, checking, copying, saving.
+"""A language model, causal or encoder-decoder, with its tokenizer: loading, checking, copying, saving.
 
 Only safetensors and JSON are read and written; pickle weights are refused, and no code of a model repository is run.
 """
@@ -13,9 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..errors import InputError
+from .encoder_decoder import is_encoder_decoder
 from .folder import (
     LOADING_ERRORS,
     check_folder,
@@ -23,6 +31,7 @@ from .folder import (
     checksum,
     embedded_path,
     first_sentence,
+    is_adapter,
     load_tokenizer,
     locate,
     model_folder,
@@ -33,7 +42,7 @@ __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
 
 class LanguageModel:
-    """A causal language model and its tokenizer, dropout off.
+    """A language model and its tokenizer, dropout off.
 
     Attributes:
         model: the transformers model.
@@ -45,11 +54,12 @@ class LanguageModel:
         """Check that the two belong together and switch dropout off.
 
         Raises:
-            InputError: the vocabularies differ, or the tokenizer has no EOS token.
+            InputError: the vocabularies differ, the tokenizer has no EOS token, or the decoder no start token.
         """
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        self._shares = False  # its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
         check_vocabulary(name, self.vocab_size, embeddings.weight.shape[0])
@@ -57,6 +67,10 @@ class LanguageModel:
             raise InputError(
                 f'The tokenizer of "{name}" has no EOS token, so a response could never end; set eos_token in its '
                 "tokenizer_config.json."
+            )
+        if is_encoder_decoder(model) and model.config.decoder_start_token_id is None:
+            raise InputError(
+                f'"{name}" says not what its decoder starts with; set decoder_start_token_id in config.json.'
             )
         disable_dropout(model)
 
@@ -66,6 +80,8 @@ class LanguageModel:
     ) -> LanguageModel:
         """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, or a Hugging Face hub id.
 
+        The folder of an adapter (``peft``) gives the base model that it names with the adapter merged into it.
+
         Args:
             name_or_path: the model; ``"embedded"`` is ``"embedded/start"``.
             device: where the weights go.
@@ -73,10 +89,15 @@ class LanguageModel:
 
         Raises:
             InputError: the folder is missing, has no configuration, weights or tokenizer, has pickle weights only,
-                is no causal language model, or its tokenizer has another vocabulary or no EOS token.
+                is no language model, or its tokenizer has another vocabulary or no EOS token; or the base model
+                of an adapter cannot be loaded.
         """
         name = str(name_or_path)
         folder = locate(name)
+        if is_adapter(folder):
+            from .lora import load_merged  # imported late: it builds on this module
+
+            return load_merged(folder, name, device, dtype)
         check_folder(folder, name)
         with quiet():
             model = _load_model(folder, name, dtype)
@@ -101,6 +122,11 @@ class LanguageModel:
         return int(limit or self.tokenizer.model_max_length)
 
     @property
+    def auto_class(self) -> type:
+        """The class of transformers that loads such a model."""
+        return _auto_class(self.model.config)
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
@@ -123,14 +149,36 @@ class LanguageModel:
         return text
 
     def copy(self) -> LanguageModel:
-        """Return a model with weights of its own (the tokenizer is shared)."""
+        """Return a model with weights of its own, all trainable (the tokenizer is shared)."""
         model = copy.deepcopy(self.model)
         model.zero_grad(set_to_none=True)
-        return LanguageModel(model, self.tokenizer, self.name)
+        return LanguageModel(model, self.tokenizer, self.name).unfreeze()
+
+    def view(self) -> LanguageModel:
+        """Return another model on the same weights in memory, and freeze both; see :meth:`unfreeze`."""
+        self.freeze()
+        weights = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in self.model.parameters()}
+        buffers = {id(buffer): buffer for buffer in self.model.buffers()}
+        other = LanguageModel(copy.deepcopy(self.model, {**weights, **buffers}), self.tokenizer, self.name)
+        self._shares = other._shares = True
+        return other
 
     def freeze(self) -> LanguageModel:
         """Let no parameter take a gradient; return self."""
         self.model.requires_grad_(False)
+        return self
+
+    def unfreeze(self) -> LanguageModel:
+        """Let every parameter take a gradient; return self.
+
+        A model that shares its weights with a :meth:`view` gets weights of its own first, so that training it does not
+        move the other.
+        """
+        for parameter in self.model.parameters():
+            if self._shares:
+                parameter.data = parameter.data.clone()
+            parameter.requires_grad_(True)
+        self._shares = False
         return self
 
     def checksum(self) -> str:
@@ -140,11 +188,14 @@ class LanguageModel:
     def save(self, folder: str | Path) -> None:
         """Write a Hugging Face model folder (safetensors, JSON, tokenizer); files appear complete or not at all.
 
-        ``AutoModelForCausalLM.from_pretrained(folder).generate(do_sample=False)`` then gives the same tokens as
+        ``from_pretrained(folder).generate(do_sample=False)`` of its :attr:`auto_class` then gives the same tokens as
         greedy decoding here.
         """
         self.model.generation_config = GenerationConfig(
-            bos_token_id=self.tokenizer.bos_token_id, eos_token_id=self.eos_token_id, pad_token_id=self.pad_token_id
+            bos_token_id=self.tokenizer.bos_token_id,
+            eos_token_id=self.eos_token_id,
+            pad_token_id=self.pad_token_id,
+            decoder_start_token_id=getattr(self.model.config, "decoder_start_token_id", None),
         )
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
@@ -166,18 +217,23 @@ def disable_dropout(module: nn.Module) -> None:
                     setattr(holder, name, 0.0)
 
 
+def _auto_class(config: Any) -> Any:
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
 def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        auto_class = _auto_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        loaded: Any = auto_class.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except LOADING_ERRORS as error:
         raise InputError(
-            f'The model in "{name}" cannot be loaded as a causal language model: {first_sentence(error)}'
+            f'The model in "{name}" cannot be loaded as a language model: {first_sentence(error)}'
         ) from error
     model, report = loaded
     other_head = [kind for kind in model.config.architectures or [] if "Classification" in kind or "MaskedLM" in kind]
     if report["missing_keys"] or other_head:
         lacking = other_head[0] if other_head else f"it lacks {sorted(report['missing_keys'])[0]}"
-        raise InputError(f'The weights in "{name}" are not those of a causal language model: {lacking}.')
+        raise InputError(f'The weights in "{name}" are not those of a language model: {lacking}.')
     return model

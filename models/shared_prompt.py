@@ -22,6 +22,7 @@ from transformers.cache_utils import CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import InputError
+from .encoder_decoder import is_encoder_decoder
 from .padding import position_ids
 
 
@@ -142,10 +143,13 @@ def _even_repeats(prompt_of: Tensor) -> int | None:
 
 
 def shares_prompts(model: nn.Module) -> bool:
-    """Whether :func:`read_shared` works: the model counts positions, takes a cache, and keeps it.
+    """Whether prompts can be read once for all responses to them.
 
-    It does not keep it under transformers' own gradient checkpointing; :func:`recomputing` is for that.
+    An encoder reads them apart anyway. For :func:`read_shared` a decoder counts positions, takes a cache, and keeps it;
+    it does not under transformers' own gradient checkpointing, and :func:`recomputing` is for that.
     """
+    if is_encoder_decoder(model):
+        return True
     accepted = inspect.signature(model.forward).parameters
     return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
 

@@ -13,7 +13,10 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from ..errors import InputError
 from .cache import RowCache, cached_forward, caching
+from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
+from .forward import head_input
 from .padding import first_real_column, position_ids
 
 
@@ -120,6 +123,60 @@ class Stepper:
         start = first_real_column(mask)
         tokens, mask = tokens[:, start:], mask[:, start:]
         return cached_forward(self.model, tokens, mask, position_ids(mask), None)
+
+
+class EncoderDecoderStepper(Stepper):
+    """The same of an encoder-decoder: what the encoder says of a prompt is kept, the response is read in full.
+
+    Relative positions are those of all rows or of none in transformers, so rows at different columns share no cache.
+
+    Args:
+        model: an encoder-decoder.
+        max_prompt_tokens: P; responses begin in this column.
+    """
+
+    def __init__(self, model: PreTrainedModel, max_prompt_tokens: int) -> None:
+        super().__init__(model)
+        self.max_prompt_tokens = max_prompt_tokens
+
+    def reset(self) -> None:
+        """Forget everything read, and free its memory."""
+        super().reset()
+        self._states = self._prompt_mask = torch.empty(0)
+
+    def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
+        split = self.max_prompt_tokens
+        lengths = mask[:, split:].sum(dim=1)  # (B,) of the responses
+        self._encode(tokens[:, :split], mask[:, :split], stale | (lengths == 0))
+        responses = tokens[:, split : split + int(lengths.max())]
+        decoder_tokens = torch.cat([start_tokens(self.model, len(tokens), tokens.device), responses], dim=1)
+        with head_input(self.model) as hidden:
+            logits = decode(self.model, self._states, self._prompt_mask, decoder_tokens)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        return logits[rows, lengths], hidden[0][rows, lengths]
+
+    def _encode(self, prompts: Tensor, mask: Tensor, changed: Tensor) -> None:
+        """Read the prompts of rows (B,) bool anew; those without a response may differ in their last token."""
+        if not changed.any():
+            return
+        states, moved_mask = encode(self.model, prompts[changed], mask[changed])
+        if len(self._states) != len(prompts):
+            self._states = states.new_zeros(len(prompts), *states.shape[1:])
+            self._prompt_mask = torch.zeros_like(mask, dtype=torch.long)
+        self._states[changed], self._prompt_mask[changed] = states, moved_mask
+
+
+def make_stepper(model: PreTrainedModel, max_prompt_tokens: int | None) -> Stepper:
+    """Return the stepper that fits a model; of a decoder the whole row is one text, wherever its prompt ends.
+
+    Raises:
+        InputError: an encoder-decoder without ``max_prompt_tokens``, the column in which responses begin.
+    """
+    if not is_encoder_decoder(model):
+        return Stepper(model)
+    if max_prompt_tokens is None:
+        raise InputError("Where an encoder's prompt ends in an observation is not known; give max_prompt_tokens.")
+    return EncoderDecoderStepper(model, max_prompt_tokens)
 
 
 def _last_column(mask: Tensor) -> Tensor:

@@ -181,6 +181,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
             - ``"package.module:function"``, ``"package.module.function"`` or ``"my_rewards.py:function"``: a Python
               function, looked up in the current directory too;
             - a callable with the reward signature, or a ``Reward``;
+            - ``{"models": [a, b, c], "combine": "worst"}``: several preference models as one (see ``ensemble.py``);
             - a list of these, each of weight 1, or a dict ``{name: these}``, in which
               ``{"function": these, "weight": 0.5}`` sets a weight.
         device: where preference models run.
@@ -190,7 +191,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
     """
     if isinstance(spec, Reward):
         return spec
-    if isinstance(spec, Mapping):
+    if isinstance(spec, Mapping) and not _is_ensemble(spec):
         return Reward({str(name): _weighted(str(name), part, device) for name, part in spec.items()})
     if isinstance(spec, list | tuple):
         parts: dict[str, tuple[RewardFunction, float]] = {}
@@ -201,7 +202,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
 
 
 def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]:
-    if not isinstance(spec, Mapping):
+    if not isinstance(spec, Mapping) or _is_ensemble(spec):
         return _function(spec, device), 1.0
     for key in spec:
         if key not in ("function", "weight"):
@@ -211,9 +212,16 @@ def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]
     return _function(spec["function"], device), spec.get("weight", 1.0)
 
 
+def _is_ensemble(spec: Mapping[str, Any]) -> bool:
+    """Whether a mapping is an ensemble and not parts by name: a list is no part."""
+    return "models" in spec and (isinstance(spec["models"], list | tuple) or "combine" in spec)
+
+
 def _name(spec: Any) -> str:
     if spec is None or spec == "embedded":
         return "preference"
+    if isinstance(spec, Mapping):
+        return "ensemble"
     if isinstance(spec, str | os.PathLike):
         return os.fspath(spec).rstrip("/").replace(":", ".").replace("/", ".").split(".")[-1]
     return getattr(spec, "__name__", type(spec).__name__)
@@ -228,6 +236,10 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _function(spec: Any, device: str) -> RewardFunction:
+    if isinstance(spec, Mapping) and _is_ensemble(spec):
+        from .ensemble import PreferenceEnsemble
+
+        return PreferenceEnsemble.load(spec, device)
     if spec is not None and not isinstance(spec, str | os.PathLike):
         if not callable(spec):
             raise InputError(f"A reward is a name, a function or a folder of a preference model, not {spec!r}.")

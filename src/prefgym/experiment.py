@@ -179,12 +179,13 @@ def evaluate_run(
 
 def score_names(reward: Any) -> list[str]:
     """What the parts of a reward are called in an evaluation: the preference model and gold have names of their own."""
+    from .rewards.ensemble import PreferenceEnsemble
     from .rewards.gold import gold
     from .rewards.preference_model import PreferenceModel
 
     names: list[str] = []
     for name, (function, _) in reward.parts.items():
-        if isinstance(function, PreferenceModel) and "preference_score" not in names:
+        if isinstance(function, PreferenceModel | PreferenceEnsemble) and "preference_score" not in names:
             names.append("preference_score")
         else:
             names.append("gold_score" if function is gold else name)

@@ -24,7 +24,8 @@ ENV_OPTIONS = [
         "env.reward",
         object,
         None,
-        "Preference-model folder or hub id, gold, rouge_l, a function (my_rewards.py:score), or several with weights: "
+        "Preference-model folder or hub id, gold, rouge_l, a function (my_rewards.py:score), several models as one: "
+        "{models: [a, b], combine: worst} (or mean, mean_minus_std), or several rewards with weights: "
         "{fit: {function: rouge_l, weight: 1}} (default: the embedded preference model).",
     ),
     Option("env.template", str, None, "Text around a prompt; {prompt} is the prompt (default {prompt}\\n\\nTL;DR:)."),

@@ -284,3 +284,24 @@ def test_the_agent_of_the_readme_trains_from_a_file(run, train_flags, tmp_path):
     assert run("train", *flags, *NO_EVALUATION).code == 0
     assert json.loads((tmp_path / "run/prefgym.json").read_text())["agent"] == "vanilla"
     assert run("train", "--resume", "--output", tmp_path / "run").code == 0
+
+
+def test_an_adapter_is_trained_evaluated_resumed_and_sampled(run, refused, train_flags, model_folder, tmp_path):
+    folder = tmp_path / "run"
+    assert run("train", *train_flags, "--agent.lora_rank", "2", "--output", folder).code == 0
+    names = {"adapter_model.safetensors", "value_head.safetensors"}
+    assert {file.name for file in folder.glob("*.safetensors")} == names
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert (settings["r"], settings["base_model_name_or_path"]) == (2, str(model_folder))
+    assert "library_name: peft" in (folder / "README.md").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())["policies"]["trained"]
+    assert run("evaluate", folder).code == 0  # merged; the samples are those of the adapter beside its base
+    again = json.loads((folder / "evaluation" / "metrics.json").read_text())["policies"]["trained"]
+    assert again["preference_score"] == pytest.approx(metrics["preference_score"], abs=1e-3)
+    assert metrics["kl"] != 0
+    assert len(run("sample", folder, "--limit", 2).out.splitlines()) == 2
+    shutil.rmtree(folder / "evaluation")
+    assert run("train", "--resume", "--output", folder).code == 0
+    settings["base_model_name_or_path"] = str(tmp_path / "gone")
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    assert "gone" in refused("sample", folder, "--limit", 2)

@@ -3,7 +3,7 @@ import torch
 
 from prefgym.errors import InputError
 from prefgym.models.cache import cached_forward
-from prefgym.models.decoding_step import can_be_static
+from prefgym.models.static_reader import can_be_static
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
@@ -90,7 +90,7 @@ def test_a_step_of_fixed_shape_has_fixed_shapes(make_model, prompts, monkeypatch
     """What a graph needs: the model is called with the same shapes at every step; a sliding window has none such."""
     shapes = []
     monkeypatch.setattr(
-        "prefgym.models.decoding_step.cached_forward",
+        "prefgym.models.static_reader.cached_forward",
         lambda model, tokens, mask, *rest: (
             shapes.append((tuple(tokens.shape), tuple(mask.shape))),
             cached_forward(model, tokens, mask, *rest),

@@ -144,6 +144,23 @@ def test_a_copy_has_weights_of_its_own(language_model):
     assert other.checksum() != language_model.checksum()
 
 
+def test_a_view_has_the_same_weights_in_memory_until_it_is_to_be_trained(language_model):
+    view = language_model.view()
+    assert [p.data_ptr() for p in view.model.parameters()] == [p.data_ptr() for p in language_model.model.parameters()]
+    assert view.model.lm_head.weight is view.model.model.embed_tokens.weight
+    assert not any(p.requires_grad for lm in (view, language_model) for p in lm.model.parameters())
+    assert all(p.requires_grad for p in view.copy().model.parameters())
+    before = view.checksum()
+    language_model.unfreeze()
+    assert language_model.checksum() == before
+    assert language_model.model.lm_head.weight is language_model.model.model.embed_tokens.weight
+    with torch.no_grad():
+        for parameter in language_model.model.parameters():
+            assert parameter.requires_grad
+            parameter.add_(1.0)
+    assert view.checksum() == before != language_model.checksum()
+
+
 def test_freeze_stops_gradients(language_model):
     frozen = language_model.copy().freeze()
     assert not any(parameter.requires_grad for parameter in frozen.model.parameters())
@@ -256,11 +273,10 @@ def test_pickle_adapters_are_refused(folder, with_model):
     refused(folder, "pickle weights only", "adapter_model.bin")
 
 
-def test_a_bare_adapter_is_refused(folder):
-    (folder / "config.json").unlink()
-    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+def test_a_model_with_an_adapter_beside_it_is_refused(folder):
+    (folder / "adapter_model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     (folder / "adapter_config.json").write_text("{}")
-    refused(folder, "only an adapter", "merge")
+    refused(folder, "a model and an adapter", "merge")
 
 
 def test_a_classifier_is_refused(folder, language_model):
@@ -268,7 +284,7 @@ def test_a_classifier_is_refused(folder, language_model):
     config = language_model.model.config
     config.num_labels, config.pad_token_id = 1, 0
     LlamaForSequenceClassification(config).save_pretrained(folder)
-    refused(folder, "not those of a causal language model", "LlamaForSequenceClassification")
+    refused(folder, "not those of a language model", "LlamaForSequenceClassification")
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(folder, tokenizer):

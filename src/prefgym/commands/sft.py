@@ -60,7 +60,7 @@ def help_text() -> str:
     """The text of ``prefgym sft --help``."""
     return (
         "usage: prefgym sft --data.pairs FILE [options]\n\n"
-        "Fine-tune a causal language model on pairs. The loss counts the answer and its EOS, not the prompt. Columns\n"
+        "Fine-tune a language model on pairs. The loss counts the answer and its EOS, not the prompt. Columns\n"
         "prompt and completion, or messages, are read as they are. The result is a plain Hugging Face model folder:\n"
         "use it as --env.model of prefgym train.\n\n"
         "  prefgym sft --data.pairs pairs.jsonl --output runs/sft\n"

@@ -1,0 +1,231 @@
+"""Low-rank adapters: a language model whose own weights stay as they are, and of which little is trained.
+
+Each chosen linear map W becomes W + (alpha / rank) B A, of which A and B alone are trained; B starts at zero, so the
+adapted model starts as its base (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3).
+The layers are those of the package ``peft``, an extra that is imported when a first adapter is made or read.
+
+The base is not copied: the adapted model is a view of it, and the base itself is the model with the adapter off.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from ..errors import InputError, nearest
+from .encoder_decoder import is_encoder_decoder
+from .folder import ADAPTER_CONFIG, LOADING_ERRORS, first_sentence, locate, model_folder, refuse_pickle
+from .language_model import LanguageModel
+
+WEIGHTS = "adapter_model.safetensors"
+EVERY_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Shape of an adapter.
+
+    Attributes:
+        rank: of B A.
+        alpha: B A is scaled by alpha / rank; None is twice the rank.
+        targets: names of the linear layers that are adapted, with commas between them, or ``"all-linear"``: all but
+            the language-model head.
+    """
+
+    rank: int
+    alpha: float | None = None
+    targets: str = EVERY_LINEAR
+
+    def target_modules(self, model: nn.Module, name: str) -> str | list[str]:
+        """Return the targets as ``peft`` takes them; :class:`InputError` when the model has no such layer."""
+        if self.targets == EVERY_LINEAR:
+            return EVERY_LINEAR
+        chosen = [target.strip() for target in self.targets.split(",")]
+        known = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)})
+        for target in chosen:
+            if target not in known:
+                raise InputError(
+                    f'"{name}" has no linear layer "{target}"; it has {", ".join(known)}.{nearest(target, known)}'
+                )
+        return chosen
+
+
+class AdaptedModel(LanguageModel):
+    """A language model with an adapter, which alone is trained and saved.
+
+    Attributes:
+        model: the transformers model, adapter layers in their places.
+        base_name: what the base model is called, in the adapter's files too.
+    """
+
+    def __init__(self, peft_model: Any, tokenizer: PreTrainedTokenizerBase, base_name: str, name: str) -> None:
+        super().__init__(peft_model.base_model.model, tokenizer, name)
+        self.peft_model = peft_model
+        self.base_name = base_name
+
+    @classmethod
+    def start(cls, base: LanguageModel, lora: LoRA, seed: int = 0) -> AdaptedModel:
+        """Return ``base`` with a new adapter, which changes nothing yet. The base is frozen; its weights are shared.
+
+        Raises:
+            InputError: ``peft`` is not installed, or the base has no layer of a name in ``lora.targets``.
+        """
+        config = _peft().LoraConfig(
+            task_type="SEQ_2_SEQ_LM" if is_encoder_decoder(base.model) else "CAUSAL_LM",
+            r=lora.rank,
+            lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
+            target_modules=lora.target_modules(base.model, base.name),
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.model.modules()),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # A is drawn
+            return cls(_inject(base, config), base.tokenizer, base.name, base.name)
+
+    @classmethod
+    def read(
+        cls,
+        folder: str | Path,
+        *,
+        base: LanguageModel | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> AdaptedModel:
+        """Load an adapter folder to train it further.
+
+        Args:
+            folder: with adapter_config.json and adapter_model.safetensors.
+            base: taken, and its weights shared, if it goes by the name of the adapter's base; else that is loaded.
+            device: where the base is loaded to.
+            dtype: of its weights.
+
+        Raises:
+            InputError: the adapter is damaged, a pickle or no LoRA, or its base is missing or another one.
+        """
+        folder = Path(folder)
+        peft, config = _peft(), _read_config(folder)
+        base_name = config.base_model_name_or_path
+        if base is None or base.name != base_name:
+            base = _load_base(base_name, folder, device, dtype)
+        with _damage(folder):
+            peft_model = _inject(base, config)
+            report = peft.set_peft_model_state_dict(peft_model, load_file(folder / WEIGHTS))
+            missing = [key for key in report.missing_keys if "lora_" in key] + list(report.unexpected_keys)
+        if missing:
+            raise InputError(f'The adapter in "{folder}" does not fit its base model "{base_name}": {missing[0]}.')
+        return cls(peft_model, base.tokenizer, base_name, str(folder))
+
+    def merged(self) -> LanguageModel:
+        """Return a plain model with weights of its own, W + (alpha / rank) B A in the place of W."""
+        return _merge(copy.deepcopy(self.peft_model), self.tokenizer, self.name)
+
+    def copy(self) -> AdaptedModel:
+        """Return a model with base weights and adapter of its own."""
+        other = AdaptedModel(copy.deepcopy(self.peft_model), self.tokenizer, self.base_name, self.name)
+        other.model.zero_grad(set_to_none=True)
+        return other.unfreeze()
+
+    def unfreeze(self) -> AdaptedModel:
+        """Let the adapter take gradients, and nothing else; return self."""
+        self.peft_model.set_adapter("default")
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the adapter in ``peft``'s own format, and the tokenizer; files appear complete or not at all.
+
+        ``LanguageModel.load(folder)`` merges it into its base; ``.save(other)`` then writes a plain model folder.
+        """
+        peft = _peft()
+        config = copy.deepcopy(self.peft_model.peft_config["default"])
+        config.base_model_name_or_path, config.inference_mode = self.base_name, True
+        tensors = peft.get_peft_model_state_dict(self.peft_model, save_embedding_layers=False)
+        with model_folder(folder, last=ADAPTER_CONFIG) as temporary:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary / WEIGHTS
+            )
+            config.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+
+
+def load_merged(folder: Path, name: str, device: str | torch.device, dtype: torch.dtype) -> LanguageModel:
+    """Load an adapter folder as the plain model it makes of its base; errors as :meth:`AdaptedModel.read`."""
+    adapted = AdaptedModel.read(folder, device=device, dtype=dtype)
+    return _merge(adapted.peft_model, adapted.tokenizer, name)  # the base was loaded for this and is not needed again
+
+
+def _merge(peft_model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> LanguageModel:
+    return LanguageModel(peft_model.merge_and_unload(), tokenizer, name).unfreeze()
+
+
+def _inject(base: LanguageModel, config: Any) -> Any:
+    """A view of the base with adapter layers in it."""
+    model = base.view().model
+    config.base_model_name_or_path = model.__dict__.get("name_or_path") or None  # else peft warns that it sets it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes out of use
+        return _peft().get_peft_model(model, config)
+
+
+def _read_config(folder: Path) -> Any:
+    refuse_pickle(folder, str(folder), "adapter_model")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f'The adapter folder "{folder}" has no weights: {WEIGHTS} is missing.')
+    with _damage(folder):
+        given = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        kind, base_name = given.get("peft_type"), given.get("base_model_name_or_path")
+    if (
+        kind != "LORA"
+        or given.get("bias", "none") != "none"
+        or not isinstance(given.get("init_lora_weights", True), bool)
+    ):
+        raise InputError(
+            f'The adapter in "{folder}" is no plain LoRA (it is of another kind, or changes its base model too); merge '
+            "it into its base model (peft: merge_and_unload) and save that."
+        )
+    if not base_name:
+        raise InputError(f'"{folder / ADAPTER_CONFIG}" names no base model; set base_model_name_or_path.')
+    with _damage(folder):
+        config = _peft().LoraConfig.from_pretrained(str(folder))
+    config.inference_mode = False
+    return config
+
+
+def _load_base(name: str, folder: Path, device: str | torch.device, dtype: torch.dtype) -> LanguageModel:
+    try:
+        if locate(name).resolve() == folder.resolve():
+            raise InputError("it names itself.")
+        return LanguageModel.load(name, device=device, dtype=dtype)
+    except InputError as error:
+        raise InputError(
+            f'The base model "{name}" of the adapter in "{folder}" cannot be loaded: {error} Set '
+            f"base_model_name_or_path in its {ADAPTER_CONFIG}."
+        ) from error
+
+
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (*LOADING_ERRORS, AttributeError) as error:
+        raise InputError(f'The adapter in "{folder}" cannot be loaded: {first_sentence(error)}') from error
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise InputError('LoRA needs the package peft: pip install "prefgym[peft]".') from error
+    return peft

@@ -1,0 +1,77 @@
+"""Reading one token of every row in steps of fixed shape, which a GPU can record and replay.
+
+The usual reader looks only at the columns written so far and lets rows leave that have ended. This one has all rows and
+all columns at every step, and everything that changes in a tensor. It computes more, but as a CUDA graph a step is
+launched whole instead of kernel by kernel, which is what decoding a small model mostly waits for. Letters: N rows, C
+columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .cache import cached_forward
+from .encoder_decoder import is_encoder_decoder
+from .reader import DecoderReader
+
+WARM_UP = 3  # runs before a recording, in which libraries choose their kernels
+
+
+class StaticReader(DecoderReader):
+    """A ``Reader`` of fixed shapes: no row ever leaves. What ``read`` returns is overwritten by the next call."""
+
+    def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
+        super().__init__(model, prompts, prompt_mask, samples, max_new_tokens)
+        self.attended = self.attended[:, : self.cache.num_columns]  # (N, C)
+        self._columns = torch.arange(self.cache.num_columns, device=prompts.device)
+        self._tokens, self._at = torch.zeros_like(self.rows), torch.zeros_like(self.rows)
+        self._closed = torch.finfo(model.dtype).min
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`Reader.read`, for all N rows."""
+        self._tokens.copy_(tokens)
+        self._at.fill_(self.column)
+        self.column += 1
+        if tokens.device.type != "cuda":
+            return self._run()
+        if self._graph is None:
+            self._record()
+        assert self._graph is not None
+        self._graph.replay()
+        return self._result
+
+    def keep(self, kept: Tensor) -> Tensor:
+        """Leave every row where it is."""
+        return self.rows
+
+    def _run(self) -> tuple[Tensor, Tensor]:
+        seen = self.attended & (self._columns <= self._at[:, None])  # (N, C)
+        # (N, 1, 1, C), added to the attention scores: a mask of this form is taken as it is, without looking into it
+        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device).masked_fill(~seen, self._closed)
+        positions = (self.prompt_length + self._at - self.width).unsqueeze(-1)
+        self.cache.extend(self._at, slice(0, self.cache.num_columns))
+        return cached_forward(self.model, self._tokens.unsqueeze(-1), mask[:, None, None], positions, self.cache)
+
+    def _record(self) -> None:
+        """Capture one run. Running it before does no harm: it writes the same token to the same column."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self._run()
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._result = self._run()
+
+
+def can_be_static(model: nn.Module) -> bool:
+    """Whether every layer attends to all earlier tokens of one text, which is what ``StaticReader`` computes."""
+    config: Any = model.config
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    whole = getattr(config, "sliding_window", None) is None and set(kinds) == {"full_attention"}
+    return whole and not is_encoder_decoder(model)

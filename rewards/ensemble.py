@@ -1,0 +1,111 @@
+"""Several preference models as one reward, so that an agent cannot profit from what only one of them gets wrong.
+
+Coste et al. 2023, "Reward Model Ensembles Help Mitigate Overoptimization" (section 3): members that saw other data or
+other seeds agree where they were trained and disagree where a policy has left it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, nearest
+from .preference_model import PreferenceModel
+
+Combination = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average over members: (M, B) -> (B,); their independent errors cancel.
+
+    >>> mean(np.array([[0.0], [4.0]])).tolist()
+    [2.0]
+    """
+    return scores.mean(axis=0)
+
+
+def worst(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lowest of the members' scores, worst-case optimisation: (M, B) -> (B,).
+
+    >>> worst(np.array([[0.0], [4.0]])).tolist()
+    [0.0]
+    """
+    return scores.min(axis=0)
+
+
+def mean_minus_std(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean less the standard deviation over members, uncertainty-weighted optimisation: (M, B) -> (B,).
+
+    The paper takes off the variance times a coefficient to be tuned. The deviation, like the score, is in units of
+    log-odds, so it needs none.
+
+    >>> mean_minus_std(np.array([[0.0], [4.0]])).tolist()
+    [0.0]
+    """
+    return scores.mean(axis=0) - scores.std(axis=0)
+
+
+COMBINATIONS: dict[str, Combination] = {"mean": mean, "worst": worst, "mean_minus_std": mean_minus_std}
+
+
+class PreferenceEnsemble:
+    """Scores text by several preference models, each shifted and calibrated by itself, and combines the scores.
+
+    Args:
+        models: two members or more.
+        combine: ``"mean"``, ``"worst"`` or ``"mean_minus_std"``.
+
+    Raises:
+        InputError: fewer than two members, or another rule.
+    """
+
+    def __init__(self, models: Sequence[PreferenceModel], combine: str = "mean") -> None:
+        _check(models, combine)
+        self.models = list(models)
+        self.combine = combine
+
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], device: str = "cpu") -> PreferenceEnsemble:
+        """Load ``{"models": [folder or hub id, ...], "combine": "worst"}``; ``combine`` may be left out.
+
+        Raises:
+            InputError: an unknown key or rule, fewer than two models, or one that cannot be loaded.
+        """
+        for key in spec:
+            if key not in ("models", "combine"):
+                raise InputError(f'An ensemble has no key "{key}".{nearest(key, ("models", "combine"))}')
+        models, combine = spec["models"], spec.get("combine", "mean")
+        _check(models, combine)
+        return cls([_member(model, device) for model in models], combine)
+
+    def scores(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+        """Return what each of M members says of B responses: (M, B)."""
+        return np.stack([model.score(prompts, responses, batch_size) for model in self.models])
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+        """Return the combined scores (B,) of B responses to B prompts; the same in any batch."""
+        return COMBINATIONS[self.combine](self.scores(prompts, responses, batch_size))
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
+        """Score completions, with the signature of every reward."""
+        return self.score(prompts, completions).tolist()
+
+
+def _member(model: Any, device: str) -> PreferenceModel:
+    if isinstance(model, PreferenceModel):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(f"A model of an ensemble is the folder or hub id of a preference model, not {model!r}.")
+    return PreferenceModel.load(os.fspath(model), device=device)
+
+
+def _check(models: Any, combine: Any) -> None:
+    if not isinstance(combine, str) or combine not in COMBINATIONS:
+        known = ", ".join(COMBINATIONS)
+        raise InputError(f'An ensemble combines by {known}, not by "{combine}".{nearest(str(combine), COMBINATIONS)}')
+    if isinstance(models, str) or not isinstance(models, Sequence) or len(models) < 2:
+        raise InputError(f'"models" of an ensemble is a list of two preference models or more, not {models!r}.')
