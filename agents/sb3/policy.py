@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution
@@ -40,7 +39,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
         optimizer_kwargs: its arguments; None = ``eps=1e-5``.
 
     Raises:
-        InputError: the environment is not one of ``make_vec_env``, or a wrapper normalises its tokens.
+        InputError: the environment is not one of ``make_vec_env``.
     """
 
     action_space: TokenSpace
@@ -58,10 +57,6 @@ class LMActorCriticPolicy(ActorCriticPolicy):
             raise InputError(
                 f"{type(self).__name__} finds its language model through the environment; make that by "
                 "prefgym.agents.sb3.make_vec_env."
-            )
-        if not (isinstance(observation_space, spaces.Dict) and observation_space["tokens"].dtype == np.int64):
-            raise InputError(
-                "A wrapper changes the observation, which must be tokens; for VecNormalize: norm_obs=False."
             )
         optimizer_kwargs = {"eps": 1e-5} if optimizer_kwargs is None else optimizer_kwargs
         # Not ActorCriticPolicy's own, which builds perceptrons.
@@ -123,6 +118,10 @@ class LMActorCriticPolicy(ActorCriticPolicy):
 
     def _next(self, obs: Observation, action_masks: Any) -> tuple[Tensor, Tensor]:
         """Log-probs (B, V) of the next tokens, and values (B, 1)."""
+        if not (isinstance(obs, dict) and "tokens" in obs and not obs["tokens"].is_floating_point()):
+            raise InputError(
+                "A wrapper changes the observation, which must stay tokens; VecNormalize takes norm_obs=False."
+            )
         log_dist, values = self.lm.next_distribution(obs)
         assert values is not None
         if action_masks is not None:
