@@ -85,3 +85,12 @@ def test_start_policy_benchmark_runs(tmp_path):
     assert [run["posts"] for run in results["runs"]] == [100, 200]
     assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
     assert "by the last doubling" in page
+
+
+def test_a_learner_of_plain_torch_learns(tmp_path):
+    results, page = quick("cleanrl_style_ppo", tmp_path)
+    assert abs(results["history"][0]["kl"]) < 1e-4
+    assert results["last"]["reward"] > results["first"]["reward"] + 0.5
+    assert f"| score | {results['first']['score']:.3f} | {results['last']['score']:.3f} |" in page
+    source = (ROOT / "benchmarks" / "cleanrl_style_ppo.py").read_text(encoding="utf-8")
+    assert "prefgym.agents" not in source
