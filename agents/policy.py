@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models.distribution import Decoding, log_distribution, sample
+from ..models.distribution import Decoding, log_distribution, restrict, sample
 from ..models.forward import response_logits, select_tokens
 from ..models.generation import Generation, generate
 from ..models.language_model import LanguageModel, disable_dropout
@@ -149,6 +149,7 @@ class LMPolicy(nn.Module):
         with_entropy: bool = True,
         prompt_of: Tensor | None = None,
         with_log_dist: bool = False,
+        allowed: Tensor | None = None,
     ) -> Evaluation:
         """Log-probs, values and entropies of given responses, in one forward pass, with gradient.
 
@@ -159,6 +160,7 @@ class LMPolicy(nn.Module):
             with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
             prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read once.
             with_log_dist: keep the log-probs of every token too.
+            allowed: (B, R, V) bool, the tokens that could be chosen at each place; None = all.
         """
         given = (tokens, attention_mask, num_response)
         with self.autocast(), recomputing(self, self.gradient_checkpointing):
@@ -167,6 +169,8 @@ class LMPolicy(nn.Module):
             )  # (B, R, V_model), (B, R, d)
             values = None if self.value_model is None else self.read_values(*given, prompt_of)
         log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (B, R, V)
+        if allowed is not None:
+            log_dist = restrict(log_dist, allowed)
         log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)
         if self.value_head is not None:
             values = self.value_head(hidden)
@@ -198,7 +202,7 @@ class LMPolicy(nn.Module):
         Returns:
             Actions (B,), values (B,) or None, and the actions' log-probs (B,).
         """
-        log_dist, values = self._next(observation)
+        log_dist, values = self.next_distribution(observation)
         if deterministic:
             actions = log_dist.argmax(-1)
         else:
@@ -214,7 +218,7 @@ class LMPolicy(nn.Module):
     @torch.no_grad()
     def log_prob(self, observation: Observation, action: Any) -> Any:
         """Log pi(action | observation) in nats: a float, or (B,) for a batch."""
-        log_dist, _ = self._next(observation)
+        log_dist, _ = self.next_distribution(observation)
         actions = torch.as_tensor(np.atleast_1d(action), device=log_dist.device, dtype=torch.int64)
         log_probs = log_dist.gather(-1, actions[:, None]).squeeze(-1).cpu().numpy()
         return log_probs if _is_batch(observation) else float(log_probs[0])
@@ -222,13 +226,14 @@ class LMPolicy(nn.Module):
     @torch.no_grad()
     def log_probs(self, observation: Observation) -> np.ndarray:
         """Log pi(. | observation) of every action: (V,), or (B, V) for a batch."""
-        log_dist = self._next(observation)[0].cpu().numpy()
+        log_dist = self.next_distribution(observation)[0].cpu().numpy()
         return log_dist if _is_batch(observation) else log_dist[0]
 
-    def _next(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
-        """Distribution of the next token (B, V), and the values (B,)."""
-        tokens = torch.as_tensor(np.asarray(observation["tokens"]), device=self.device)
-        mask = torch.as_tensor(np.asarray(observation["attention_mask"]), device=self.device)
+    @torch.no_grad()
+    def next_distribution(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of every next token (B, V), and values (B,) or None; reads only what is new since last asked."""
+        tokens = torch.as_tensor(observation["tokens"], device=self.device)
+        mask = torch.as_tensor(observation["attention_mask"], device=self.device)
         given = (torch.atleast_2d(tokens), torch.atleast_2d(mask))
         with self.autocast():
             logits, hidden = self._stepper.next_logits(*given, with_hidden=True)

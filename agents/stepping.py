@@ -200,17 +200,21 @@ class _VectorRows:
 
     def info(self, row: int) -> dict[str, Any]:
         """What the last step said of the row; under same-step autoreset the end is told in ``final_info``."""
-        infos = self._infos
-        final = infos.get("final_info", {})
-        if final and infos["_final_info"][row]:
-            infos = final
-        return {name: _at(value, row) for name, value in infos.items() if _present(infos, name, row)}
+        return row_info(self._infos, row)
 
     def _draw(self, count: int) -> list[int]:
         drawn = self.env.unwrapped
         if hasattr(drawn, "sample_prompt_indices"):
             return drawn.sample_prompt_indices(count)
         return drawn.call("sample_prompt_indices", count)[0]
+
+
+def row_info(infos: dict[str, Any], row: int) -> dict[str, Any]:
+    """What a vector environment's last step says of one row; under same-step autoreset, of the episode that ended."""
+    final = infos.get("final_info", {})
+    if final and infos["_final_info"][row]:
+        infos = final
+    return {name: _at(value, row) for name, value in infos.items() if _present(infos, name, row)}
 
 
 def _present(infos: dict[str, Any], name: str, row: int) -> bool:

@@ -59,6 +59,8 @@ class TokenMDP:
         max_new_tokens: R.
         missing_eos_penalty: taken off the score of a response that the budget ended.
         temperature: of the distributions π and π_ref alike.
+        mask_top_k: ``action_masks`` allows the k likeliest tokens of the reference; 0 = all.
+        mask_top_p: ``action_masks`` allows the reference's likeliest tokens up to mass p; 1 = all.
         device: where models run that are loaded by name.
 
     Raises:
@@ -81,6 +83,8 @@ class TokenMDP:
         max_new_tokens: int = 48,
         missing_eos_penalty: float = 1.0,
         temperature: float = 1.0,
+        mask_top_k: int = 0,
+        mask_top_p: float = 1.0,
         device: str = "cpu",
     ) -> None:
         _check_number("num_envs", num_rows, 1, integer=True)
@@ -89,12 +93,16 @@ class TokenMDP:
         _check_number("missing_eos_penalty", missing_eos_penalty, 0)
         if not (_is_number(temperature) and temperature > 0):
             raise InputError(f"temperature must be a finite number above 0, not {temperature!r}.")
+        _check_number("mask_top_k", mask_top_k, 0, integer=True)
+        if not (_is_number(mask_top_p) and 0 < mask_top_p <= 1):
+            raise InputError(f"mask_top_p must lie in (0, 1], not {mask_top_p!r}.")
         estimator(kl_estimator)
         self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
         self.max_prompt_tokens, self.max_new_tokens = max_prompt_tokens, max_new_tokens
         self.length = max_prompt_tokens + max_new_tokens  # L
         self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
         self.decoding = Decoding(temperature=self.temperature)
+        self._masking = Decoding(self.temperature, top_k=int(mask_top_k), top_p=float(mask_top_p))
         self.template = Template(template) if isinstance(template, str) else template or SUMMARIZE
 
         self.language_model, self.reference = load_models(model, reference, device)
@@ -170,7 +178,7 @@ class TokenMDP:
             self._check_step(row, actions[row])
         if not rows:
             return {}
-        ref_log_dist = self._reference_log_distribution()  # (B, V)
+        ref_log_dist = self._reference_log_distribution(self.decoding)  # (B, V)
         for row in rows:
             self._append(row, int(actions[row]), float(ref_log_dist[row, int(actions[row])]))
         final_infos = self._finish([row for row in rows if self._episode(row).finish_reason])
@@ -183,6 +191,18 @@ class TokenMDP:
             info |= final_infos.get(row, {})
             results[row] = (episode.rewards[-1], row in final_infos, info)
         return results
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which next tokens are worth considering, (B, V): the top-k and top-p of the frozen reference.
+
+        As in NLPO (Ramamurthy et al. 2022, "Is Reinforcement Learning (Not) for Natural Language Processing?"), with
+        the reference in place of a lagging copy of the policy, so that the mask never moves. A mask is advice: every
+        action stays legal and is paid as ever, so a masked policy's KL is that to the whole reference. The likeliest
+        token is always allowed.
+        """
+        if not self._masking.top_k and self._masking.top_p == 1.0:
+            return np.ones((self.num_rows, self.vocab_size), dtype=np.bool_)
+        return self._reference_log_distribution(self._masking) > -np.inf
 
     def score(self, batch: PromptBatch | Sequence[Prompt], tokens: Tensor, mask: Tensor) -> Scores:
         """What B responses are worth: the [t = T] part of the reward, the same for a step and for a whole rollout.
@@ -230,13 +250,13 @@ class TokenMDP:
         return episode
 
     @torch.no_grad()
-    def _reference_log_distribution(self) -> NDArray[np.float32]:
+    def _reference_log_distribution(self, decoding: Decoding) -> NDArray[np.float32]:
         """log π_ref of the next token of every row, (B, V)."""
         device = self.reference.device
         logits = self._stepper.next_logits(
             torch.from_numpy(self._tokens).to(device), torch.from_numpy(self._mask).to(device)
         )
-        return log_distribution(logits, self.vocab_size, self.decoding).cpu().numpy()
+        return log_distribution(logits, self.vocab_size, decoding).cpu().numpy()
 
     def _append(self, row: int, action: int, ref_log_prob: float) -> None:
         episode = self._episode(row)

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from .language_env import LanguageEnv
 from .mdp import Observation
@@ -76,6 +77,10 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
             self._record(0, reward, info["log_prob"])
         self._show()
         return self._observation(), reward, terminated, False, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """The next tokens that ``mask_top_k`` and ``mask_top_p`` of the reference allow, (V,); one or more."""
+        return self.mdp.action_masks()[0]
 
     def render(self) -> str | None:  # type: ignore[override]
         """Prompt, response so far, and per token log π (where a policy is attached), log π_ref and reward."""

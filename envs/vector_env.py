@@ -105,6 +105,10 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
                 self._begin(row)
         return self.mdp.observation(), rewards, terminated, np.zeros_like(terminated), infos
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """The next tokens that ``mask_top_k`` and ``mask_top_p`` of the reference allow, (B, V); at least one."""
+        return self.mdp.action_masks()
+
     def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
         """One text a row, as ``TokenEnv.render``."""
         if self.render_mode is None:

@@ -69,6 +69,14 @@ def log_distribution(logits: Tensor, vocab_size: int, decoding: Decoding = Decod
     return torch.log_softmax(scaled, dim=-1)
 
 
+def restrict(log_probs: Tensor, allowed: Tensor) -> Tensor:
+    """Renormalise over the allowed tokens: log-probs (..., V) and bool (..., V) -> (..., V), ``-inf`` elsewhere.
+
+    At least one token of each distribution must be allowed.
+    """
+    return torch.log_softmax(log_probs.masked_fill(~allowed, -torch.inf), dim=-1)
+
+
 def _keep_top_k(logits: Tensor, k: int) -> Tensor:
     threshold = logits.topk(k, dim=-1).values[..., -1:]
     return logits.masked_fill(logits < threshold, -torch.inf)

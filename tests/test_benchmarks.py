@@ -93,3 +93,12 @@ def test_gradient_variance_benchmark_runs(tmp_path):
     assert results["group_mean"]["variance"] == pytest.approx(results["leave_one_out"]["variance"] * (3 / 4) ** 2)
     assert results["value"]["variance"] > 0
     assert "| leave_one_out |" in page
+
+
+def test_a_learner_of_plain_torch_learns(tmp_path):
+    results, page = quick("cleanrl_style_ppo", tmp_path)
+    assert abs(results["history"][0]["kl"]) < 1e-4
+    assert results["last"]["reward"] > results["first"]["reward"] + 0.5
+    assert f"| score | {results['first']['score']:.3f} | {results['last']['score']:.3f} |" in page
+    source = (ROOT / "benchmarks" / "cleanrl_style_ppo.py").read_text(encoding="utf-8")
+    assert "prefgym.agents" not in source

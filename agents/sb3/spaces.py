@@ -1,0 +1,54 @@
+"""The action space through which a stable-baselines3 policy finds its language model.
+
+All that stable-baselines3 tells a policy about its environment are the two spaces, and these it saves and loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ...models.distribution import Decoding
+from ...models.language_model import LanguageModel
+
+
+class TokenSpace(spaces.Discrete):
+    """``Discrete(V)`` whose actions are the tokens of a language model.
+
+    Pickled, it keeps the model's shape and tokenizer but not its weights, which stable-baselines3 saves with the policy
+    and puts back after loading.
+
+    Args:
+        language_model: gives V, and the start weights of a policy.
+        decoding: the shape of the distribution that actions are drawn from.
+    """
+
+    def __init__(self, language_model: LanguageModel, decoding: Decoding) -> None:
+        super().__init__(language_model.vocab_size)
+        self.language_model = language_model
+        self.decoding = decoding
+
+    def __reduce__(self) -> tuple[Callable[..., TokenSpace], tuple[Any, ...]]:
+        lm = self.language_model
+        return _blank, (type(lm.model), lm.model.config, lm.model.dtype, lm.tokenizer, lm.name, self.decoding)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TokenSpace:
+        return TokenSpace(self.language_model, self.decoding)
+
+
+def _blank(
+    model_type: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    dtype: torch.dtype,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    decoding: Decoding,
+) -> TokenSpace:
+    """A space whose model has the right shape and weights that mean nothing."""
+    with torch.random.fork_rng():
+        model: Any = model_type(config)
+    return TokenSpace(LanguageModel(model.to(dtype), tokenizer, name), decoding)
