@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.distribution import Decoding, log_distribution, restrict, sample
-from ..models.forward import response_logits, select_tokens
+from ..models.forward import chosen_log_probs, read_responses, response_logits
 from ..models.generation import Generation, generate
 from ..models.language_model import LanguageModel, disable_dropout
 from ..models.shared_prompt import recomputing
@@ -164,19 +164,17 @@ class LMPolicy(nn.Module):
         """
         given = (tokens, attention_mask, num_response)
         with self.autocast(), recomputing(self, self.gradient_checkpointing):
-            logits, hidden = response_logits(
-                self.language_model.model, *given, with_hidden=True, prompt_of=prompt_of
-            )  # (B, R, V_model), (B, R, d)
+            reading = read_responses(self.language_model.model, *given, prompt_of)  # of T slots
             values = None if self.value_model is None else self.read_values(*given, prompt_of)
-        log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (B, R, V)
+        slots = reading.slots
+        log_dist = log_distribution(reading.logits, self.vocab_size, self.decoding)  # (T, V)
         if allowed is not None:
-            log_dist = restrict(log_dist, allowed)
-        log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)
+            log_dist = restrict(log_dist, slots.gather(allowed))
+        log_probs = chosen_log_probs(log_dist, tokens[:, -num_response:], slots)  # (B, R)
         if self.value_head is not None:
-            values = self.value_head(hidden)
-        return Evaluation(
-            log_probs, values, entropy(log_dist) if with_entropy else None, log_dist if with_log_dist else None
-        )
+            values = slots.spread(self.value_head(reading.hidden))
+        entropies = slots.spread(entropy(log_dist)) if with_entropy else None
+        return Evaluation(log_probs, values, entropies, slots.spread(log_dist) if with_log_dist else None)
 
     def read_values(
         self, tokens: Tensor, attention_mask: Tensor, num_response: int, prompt_of: Tensor | None = None

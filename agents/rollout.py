@@ -22,7 +22,7 @@ from torch import Tensor
 from ..envs.policy_kl import PolicyKL, VectorPolicyKL
 from ..errors import InputError
 from ..models.distribution import log_distribution
-from ..models.forward import response_logits, select_tokens
+from ..models.forward import chosen_log_probs, read_responses
 from ..rewards import kl as kl_estimators
 from .policy import LMPolicy
 from .returns import group_numbers
@@ -224,12 +224,13 @@ def _reference(
     reference, shape = env.reference.model, (policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
     for rows, prompt_of in _pieces(groups, attention_mask, num_response, policy.vocab_size):
-        given = (tokens[rows], attention_mask[rows], num_response)
-        ref_log_dist = log_distribution(response_logits(reference, *given, prompt_of=prompt_of), *shape)  # (n, R, V)
-        ref_log_probs[rows] = select_tokens(ref_log_dist, tokens[rows, -num_response:], mask[rows])
+        given = (tokens[rows], attention_mask[rows], num_response, prompt_of)
+        reading = read_responses(reference, *given)
+        ref_log_dist = log_distribution(reading.logits, *shape)  # (T, V)
+        ref_log_probs[rows] = chosen_log_probs(ref_log_dist, tokens[rows, -num_response:], reading.slots)
         if exact:
-            own = response_logits(policy.language_model.model, *given, prompt_of=prompt_of)
-            kl[rows] = kl_estimators.exact(log_distribution(own, *shape), ref_log_dist)
+            own = read_responses(policy.language_model.model, *given)  # in the same slots: the same texts
+            kl[rows] = reading.slots.spread(kl_estimators.exact(log_distribution(own.logits, *shape), ref_log_dist))
     if not exact:
         kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
     return ref_log_probs, kl.masked_fill(~mask, 0.0)

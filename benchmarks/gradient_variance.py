@@ -59,7 +59,8 @@ def traces(gram: np.ndarray, draws: np.ndarray) -> np.ndarray:
 def measure(num_rollouts: int, episodes: int, training: int) -> dict[str, Any]:
     """Variance of every baseline, relative to that of ``none``; the length of the mean gradient beside it."""
     env = gym.make("Summarize-v0")
-    agent = PPO("default", env, **TRAINING, episodes_per_iteration=episodes, batch_size=min(16, episodes)).learn(training)
+    agent = PPO("default", env, **TRAINING, episodes_per_iteration=episodes, batch_size=min(16, episodes))
+    agent.learn(training)
     policy, generator = agent.policy, torch.Generator().manual_seed(1)
     count = episodes // SAMPLES
     rollouts = [collect_rollout(agent.env, policy, count, SAMPLES, generator) for _ in range(num_rollouts + 1)]

@@ -7,6 +7,7 @@ dropped by moving one of the last rows into its place. Letters: N rows, C column
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -65,7 +66,8 @@ class RowCache(Cache):
     """
 
     def __init__(self, num_rows: int, num_columns: int) -> None:
-        super().__init__(layer_class_to_replicate=partial(RowCacheLayer, self))  # type: ignore[arg-type]
+        # weakly: a cycle would keep the memory of a cache that nobody has any more until Python looks for cycles
+        super().__init__(layer_class_to_replicate=partial(RowCacheLayer, weakref.proxy(self)))  # type: ignore[arg-type]
         self.num_rows = num_rows
         self.num_columns = num_columns
         self.attended = 0

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .attention import plain_attention
-from .forward import response_logits
+from .forward import read_responses
 from .shared_prompt import numbered
 from .supervised import SupervisedTrainer, TrainingOptions, train_with
 
@@ -48,18 +48,19 @@ class LanguageModelTrainer(SupervisedTrainer):
     def eval_loss_sum(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Return the summed cross-entropy of the labelled tokens, in nats, and their number."""
         labels, num_response = inputs["labels"], inputs["num_response"]
-        logits = response_logits(
-            model, inputs["input_ids"], inputs["attention_mask"], num_response, prompt_of=inputs["prompt_of"]
+        reading = read_responses(
+            model, inputs["input_ids"], inputs["attention_mask"], num_response, inputs["prompt_of"]
         )
-        return token_loss_sum(logits, labels[:, -num_response:]), int((labels != IGNORED).sum())
+        wanted = reading.slots.gather(labels[:, -num_response:]).masked_fill(~reading.slots.real, IGNORED)  # (T,)
+        return token_loss_sum(reading.logits, wanted), int((labels != IGNORED).sum())
 
 
 def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy in nats, -sum log p(token), over the labelled tokens.
 
     Args:
-        logits: (B, R, V); entry j predicts the token of column j of ``labels``.
-        labels: (B, R) token ids, ``IGNORED`` where nothing is learned.
+        logits: (..., V); each predicts the token at the same place of ``labels``.
+        labels: (...) token ids, ``IGNORED`` where nothing is learned.
     """
     return functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1), ignore_index=IGNORED, reduction="sum"

@@ -7,10 +7,10 @@ mask, never by a token's id, and what stands on padding changes no result.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, overload
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,9 @@ from transformers import PreTrainedModel
 
 from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
+from .packing import Slots, every_slot
 from .padding import first_real_column, position_ids
-from .shared_prompt import first_rows, read_shared, shares_prompts
+from .shared_prompt import first_rows, read_behind, shares_prompts, taken
 
 
 @contextmanager
@@ -87,47 +88,85 @@ def response_logits(
         logits (B, R, V_model) or, with hidden states, (logits, hidden (B, R, d)), hidden being what the head read.
         Entry j predicts response column j. On padded columns they are finite and mean nothing.
     """
+    reading = read_responses(model, tokens, attention_mask, num_response, prompt_of)
+    logits = reading.slots.spread(reading.logits)
+    return (logits, reading.slots.spread(reading.hidden)) if with_hidden else logits
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model says where response tokens are predicted, before it is put in columns.
+
+    Attributes:
+        logits: (T, V_model), one row a slot; those of padding mean nothing.
+        hidden: (T, d) what the head read.
+        slots: which response token each slot predicts.
+    """
+
+    logits: Tensor
+    hidden: Tensor
+    slots: Slots
+
+
+def read_responses(
+    model: PreTrainedModel,
+    tokens: Tensor,
+    attention_mask: Tensor,
+    num_response: int,
+    prompt_of: Tensor | None = None,
+) -> Reading:
+    """Read B texts and say what predicts each response token; arguments as in :func:`response_logits`."""
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
-    mask = attention_mask[:, start:-1].long()
-    if num_response == 1 or not shares_prompts(model):
-        prompt_of = None
-    nothing: list[Tensor] = []
-    first = None if prompt_of is None else first_rows(prompt_of)
-    with head_input(model) if with_hidden else nullcontext(nothing) as hidden:
+    mask = attention_mask[:, start:].long()
+    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model) else None)
+    real = mask[:, split - start :].bool()
+    with head_input(model) as hidden:
         if is_encoder_decoder(model):
-            rows = slice(None) if first is None else first
-            logits = read_pairs(
-                model, tokens[rows, start:split], mask[rows, : split - start], prompt_of, tokens[:, split:]
-            )
-        elif first is not None and prompt_of is not None and len(first) < len(tokens):
-            before, after = read_shared(
-                model,
-                tokens[first, start:split],
-                mask[first, : split - start],
-                prompt_of,
-                tokens[:, split:-1],
-                mask[:, split - start :],
-                prompt_options=_taken(model, logits_to_keep=1),
-            )
-            logits = torch.cat([before.logits[prompt_of, -1:], after.logits], dim=1)
-            hidden[:] = [torch.cat([hidden[0][prompt_of, -1:], hidden[1]], dim=1)] if hidden else []
+            logits, slots = [_encoder_decoder(model, *given)], every_slot(real)
+        elif given[-1] is None or split - start == 1:
+            logits, slots = [_plain(model, *given[:3])], every_slot(real)
+            hidden[:] = [hidden[0][:, -num_response:]]  # a head that cannot be told runs everywhere
         else:
-            logits = model(
-                input_ids=tokens[:, start:-1],
-                attention_mask=mask,
-                use_cache=False,
-                **_taken(model, position_ids=position_ids(mask), logits_to_keep=num_response),
-            ).logits[:, -num_response:]
-            hidden[:] = [h[:, -num_response:] for h in hidden]
-    return (logits, hidden[0]) if with_hidden else logits
+            logits, slots = _behind(model, *given)
+    read = hidden[-len(logits) :]  # the head may have run on prompts before
+    return Reading(*(torch.cat([part.flatten(0, 1) for part in parts]) for parts in (logits, read)), slots)
 
 
-def _taken(model: nn.Module, **options: Any) -> dict[str, Any]:
-    """Keep those options that the model's forward takes: some models count no positions, or return all logits."""
-    inner = getattr(model, "module", model)  # what runs in several processes is wrapped
-    accepted = inspect.signature(inner.forward).parameters
-    return {name: value for name, value in options.items() if name in accepted}
+def _plain(model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int) -> Tensor:
+    """Logits (B, R, V_model) of whole rows."""
+    num_response = tokens.shape[1] - split
+    return model(
+        input_ids=tokens[:, :-1],
+        attention_mask=mask[:, :-1],
+        use_cache=False,
+        **taken(model, position_ids=position_ids(mask[:, :-1]), logits_to_keep=num_response),
+    ).logits[:, -num_response:]
+
+
+def _encoder_decoder(
+    model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int, prompt_of: Tensor | None
+) -> Tensor:
+    """Logits (B, R, V_model), each prompt encoded once."""
+    rows = slice(None) if prompt_of is None else first_rows(prompt_of)
+    return read_pairs(model, tokens[rows, :split], mask[rows, :split], prompt_of, tokens[:, split:])
+
+
+def _behind(
+    model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int, prompt_of: Tensor | None
+) -> tuple[list[Tensor], Slots]:
+    """Logits (g, W, V_model) by chunk; a prompt's last token is read with each response, whose first it predicts."""
+    assert prompt_of is not None
+    first = first_rows(prompt_of)
+    outputs, slots = read_behind(
+        model,
+        tokens[first, : split - 1],
+        mask[first, : split - 1],
+        prompt_of,
+        tokens[:, split - 1 : -1],
+        mask[:, split:],  # as many as there are tokens to predict
+    )
+    return [output.logits for output in outputs], slots
 
 
 def token_log_probs(
@@ -143,13 +182,12 @@ def token_log_probs(
 
     Arguments as in :func:`response_logits` and :func:`prefgym.models.distribution.log_distribution`.
     """
-    logits = response_logits(model, tokens, attention_mask, num_response, prompt_of=prompt_of)
-    log_probs = log_distribution(logits, vocab_size, decoding)  # (B, R, V)
-    return select_tokens(log_probs, tokens[:, -num_response:], attention_mask[:, -num_response:])
+    reading = read_responses(model, tokens, attention_mask, num_response, prompt_of)
+    log_dist = log_distribution(reading.logits, vocab_size, decoding)  # (T, V)
+    return chosen_log_probs(log_dist, tokens[:, -num_response:], reading.slots)
 
 
-def select_tokens(log_probs: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Pick each token's log-probability: (B, R, V) and (B, R) -> (B, R), exactly 0 where the mask is False."""
-    real = mask.bool()
-    chosen = log_probs.gather(-1, tokens.masked_fill(~real, 0).unsqueeze(-1)).squeeze(-1)
-    return chosen.masked_fill(~real, 0.0)
+def chosen_log_probs(log_dist: Tensor, responses: Tensor, slots: Slots) -> Tensor:
+    """Pick the log-probability of each response token: (T, V) and (B, R) -> (B, R), exactly 0 on padding."""
+    chosen = slots.gather(responses).masked_fill(~slots.real, 0)  # (T,)
+    return slots.spread(log_dist.gather(-1, chosen[:, None])[:, 0])

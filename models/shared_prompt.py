@@ -1,17 +1,17 @@
 """Reading a prompt once for all the responses to it, with gradients.
 
 A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then stand before
-every response; autograd adds up what the responses send back. Letters: G prompts of P columns (left padded), N
-responses of R columns (right padded).
+every response; autograd adds up what the responses send back. What the last layer makes of a prompt beyond its keys and
+values is asked for by nobody, and is not computed. Letters: G prompts of P columns (left padded), N texts of R columns
+(right padded), g rows of W slots in a chunk.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,50 +23,76 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import InputError
 from .encoder_decoder import is_encoder_decoder
+from .packing import Chunk, Slots, lay_out, slots_of
 from .padding import position_ids
 
 
-def read_shared(
-    model: nn.Module,
-    prompts: Tensor,
-    prompt_mask: Tensor,
-    prompt_of: Tensor,
-    responses: Tensor,
-    response_mask: Tensor,
-    prompt_options: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Any, Any]:
-    """Read N responses behind their own of G prompts, each prompt once.
+def read_behind(
+    model: nn.Module, prompts: Tensor, prompt_mask: Tensor, prompt_of: Tensor, texts: Tensor, mask: Tensor
+) -> tuple[list[Any], Slots]:
+    """Read N texts behind their own of G prompts, each prompt once and hardly any padding.
 
     Args:
         model: a decoder, with or without head. Dropout, if it is on, is drawn once for a prompt.
         prompts: (G, P) int64, padded on the left: a text then stands in neighbouring columns.
         prompt_mask: (G, P), 1 on real tokens.
-        prompt_of: (N,) int64, which prompt stands before a response.
-        responses: (N, R) int64, padded on the right.
-        response_mask: (N, R), 1 on real tokens.
-        prompt_options: further arguments of the model when it reads the prompts.
+        prompt_of: (N,) int64, which prompt stands before a text.
+        texts: (N, R) int64, padded on the right, with a real token each.
+        mask: (N, R), 1 on real tokens.
 
     Returns:
-        The model's outputs on the prompts (G rows) and on the responses (N rows).
+        The model's outputs on the texts, one for each chunk of :func:`prefgym.models.packing.lay_out`, and the slots.
     """
     kept = PromptCache()
-    before = model(
-        input_ids=prompts,
-        attention_mask=prompt_mask,
-        position_ids=position_ids(prompt_mask),
-        past_key_values=kept,
-        use_cache=True,
-        **prompt_options,
+    kept.read(model, prompts, prompt_mask)
+    chunks = lay_out(
+        prompt_of,
+        mask.sum(dim=1),
+        columns=prompts.shape[1],
+        pair_cost=1 / _text_config(model).hidden_size,  # about what attention to one column costs, in tokens
+        together=attends_to_all(model),
     )
-    mask = torch.cat([prompt_mask[prompt_of], response_mask], dim=1)  # (N, P + R)
-    after = model(
-        input_ids=responses,
-        attention_mask=mask,
-        position_ids=position_ids(mask)[:, prompts.shape[1] :],
-        past_key_values=kept.before(prompt_of),
+    return [_read_chunk(model, kept, prompt_mask, texts, chunk) for chunk in chunks], slots_of(chunks, mask.bool())
+
+
+def _read_chunk(model: nn.Module, kept: PromptCache, prompt_mask: Tensor, texts: Tensor, chunk: Chunk) -> Any:
+    seen, real = prompt_mask[chunk.prompts], chunk.text >= 0  # (g, P), (g, W)
+    mask = torch.cat([seen, real.to(seen.dtype)], dim=1)
+    return model(
+        input_ids=texts[chunk.text.clamp(min=0), chunk.column],
+        attention_mask=mask if chunk.single else _packed_mask(seen, chunk, next(model.parameters()).dtype),
+        position_ids=seen.sum(dim=1, keepdim=True) + chunk.column,
+        past_key_values=kept.before(chunk.prompts),
         use_cache=True,
     )
-    return before, after
+
+
+def _packed_mask(seen: Tensor, chunk: Chunk, dtype: torch.dtype) -> Tensor:
+    """(g, 1, W, P + W), to be added to attention scores: a slot sees its prompt and its own text up to itself."""
+    slots = torch.arange(chunk.text.shape[1], device=seen.device)
+    own = (chunk.text[:, :, None] == chunk.text[:, None, :]) & (slots <= slots[:, None])  # (g, W, W)
+    before = seen.bool()[:, None, :].expand(-1, len(slots), -1)
+    open_ = torch.cat([before, own], dim=-1)
+    return torch.zeros(open_.shape, dtype=dtype, device=seen.device).masked_fill(~open_, torch.finfo(dtype).min)[
+        :, None
+    ]
+
+
+def attends_to_all(model: nn.Module) -> bool:
+    """Whether every layer attends to all earlier tokens by position ids alone, so that a mask may be given whole."""
+    config: Any = getattr(model, "module", model).config
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    whole = getattr(config, "sliding_window", None) is None and set(kinds) == {"full_attention"}
+    return whole and not getattr(config, "alibi", False)
+
+
+def _text_config(model: nn.Module) -> Any:
+    config: Any = getattr(model, "module", model).config
+    return config.get_text_config()
+
+
+class _AllKept(Exception):
+    """The last layer's keys and values are known; nothing after them is asked for."""
 
 
 class PromptCache(Cache):
@@ -74,11 +100,36 @@ class PromptCache(Cache):
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=_PromptLayer)
+        self.last_layer: int | None = None
+
+    def read(self, model: nn.Module, prompts: Tensor, prompt_mask: Tensor) -> None:
+        """Read prompts (G, P), and stop where the last layer has its keys and values: the rest of it serves nobody."""
+        plain = not hasattr(model, "module") and not any("forward" in vars(module) for module in model.modules())
+        self.last_layer = _text_config(model).num_hidden_layers - 1 if plain else None
+        with suppress(_AllKept):
+            model(
+                input_ids=prompts,
+                attention_mask=prompt_mask,
+                position_ids=position_ids(prompt_mask),
+                past_key_values=self,
+                use_cache=True,
+                **taken(model, logits_to_keep=1),
+            )
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keep (G, H, P, D) states."""
+        states = super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        if layer_idx == self.last_layer:
+            raise _AllKept
+        return states
 
     def before(self, prompt_of: Tensor) -> Cache:
-        """Return a cache in which they stand before N responses, those of prompt ``prompt_of[i]`` before row i."""
-        repeats = _even_repeats(prompt_of)
+        """Return a cache in which they stand before N rows, those of prompt ``prompt_of[i]`` before row i."""
         layers = [layer for layer in self.layers if isinstance(layer, _PromptLayer)]  # all of them
+        assert layers[0].keys is not None
+        repeats = _even_repeats(prompt_of, len(layers[0].keys))
         return Cache(layers=[_ResponseLayer(layer, prompt_of, repeats) for layer in layers])
 
 
@@ -135,9 +186,9 @@ class _ResponseLayer(_Layer):
         return states.unsqueeze(1).expand(-1, self.repeats, -1, -1, -1).flatten(0, 1)
 
 
-def _even_repeats(prompt_of: Tensor) -> int | None:
-    """How many responses each prompt has, where all have as many and stand prompt by prompt in order; else None."""
-    repeats, rest = divmod(len(prompt_of), int(prompt_of.max()) + 1)
+def _even_repeats(prompt_of: Tensor, num_prompts: int) -> int | None:
+    """How many rows each prompt has, where all have as many and stand prompt by prompt in order; else None."""
+    repeats, rest = divmod(len(prompt_of), num_prompts)
     even = torch.arange(len(prompt_of), device=prompt_of.device) // max(repeats, 1)
     return repeats if rest == 0 and torch.equal(prompt_of, even) else None
 
@@ -145,13 +196,20 @@ def _even_repeats(prompt_of: Tensor) -> int | None:
 def shares_prompts(model: nn.Module) -> bool:
     """Whether prompts can be read once for all responses to them.
 
-    An encoder reads them apart anyway. For :func:`read_shared` a decoder counts positions, takes a cache, and keeps it;
+    An encoder reads them apart anyway. For :func:`read_behind` a decoder counts positions, takes a cache, and keeps it;
     it does not under transformers' own gradient checkpointing, and :func:`recomputing` is for that.
     """
     if is_encoder_decoder(model):
         return True
     accepted = inspect.signature(model.forward).parameters
     return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
+
+
+def taken(model: nn.Module, **options: Any) -> dict[str, Any]:
+    """Keep those options that the model's forward takes: some models count no positions, or return all logits."""
+    inner = getattr(model, "module", model)  # what runs in several processes is wrapped
+    accepted = inspect.signature(inner.forward).parameters
+    return {name: value for name, value in options.items() if name in accepted}
 
 
 def checkpoints(model: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .cache import cached_forward
 from .encoder_decoder import is_encoder_decoder
 from .reader import DecoderReader
+from .shared_prompt import attends_to_all
 
 WARM_UP = 3  # runs before a recording, in which libraries choose their kernels
 
@@ -70,8 +71,5 @@ class StaticReader(DecoderReader):
 
 
 def can_be_static(model: nn.Module) -> bool:
-    """Whether every layer attends to all earlier tokens of one text, which is what ``StaticReader`` computes."""
-    config: Any = model.config
-    kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    whole = getattr(config, "sliding_window", None) is None and set(kinds) == {"full_attention"}
-    return whole and not is_encoder_decoder(model)
+    """Whether ``StaticReader`` computes what the model does."""
+    return attends_to_all(model) and not is_encoder_decoder(model)

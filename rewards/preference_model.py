@@ -299,8 +299,11 @@ class PreferenceModel:
         if rows[0].token_type_ids is not None:
             batch["token_type_ids"] = types
         if share_prompts and all(row.prompt_length for row in rows):
-            batch["prompt_of"] = numbered([tuple(row.input_ids[: row.prompt_length]) for row in rows])
-            batch["prompt_lengths"] = torch.tensor([row.prompt_length for row in rows])
+            prompts = [tuple(row.input_ids[: row.prompt_length]) for row in rows]
+            if len(set(prompts)) == len(rows):  # nothing in common: all but the last token, where the score is read
+                prompts = [tuple(row.input_ids[:-1]) for row in rows]
+            batch["prompt_of"] = numbered(prompts)
+            batch["prompt_lengths"] = torch.tensor([len(prompt) for prompt in prompts])
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
 

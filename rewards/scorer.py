@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from ..models.padding import position_ids
-from ..models.shared_prompt import first_rows, read_shared, shares_prompts
+from ..models.shared_prompt import first_rows, read_behind, shares_prompts
 
 
 class Scorer(nn.Module):
@@ -52,15 +52,12 @@ class Scorer(nn.Module):
         if not self.is_decoder:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits[:, 0].float()
-        if prompt_of is not None and prompt_lengths is not None and self._worth_sharing(prompt_of):
+        if prompt_of is not None and prompt_lengths is not None and shares_prompts(self.model.base_model):
             last = self._last_hidden_shared(input_ids, attention_mask, prompt_of, prompt_lengths)
         else:
             last = self._last_hidden(input_ids, attention_mask)
         assert isinstance(self.model.score, nn.Linear)
         return self.model.score(last)[:, 0].float()
-
-    def _worth_sharing(self, prompt_of: Tensor) -> bool:
-        return int(prompt_of.max()) + 1 < len(prompt_of) and shares_prompts(self.model.base_model)
 
     def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, d) at the last real token."""
@@ -81,7 +78,7 @@ class Scorer(nn.Module):
         lengths = attention_mask.sum(dim=1) - prompt_lengths  # (B,) of the responses, EOS included
         behind = torch.arange(int(lengths.max()), device=rows.device)
         places = (prompt_lengths[:, None] + behind).clamp(max=input_ids.shape[1] - 1)  # (B, R)
-        _, after = read_shared(
+        outputs, slots = read_behind(
             self.model.base_model,
             input_ids[first].gather(1, columns.clamp(min=0)),
             (columns >= 0).long(),
@@ -89,7 +86,8 @@ class Scorer(nn.Module):
             input_ids.gather(1, places),
             (behind < lengths[:, None]).long(),
         )
-        return after.last_hidden_state[rows, lengths - 1]
+        hidden = torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])  # (T, d)
+        return hidden.index_select(0, slots.place[rows, lengths - 1])
 
 
 def init_head(model: PreTrainedModel, seed: int = 0) -> None:

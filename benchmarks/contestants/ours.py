@@ -52,9 +52,10 @@ def main() -> None:
     agent: PolicyGradient
     if options.method == "ppo":
         value = {"value_trunk": options.value_trunk, "batch_size": options.minibatch, "n_epochs": options.epochs}
+        value["gradient_accumulation"] = options.pieces
         agent = PPO("default", env, **common, **value)
     else:
-        pieces = max(1, options.episodes // options.minibatch)
+        pieces = options.pieces * max(1, options.episodes // options.minibatch)
         agent = REINFORCE("default", env, **common, baseline="leave_one_out", gradient_accumulation=pieces)
     peak = Peak()
     agent.learn(options.episodes * (options.iterations + 1))

@@ -24,6 +24,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--new-tokens", type=int, default=48)
     parser.add_argument("--prompt-tokens", type=int, default=128)
+    parser.add_argument("--pieces", type=int, default=1, help="that a minibatch is run in, to save memory")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--value-trunk", default="shared")
     parser.add_argument("--device", default="cpu")

@@ -3,11 +3,11 @@ import torch
 
 from prefgym.errors import InputError
 from prefgym.models.cache import cached_forward
-from prefgym.models.static_reader import can_be_static
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
 from prefgym.models.padding import position_ids
+from prefgym.models.static_reader import can_be_static
 
 VOCAB, EOS, PAD = 40, 3, 0
 

@@ -52,16 +52,46 @@ def test_logits_hidden_states_and_gradients_equal_those_of_plain_reading(any_mod
     assert (gradients[1] - gradients[0]).norm() / gradients[0].norm() < 1e-5
 
 
-def test_each_prompt_is_read_once(model, batch, monkeypatch):
+def test_each_prompt_is_read_once_and_each_token_of_a_response_too(make_model, batch, monkeypatch):
+    """Five prompts without their last token; then, in rows of like length, as many tokens as are predicted."""
     tokens, mask = batch
-    shapes = []
-    model.register_forward_pre_hook(lambda *given: shapes.append(given[2]["input_ids"].shape), with_kwargs=True)
+    monkeypatch.setattr("prefgym.models.packing.CALL_COST", {"cpu": 0})
+    for kind, texts_in_rows in (("llama", 8), ("mistral", 9)):  # texts of 3 and 1 tokens share a row of 4
+        model, shapes = make_model(kind), []
+        model.register_forward_pre_hook(
+            lambda *given, shapes=shapes: shapes.append(tuple(given[2]["input_ids"].shape)), with_kwargs=True
+        )
+        response_logits(model, tokens, mask, 4, prompt_of=PROMPT_OF)
+        assert shapes[0] == (5, 6)
+        assert sum(rows * width for rows, width in shapes[1:]) == LENGTHS.sum()
+        assert sum(rows for rows, _ in shapes[1:]) == texts_in_rows
+
+
+def test_nothing_is_computed_of_a_prompt_but_keys_and_values_of_the_last_layer(model, batch):
+    tokens, mask = batch
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    seen = []
+    for layer in layers:
+        layer.register_forward_hook(lambda module, given, out: seen.append(given[0].shape[1]))
     response_logits(model, tokens, mask, 4, prompt_of=PROMPT_OF)
-    assert [shape[0] for shape in shapes] == [5, 9]
-    assert shapes[1][1] == 3  # the last response token predicts nothing
-    shapes.clear()
-    response_logits(model, tokens[:2], mask[:2], 4, prompt_of=torch.tensor([1, 0]))  # nothing to share
-    assert [shape[0] for shape in shapes] == [2]
+    assert seen.count(6) == len(layers) - 1  # the last layer does not come to its end on the prompts
+
+
+def test_one_response_to_each_prompt(any_model, batch):
+    """Nothing is shared, and the result is the same; also where prompts have a single token."""
+    tokens, mask = batch
+    plain = token_log_probs(any_model, tokens[:5], mask[:5], 4, VOCAB)
+    alone = token_log_probs(any_model, tokens[:5], mask[:5], 4, VOCAB, prompt_of=torch.arange(5))
+    torch.testing.assert_close(alone, plain, atol=1e-5, rtol=1e-5)
+    mask = mask.clone()
+    mask[:, :7] = False
+    plain = token_log_probs(any_model, tokens, mask, 4, VOCAB)
+    alone = token_log_probs(any_model, tokens, mask, 4, VOCAB, prompt_of=torch.arange(9))
+    torch.testing.assert_close(alone, plain, atol=1e-5, rtol=1e-5)
+    mask[0, 4:7] = True  # one prompt of four tokens, the others of one
+    plain = token_log_probs(any_model, tokens, mask, 4, VOCAB)
+    alone = token_log_probs(any_model, tokens, mask, 4, VOCAB, prompt_of=torch.arange(9))
+    torch.testing.assert_close(alone, plain, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("prompt_of", [None, PROMPT_OF])
@@ -86,9 +116,9 @@ def test_recomputed_layers_keep_their_inputs_alone_and_give_the_same_gradient(an
         return len(attention), forward, len(reads) - forward, sum(kept), gradient
 
     layers, forward, backward, kept, expected = run(wanted=False)
-    assert (forward, backward) == (layers if prompt_of is None else 2 * layers, 0)
+    assert (forward, backward) == (layers if prompt_of is None else 2 * layers - 1, 0)  # the last one stops early
     _, forward_again, recomputed, kept_less, gradient = run(wanted=True)
-    assert forward_again == recomputed == forward  # each layer once more, for prompts and for responses
+    assert forward_again == recomputed == layers * (1 if prompt_of is None else 2)  # each once more, to its end
     assert kept_less < kept
     assert (gradient - expected).norm() / expected.norm() < 1e-6
     assert not any("forward" in vars(part) for part in any_model.modules())
