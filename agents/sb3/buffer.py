@@ -51,12 +51,12 @@ class Texts:
     """Transitions as places in E texts.
 
     Attributes:
-        tokens: (E, W) what was read, then the response, of which the last R columns hold every action.
+        tokens: (E, W) prompt, then response, without the columns that none of them needs on the right.
         mask: (E, W) bool, True on real tokens.
-        num_response: R.
-        prompt_of: (E,) int64 from 0 on, which texts begin alike, up to the last R columns.
+        num_response: R, the columns of the response.
+        prompt_of: (E,) int64 from 0 on, which texts have the same prompt.
         text: (n,) each transition's text.
-        column: (n,) its place among the last R columns.
+        column: (n,) its place among the R columns.
     """
 
     tokens: Tensor
@@ -67,7 +67,7 @@ class Texts:
     column: Tensor
 
 
-def join_transitions(tokens: Tensor, attention_mask: Tensor, actions: Tensor) -> Texts:
+def join_transitions(tokens: Tensor, attention_mask: Tensor, actions: Tensor, max_prompt_tokens: int) -> Texts:
     """Find the fewest texts that hold all transitions, whatever their order.
 
     A transition is the text of its observation with the action behind it. Sorted, a text stands directly before those
@@ -77,6 +77,7 @@ def join_transitions(tokens: Tensor, attention_mask: Tensor, actions: Tensor) ->
         tokens: (n, L) observations; each row a run of real tokens with padding on either side.
         attention_mask: (n, L), 1 on real tokens; the action goes to the first column behind them.
         actions: (n,) tokens.
+        max_prompt_tokens: P, where responses begin.
     """
     ids, real = tokens.cpu().numpy().copy(), attention_mask.cpu().numpy().astype(bool)
     rows, columns = np.arange(len(ids)), np.arange(ids.shape[1])
@@ -90,15 +91,15 @@ def join_transitions(tokens: Tensor, attention_mask: Tensor, actions: Tensor) ->
     last = np.append(~goes_on, True)  # the longest of its chain
     text = np.empty(len(ids), np.int64)
     text[order] = np.cumsum(last) - last
-    split, width = place.min(), place.max() + 1
+    width = place.max() + 1
     chosen = order[last]
-    _, prompt_of = np.unique(keys[last][:, :split], axis=0, return_inverse=True)
+    _, prompt_of = np.unique(keys[last][:, :max_prompt_tokens], axis=0, return_inverse=True)
     device = tokens.device
     return Texts(
         tokens=torch.from_numpy(ids[chosen, :width]).to(device),
         mask=torch.from_numpy(real[chosen, :width]).to(device),
-        num_response=int(width - split),
+        num_response=int(width - max_prompt_tokens),
         prompt_of=torch.from_numpy(prompt_of.ravel()).to(device),
         text=torch.from_numpy(text).to(device),
-        column=torch.from_numpy(place - split).to(device),
+        column=torch.from_numpy(place - max_prompt_tokens).to(device),
     )

@@ -85,7 +85,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
 
         Transitions of one episode are read together, in one forward of its longest text.
         """
-        texts = join_transitions(obs["tokens"], obs["attention_mask"], actions)
+        texts = join_transitions(obs["tokens"], obs["attention_mask"], actions, self.action_space.max_prompt_tokens)
         shape = (len(texts.tokens), texts.num_response, self.lm.vocab_size)
         allowed = None
         if action_masks is not None:

@@ -25,19 +25,22 @@ class TokenSpace(spaces.Discrete):
     Args:
         language_model: gives V, and the start weights of a policy.
         decoding: the shape of the distribution that actions are drawn from.
+        max_prompt_tokens: P, the columns of an observation before the response.
     """
 
-    def __init__(self, language_model: LanguageModel, decoding: Decoding) -> None:
+    def __init__(self, language_model: LanguageModel, decoding: Decoding, max_prompt_tokens: int) -> None:
         super().__init__(language_model.vocab_size)
         self.language_model = language_model
         self.decoding = decoding
+        self.max_prompt_tokens = max_prompt_tokens
 
     def __reduce__(self) -> tuple[Callable[..., TokenSpace], tuple[Any, ...]]:
         lm = self.language_model
-        return _blank, (type(lm.model), lm.model.config, lm.model.dtype, lm.tokenizer, lm.name, self.decoding)
+        shape = (type(lm.model), lm.model.config, lm.model.dtype)
+        return _blank, (*shape, lm.tokenizer, lm.name, self.decoding, self.max_prompt_tokens)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TokenSpace:
-        return TokenSpace(self.language_model, self.decoding)
+        return TokenSpace(self.language_model, self.decoding, self.max_prompt_tokens)
 
 
 def _blank(
@@ -47,8 +50,9 @@ def _blank(
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     decoding: Decoding,
+    max_prompt_tokens: int,
 ) -> TokenSpace:
     """A space whose model has the right shape and weights that mean nothing."""
     with torch.random.fork_rng():
         model: Any = model_type(config)
-    return TokenSpace(LanguageModel(model.to(dtype), tokenizer, name), decoding)
+    return TokenSpace(LanguageModel(model.to(dtype), tokenizer, name), decoding, max_prompt_tokens)

@@ -58,7 +58,8 @@ class LanguageVecEnv(VecEnv):
             raise InputError('stable-baselines3 resets in the same step; make the environment with "SameStep".')
         self.env = env
         self._player = Player()
-        super().__init__(env.num_envs, env.single_observation_space, TokenSpace(env.language_model, env.decoding))
+        tokens = TokenSpace(env.language_model, env.decoding, env.max_prompt_tokens)
+        super().__init__(env.num_envs, env.single_observation_space, tokens)
 
     def reset(self) -> Any:
         """Begin an episode in every row, with the seeds and options given since the last reset."""

@@ -117,7 +117,8 @@ def test_a_minibatch_is_whole_episodes_and_reads_each_once():
         marks = batch.advantages.long().numpy()
         for episode in set(number[marks]):
             assert set(np.flatnonzero(number == episode)) <= set(marks), "an episode was divided"
-        texts = join_transitions(**batch.observations, actions=batch.actions.long().flatten())
+        actions = batch.actions.long().flatten()
+        texts = join_transitions(**batch.observations, actions=actions, max_prompt_tokens=2)
         assert len(texts.tokens) <= len(set(number[marks]))
         everything += marks.tolist()
         sizes.append(len(marks))
@@ -135,7 +136,7 @@ def test_transitions_are_joined_by_hand():
     mask = [[1, 1, 1, 0], [1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
     tokens = torch.tensor([row + [0] * (4 - len(row)) for row in read])
     actions = torch.tensor([2, 1, 1, 3, 4, 1])
-    texts = join_transitions(tokens, torch.tensor(mask), actions)
+    texts = join_transitions(tokens, torch.tensor(mask), actions, max_prompt_tokens=2)
     found = [texts.tokens[row][texts.mask[row]].tolist() for row in range(len(texts.tokens))]
     assert sorted(found) == [[5, 1], [5, 5, 1, 2], [5, 5, 1, 3], [5, 5, 4]]
     assert texts.num_response == 2

@@ -4,7 +4,6 @@ import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
-from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from prefgym.envs import EnumerableVector, PolicyKL
 from prefgym.errors import InputError
@@ -166,17 +165,6 @@ def test_fast_path_draws_from_each_rows_order(make_env, make_vector_env):
     drawn = vector.sample_prompt_indices(6)
     assert drawn[::2] == singles[0].sample_prompt_indices(3)
     assert drawn[1::2] == singles[1].sample_prompt_indices(3)
-
-
-def test_gymnasiums_vector_wrappers_work(make_vector_env):
-    env = RecordEpisodeStatistics(make_vector_env(3))
-    env.reset(seed=0)
-    for actions in ACTIONS[:6]:
-        *_, infos = env.step(actions)
-        if "episode" in infos:
-            break
-    assert infos["_episode"].any()
-    env.close()
 
 
 class Uniform:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prefgym.errors import InputError
-from prefgym.models.distribution import Decoding, draw, log_distribution, sample
+from prefgym.models.distribution import Decoding, draw, log_distribution, restrict, sample
 
 LOGITS = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 
@@ -27,6 +27,16 @@ def test_temperature_by_hand():
 def test_top_k_by_hand():
     assert probabilities(Decoding(top_k=2)) == pytest.approx([0.625, 0.375, 0, 0])
     assert probabilities(Decoding(top_k=9)) == pytest.approx([0.5, 0.3, 0.15, 0.05])
+
+
+def test_restricted_by_hand():
+    """Of 0.5, 0.3, 0.15, 0.05 the second and the last are left: 0.3 and 0.05 over 0.35."""
+    logits = LOGITS.clone().requires_grad_(True)
+    restricted = restrict(log_distribution(logits, 4), torch.tensor([[False, True, False, True]]))
+    assert restricted.exp()[0].tolist() == pytest.approx([0, 6 / 7, 0, 1 / 7])
+    restricted[0, 1].backward()
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == pytest.approx([0, 1 / 7, 0, -1 / 7], abs=1e-6), "of the restricted softmax"
 
 
 @pytest.mark.parametrize(
