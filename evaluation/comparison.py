@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from .candidates import Candidate
 from .evaluate import Evaluation
-from .win_rate import Interval, mean_interval, t_interval
+from .win_rate import Interval, crossed_interval, win_rate_of
 
-RATES = ("win_rate_vs_references", "win_rate_vs_start", "win_rate_length_controlled")
+RATES = ("win_rate_vs_references", "win_rate_vs_start")
 WAYS = {"sampled": "policies", "greedy": "greedy"}
-"""How texts were decoded, and where an evaluation's metrics hold the figures."""
+"""How texts were decoded, and where an evaluation's metrics hold the figures of every run."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,12 @@ def compare_agents(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any
 
     Returns:
         ``"agents"``: agent -> ``runs``, ``seeds``, ``episodes`` and ``seconds`` (of a run, on average), ``over``, and
-        under ``sampled`` and ``greedy`` the mean of every figure with its interval, ``minus_start`` among them. Of an
-        agent with several runs the interval is over seeds (Student's; the prompts are held fixed), of one with a single
-        run it is over prompts; ``over`` says which.
+        under ``sampled`` and ``greedy`` the mean of every figure with its interval, ``minus_start`` among them. The
+        intervals of an agent with several runs are over seeds and prompts (``win_rate.crossed_interval``), those of one
+        with a single run over prompts; ``over`` says which.
         ``"differences"``: for every pair of agents ``a``, ``b``, the ``seeds`` that pair them, ``over``, and under
-        ``sampled`` and ``greedy`` the figures of a minus those of b: over the seeds both were trained with where there
-        are several, over prompts where there is one pair of runs. Two agents that share no seed have none, unless each
-        has a single run.
+        ``sampled`` and ``greedy`` the figures of a minus those of b, seed by seed and prompt by prompt. Two agents that
+        share no seed have none, unless each has a single run.
     """
     agents: dict[str, list[Run]] = {}
     for run in runs:
@@ -71,22 +70,18 @@ def _agent(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any]:
         "seeds": [run.seed for run in runs],
         "episodes": float(np.mean([run.episodes for run in runs])),
         "seconds": float(np.mean([run.seconds for run in runs])),
-        "over": "seeds" if len(runs) > 1 else "prompts",
-        **{way: _figures(evaluation, way, [run.name for run in runs]) for way in WAYS},
+        "over": _over(runs),
+        **{way: _figures(candidates, runs) for way, candidates in _ways(evaluation).items()},
     }
 
 
-def _figures(evaluation: Evaluation, way: str, names: Sequence[str]) -> dict[str, Any]:
-    """Every figure of one agent, as mean and interval; what does not apply is left out."""
-    rows = [evaluation.metrics[WAYS[way]][name] for name in names]
-    gains: list[dict[str, Interval]] = [row["minus_start"] for row in rows]
-    if len(rows) == 1:
-        known = {key: rows[0][key] for key in RATES if rows[0][key] is not None}
-        by_prompt = _by_prompt(_candidates(evaluation, way)[names[0]])
-        return {**known, **{key: _mean(values) for key, values in by_prompt.items()}, "minus_start": gains[0]}
+def _figures(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, Any]:
+    """Every figure of one agent, and what it has over the start policy."""
+    mine, start = _by_prompt(candidates, runs), _by_prompt(candidates, [Run("start", "start", None)])
+    gains = {key: mine[key] - start[key] for key in mine if key not in ("win_rate_vs_start", "kl")}
     return {
-        **{key: _over_seeds(key, values) for key, values in _by_run(evaluation, way, names).items()},
-        "minus_start": {key: t_interval([gain[key]["mean"] for gain in gains]) for key in gains[0]},
+        **{key: _rate(values) if key in RATES else _interval(values) for key, values in mine.items()},
+        "minus_start": {key: _interval(values) for key, values in gains.items()},
     }
 
 
@@ -97,57 +92,43 @@ def _pairs(a: Sequence[Run], b: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 
 def _difference(evaluation: Evaluation, a: str, b: str, pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
+    """What a has over b: what a pair has in common (prompts read, random numbers) cancels."""
     if not pairs:
         return None
-    subtract = _minus_over_seeds if len(pairs) > 1 else _minus_over_prompts
-    first, second = ([run.name for run in side] for side in zip(*pairs, strict=True))
-    return {
-        "a": a,
-        "b": b,
-        "seeds": [run.seed for run, other in pairs if run.seed == other.seed],
-        "over": "seeds" if len(pairs) > 1 else "prompts",
-        **{way: subtract(evaluation, way, first, second) for way in WAYS},
-    }
+    first, second = zip(*pairs, strict=True)
+    difference: dict[str, Any] = {"a": a, "b": b, "over": _over(first)}
+    difference["seeds"] = [run.seed for run, other in pairs if run.seed == other.seed]
+    for way, candidates in _ways(evaluation).items():
+        mine, theirs = _by_prompt(candidates, first), _by_prompt(candidates, second)
+        difference[way] = {key: _interval(mine[key] - theirs[key]) for key in mine}
+    return difference
 
 
-def _minus_over_seeds(
-    evaluation: Evaluation, way: str, first: Sequence[str], second: Sequence[str]
-) -> dict[str, Interval]:
-    """Paired by seed: what the two have in common (prompts drawn, random numbers) cancels."""
-    mine, theirs = (_by_run(evaluation, way, names) for names in (first, second))
-    return {key: t_interval(mine[key] - theirs[key]) for key in mine}
+def _over(runs: Sequence[Run]) -> str:
+    return "seeds and prompts" if len(runs) > 1 else "prompts"
 
 
-def _minus_over_prompts(
-    evaluation: Evaluation, way: str, first: Sequence[str], second: Sequence[str]
-) -> dict[str, Interval]:
-    """Paired by prompt: one run of each, so nothing is known of other seeds."""
-    mine, theirs = (_by_prompt(_candidates(evaluation, way)[name]) for [name] in (first, second))
-    return {key: _mean(mine[key] - theirs[key]) for key in mine}
+def _ways(evaluation: Evaluation) -> dict[str, dict[str, Candidate]]:
+    return {"sampled": evaluation.sampled, "greedy": evaluation.greedy}
 
 
-def _by_run(evaluation: Evaluation, way: str, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Figure -> its value in each run, (number of runs,)."""
-    rows: list[Mapping[str, Any]] = [evaluation.metrics[WAYS[way]][name] for name in names]
-    scores = _candidates(evaluation, way)[names[0]].scores
-    known = [key for key in (*RATES, *scores, "kl", "length") if rows[0][key] is not None]
-    return {key: np.array([row[key]["mean"] if key in RATES else row[key] for row in rows]) for key in known}
+def _by_prompt(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
+    """Figure -> its value in each run on each prompt, (S, n)."""
+    rows = [
+        {**own.outcomes, **own.scores, "kl": np.asarray(own.kl, dtype=np.float64), "length": own.lengths.astype(float)}
+        for own in (candidates[run.name] for run in runs)
+    ]
+    keys = [key for key in (*RATES, *rows[0]) if key in rows[0]]
+    return {key: np.stack([row[key] for row in rows]) for key in dict.fromkeys(keys)}
 
 
-def _by_prompt(candidate: Candidate) -> dict[str, NDArray[np.float64]]:
-    """Figure -> its value on each prompt, (n,)."""
-    kl = np.asarray(candidate.kl, dtype=np.float64)
-    return {**candidate.scores, "kl": kl, "length": candidate.lengths.astype(np.float64)}
+def _interval(values: NDArray[np.float64]) -> Interval:
+    """Over the prompts that have a text to compare."""
+    return crossed_interval(values[:, ~np.isnan(values).any(0)])
 
 
-def _candidates(evaluation: Evaluation, way: str) -> dict[str, Candidate]:
-    return evaluation.sampled if way == "sampled" else evaluation.greedy
-
-
-def _over_seeds(key: str, values: NDArray[np.float64]) -> Interval:
-    found = t_interval(values)
-    return {name: min(1.0, max(0.0, value)) for name, value in found.items()} if key in RATES else found
-
-
-def _mean(values: NDArray[np.float64]) -> Interval:
-    return mean_interval(values[~np.isnan(values)])
+def _rate(values: NDArray[np.float64]) -> Interval:
+    """A win rate, within 0-1; of a single run Wilson's, as in its own figures."""
+    if len(values) == 1:
+        return win_rate_of(values[~np.isnan(values)])
+    return {name: min(1.0, max(0.0, value)) for name, value in _interval(values).items()}

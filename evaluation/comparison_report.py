@@ -23,7 +23,6 @@ Cells = tuple[list[str], list[list[str]]]
 TITLES = {
     "win_rate_vs_references": "vs references",
     "win_rate_vs_start": "vs start",
-    "win_rate_length_controlled": "equal length",
     "kl": "KL",
     "length": "tokens",
 }
@@ -132,10 +131,10 @@ def _intervals(metrics: Metrics) -> str:
     """What the intervals are over."""
     over = {agent["over"] for agent in metrics["agents"].values()}
     told = []
-    if "seeds" in over:
+    if "seeds and prompts" in over:
         told.append(
-            "An agent with several runs has the mean over its runs with Student's interval over seeds, for these "
-            "prompts: wide with few seeds."
+            "An agent with several runs has the mean over its runs; the interval is for other seeds (Student's, wide "
+            "where seeds are few) and other prompts."
         )
     if "prompts" in over:
         told.append(
@@ -201,7 +200,7 @@ def _cells(
 
 
 def _figure(key: str, values: Mapping[str, float]) -> str:
-    return interval(values) if key in RATES else estimate(values, 1 if key in ("kl", "length") else 2)
+    return interval(values) if key in RATES else estimate(values, 1 if key == "length" else 2)
 
 
 def _title(key: str) -> str:
@@ -209,7 +208,7 @@ def _title(key: str) -> str:
 
 
 def _paired(pair: Mapping[str, Any]) -> str:
-    return f"over {len(pair['seeds'])} seeds" if pair["over"] == "seeds" else "over prompts, one run each"
+    return "over prompts, one run each" if pair["over"] == "prompts" else f"over {len(pair['seeds'])} seeds"
 
 
 def _way(metrics: Metrics, way: str) -> str:

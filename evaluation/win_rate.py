@@ -69,15 +69,25 @@ def mean_interval(values: ArrayLike) -> Interval:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def t_interval(values: ArrayLike) -> Interval:
-    """The mean of a few values with Student's interval, mean ± t s/√n: a handful of seeds is far from normal.
+def crossed_interval(values: ArrayLike) -> Interval:
+    """The mean of S runs on n prompts, with an interval for other runs and other prompts.
 
-    A single value has an interval of no width.
+        mean ± √((t_{S-1} s_runs / √S)² + (1.96 s_prompts / √n)²)
+
+    where s_runs is the standard deviation of the S means over prompts, and s_prompts that of the n means over runs.
+    What varies by run and prompt at once is in both terms, so the interval errs on the wide side. Student's t, as a
+    handful of seeds is far from normal; a single run has the interval over prompts alone.
+
+    Args:
+        values: (S, n).
     """
     values = np.asarray(values, dtype=np.float64)
-    mean, n = float(values.mean()), len(values)
-    half = t_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    runs, found = len(values), mean_interval(values.mean(0))
+    if runs == 1:
+        return found
+    over_runs = t_quantile(runs - 1) * float(values.mean(1).std(ddof=1)) / math.sqrt(runs)
+    half = math.hypot(over_runs, found["high"] - found["mean"])
+    return {"mean": found["mean"], "low": found["mean"] - half, "high": found["mean"] + half}
 
 
 def t_quantile(df: int) -> float:

@@ -3,6 +3,7 @@
 import json
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,73 +17,61 @@ from prefgym.evaluation.comparison_report import agent_table, comparison_summary
 from prefgym.evaluation.decode import DecodeSettings
 from prefgym.evaluation.evaluate import evaluate_policies
 from prefgym.evaluation.frontier import frontier
-from prefgym.evaluation.win_rate import t_interval, t_quantile
+from prefgym.evaluation.win_rate import crossed_interval, t_quantile, win_rate_of
 
-T2 = 4.302652729911275
-"""The 97.5 % point of Student's distribution with two degrees of freedom, from a table."""
+T2, Z = 4.302652729911275, 1.959963984540054
+"""The 97.5 % points of Student's distribution with two degrees of freedom and of the normal one, from a table."""
 
 
-def candidate(gold: list[float], kl: float) -> Candidate:
+def candidate(gold: list[float], kl: float = 0.0, wins: float = 0.5) -> Candidate:
     n = len(gold)
-    scores = {"gold_score": np.array(gold)}
-    return Candidate([""] * n, np.full(n, 7), np.ones(n, dtype=bool), kl=np.full(n, kl), scores=scores)
-
-
-def row(made: Candidate, start: Candidate, rate: float) -> dict:
-    gain = made.scores["gold_score"] - start.scores["gold_score"]
-    wins = {"mean": rate, "low": rate - 0.1, "high": min(1.0, rate + 0.1)}
-    return {
-        "gold_score": float(made.scores["gold_score"].mean()),
-        "kl": float(np.mean(made.kl)),
-        "length": 7.0,
-        "win_rate_vs_references": wins,
-        "win_rate_vs_start": wins,
-        "win_rate_length_controlled": wins,
-        "minus_start": {"gold_score": {"mean": float(gain.mean()), "low": -1.0, "high": 9.0}},
-    }
+    made = Candidate([""] * n, np.full(n, 7), np.ones(n, dtype=bool), kl=np.full(n, kl))
+    made.scores["gold_score"] = np.array(gold)
+    made.outcomes = dict.fromkeys(("win_rate_vs_references", "win_rate_vs_start"), np.full(n, wins))
+    return made
 
 
 @pytest.fixture
 def made_up():
     """Runs a0, a1, a2 and b0, b1, b2 of two agents, and a single run c, on two prompts."""
-    start = candidate([1.0, 3.0], 0.0)
-    gold = {"a0": 3.0, "a1": 4.0, "a2": 5.0, "b0": 2.5, "b1": 3.0, "b2": 3.5, "c": 6.0}
-    sampled = {name: candidate([mean - 1, mean + 1], mean / 2) for name, mean in gold.items()}
-    rates = {"a0": 0.9, "a1": 1.0, "a2": 1.0, "b0": 0.6, "b1": 0.6, "b2": 0.6, "c": 0.5}
-    figures = {"start": row(start, start, 0.5)} | {n: row(made, start, rates[n]) for n, made in sampled.items()}
-    sampled["start"] = start
-    return SimpleNamespace(metrics={"policies": figures, "greedy": figures}, sampled=sampled, greedy=sampled)
+    means = {"a0": 3.0, "a1": 4.0, "a2": 5.0, "b0": 2.5, "b1": 3.0, "b2": 3.5, "c": 6.0}
+    made = {name: candidate([mean - 1, mean + 1], mean / 2, 1.0 if name < "b" else 0.5) for name, mean in means.items()}
+    made["start"] = candidate([1.0, 3.0])
+    return SimpleNamespace(sampled=made, greedy=made)
 
 
 RUNS = [Run(f"{agent}{seed}", agent, seed, 64, 2.0) for agent in "ab" for seed in range(3)]
 
 
-def test_several_runs_have_students_interval_over_seeds(made_up):
-    """Gold 3, 4, 5: mean 4, standard deviation 1, half-width t / √3; rates stay within 0-1."""
+def around(mean: float, half: float) -> Any:
+    return pytest.approx({"mean": mean, "low": mean - half, "high": mean + half})
+
+
+def test_several_runs_have_an_interval_over_seeds_and_prompts(made_up):
+    """Gold 3, 4, 5 by run: standard error 1/√3. Gold 3, 5 by prompt: √2/√2 = 1, which the gain over start has not."""
     agent = compare_agents(made_up, RUNS)["agents"]["a"]
-    assert (agent["runs"], agent["seeds"], agent["episodes"], agent["over"]) == (
-        ["a0", "a1", "a2"],
-        [0, 1, 2],
-        64,
-        "seeds",
-    )
+    assert (agent["runs"], agent["seeds"], agent["episodes"]) == (["a0", "a1", "a2"], [0, 1, 2], 64)
+    assert agent["over"] == "seeds and prompts"
     half = T2 / math.sqrt(3)
     for way in ("sampled", "greedy"):
-        assert agent[way]["gold_score"] == pytest.approx({"mean": 4.0, "low": 4 - half, "high": 4 + half})
-        assert agent[way]["kl"] == pytest.approx({"mean": 2.0, "low": 2 - half / 2, "high": 2 + half / 2})
-    gain = agent["sampled"]["minus_start"]["gold_score"]
-    assert gain == pytest.approx({"mean": 2.0, "low": 2 - half, "high": 2 + half})
-    rate = agent["sampled"]["win_rate_vs_references"]
-    assert rate["mean"] == pytest.approx(2.9 / 3)
-    assert rate["high"] == 1.0
+        assert agent[way]["gold_score"] == around(4.0, math.hypot(half, Z))
+        assert agent[way]["minus_start"]["gold_score"] == around(2.0, half)
+        assert agent[way]["kl"] == around(2.0, half / 2)
+        assert agent[way]["win_rate_vs_references"] == around(1.0, 0.0)
+
+
+def test_rates_stay_within_0_and_1(made_up):
+    made_up.sampled["a0"].outcomes["win_rate_vs_references"] = np.array([0.0, 1.0])
+    """1/2, 1, 1 by run and 2/3, 1 by prompt: both standard errors are 1/6."""
+    rate = compare_agents(made_up, RUNS)["agents"]["a"]["sampled"]["win_rate_vs_references"]
+    assert rate == {"mean": pytest.approx(5 / 6), "low": pytest.approx(5 / 6 - math.hypot(T2, Z) / 6), "high": 1.0}
 
 
 def test_differences_are_paired_by_seed(made_up):
-    """Gold of a minus b: 0.5, 1, 1.5 by seed; mean 1, standard deviation 1/2."""
+    """Gold of a minus b is 0.5, 1, 1.5 by seed: standard error 1/2/√3; it is the same on both prompts."""
     [pair] = compare_agents(made_up, RUNS)["differences"]
-    assert (pair["a"], pair["b"], pair["seeds"], pair["over"]) == ("a", "b", [0, 1, 2], "seeds")
-    half = T2 / 2 / math.sqrt(3)
-    assert pair["sampled"]["gold_score"] == pytest.approx({"mean": 1.0, "low": 1 - half, "high": 1 + half})
+    assert (pair["a"], pair["b"], pair["seeds"], pair["over"]) == ("a", "b", [0, 1, 2], "seeds and prompts")
+    assert pair["sampled"]["gold_score"] == around(1.0, T2 / 2 / math.sqrt(3))
     shuffled = compare_agents(made_up, [*RUNS[:3], *RUNS[:2:-1]])["differences"][0]["sampled"]
     assert shuffled["gold_score"] == pytest.approx(pair["sampled"]["gold_score"])
 
@@ -90,13 +79,20 @@ def test_differences_are_paired_by_seed(made_up):
 def test_single_runs_are_compared_over_prompts(made_up):
     """c scores 5 and 7, b0 1.5 and 3.5: every difference is 3.5, so the interval has no width."""
     result = compare_agents(made_up, [Run("c", "c", None), Run("b0", "b", 4)])
+    figures = result["agents"]["c"]["sampled"]
     assert result["agents"]["c"]["over"] == "prompts"
-    assert result["agents"]["c"]["sampled"]["gold_score"]["mean"] == 6
-    assert result["agents"]["c"]["sampled"]["win_rate_vs_start"] == {"mean": 0.5, "low": 0.4, "high": 0.6}
-    assert result["agents"]["c"]["sampled"]["minus_start"]["gold_score"] == {"mean": 4.0, "low": -1.0, "high": 9.0}
+    assert figures["gold_score"] == around(6.0, Z)
+    assert figures["minus_start"]["gold_score"] == around(4.0, 0.0)
+    assert figures["win_rate_vs_start"] == win_rate_of([0.5, 0.5])  # Wilson's, as in the run's own figures
     [pair] = result["differences"]
     assert (pair["seeds"], pair["over"]) == ([], "prompts")
-    assert pair["sampled"]["gold_score"] == {"mean": 3.5, "low": 3.5, "high": 3.5}
+    assert pair["sampled"]["gold_score"] == around(3.5, 0.0)
+
+
+def test_prompts_without_a_text_to_compare_are_left_out(made_up):
+    made_up.sampled["c"].outcomes["win_rate_vs_references"] = np.array([np.nan, 1.0])
+    figures = compare_agents(made_up, [Run("c", "c", 0)])["agents"]["c"]["sampled"]
+    assert figures["win_rate_vs_references"] == win_rate_of([1.0])
 
 
 def test_agents_without_a_common_seed_have_no_difference(made_up):
@@ -105,10 +101,21 @@ def test_agents_without_a_common_seed_have_no_difference(made_up):
     assert (one["seeds"], one["over"], one["sampled"]["gold_score"]["mean"]) == ([1], "prompts", -2.0)
 
 
-def test_students_interval_against_a_table():
+def test_students_distribution_against_a_table():
     for df, value in {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 30: 2.042, 1000: 1.962}.items():
         assert t_quantile(df) == pytest.approx(value, abs=6e-4)
-    assert t_interval([2.0]) == {"mean": 2.0, "low": 2.0, "high": 2.0}
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_the_interval_covers_what_it_says(runs):
+    """Values with a part by run, one by prompt and one by both: the truth, 0, lies inside in at least 95 % of draws."""
+    rng = np.random.default_rng(runs)
+    inside = 0
+    for _ in range(2000):
+        values = rng.standard_normal((runs, 1)) * 0.3 + rng.standard_normal(40) + rng.standard_normal((runs, 40))
+        found = crossed_interval(values)
+        inside += found["low"] < 0 < found["high"]
+    assert inside / 2000 > 0.94
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +149,14 @@ def test_the_report_shows_agents_differences_and_every_run(tmp_path, compared):
     assert names == {"frontier.png", "win_rates.png", "samples.jsonl", "report.md", "report.html"}
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("Synthetic data")
-    for word in ("x − y", "over 2 seeds", "x 1", "Student", "not trained for the same number", "Training seeds: 0, 1"):
+    for word in (
+        "x − y",
+        "over 2 seeds",
+        "x 1",
+        "other seeds (Student's",
+        "not trained for the same number",
+        "Training seeds: 0, 1",
+    ):
         assert word in text + page.read_text()
     assert page.read_text().count("<img") == 2
 
