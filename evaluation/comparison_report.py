@@ -11,7 +11,7 @@ from ..files import write_text
 from .comparison import RATES, WAYS
 from .document import Code, Heading, Paragraph, Part, Picture, Table, to_html, to_markdown
 from .evaluate import Evaluation
-from .formats import NONE, difference, estimate, interval, number
+from .formats import NONE, difference, estimate, interval, label, number
 from .frontier import frontier
 from .plots import win_rates
 from .report import FIGURES_EXPLAINED, every_text, model_size, notice, sample_parts
@@ -66,14 +66,16 @@ def write_comparison(
 
 
 def agent_table(metrics: Metrics, way: str = "sampled") -> Cells:
-    """Header and rows: one agent a row, every figure with its interval."""
-    agents = metrics["agents"]
-    told = {
+    """Header and rows: the start policy, then one agent a row, every figure with its interval."""
+    agents, start = metrics["agents"], metrics[WAYS[way]]["start"]
+    known = {key for agent in agents.values() for key in agent[way]} - {"minus_start", "win_rate_vs_start"}
+    own = {key: start[key] for key in start if key in known}
+    told = {label("start"): [NONE, NONE, NONE]} | {
         name: [str(len(agent["runs"])), f"{agent['episodes']:,.0f}", f"{agent['seconds']:.0f} s"]
         for name, agent in agents.items()
     }
-    figures = {name: agent[way] for name, agent in agents.items()}
-    return _cells(["runs", "episodes", "training"], told, figures, lambda key, v: _figure(key, v))
+    figures = {label("start"): own} | {name: agent[way] for name, agent in agents.items()}
+    return _cells(["runs", "episodes", "training"], told, figures, _figure)
 
 
 def gap_table(metrics: Metrics, way: str = "sampled") -> Cells:
@@ -140,7 +142,7 @@ def _intervals(metrics: Metrics) -> str:
         told.append(
             "An agent with a single run has intervals over prompts, which say nothing of how another seed would fare."
         )
-    return " ".join([*told, FIGURES_EXPLAINED])
+    return " ".join(told)
 
 
 def _pictures(folder: Path, metrics: Metrics, score: str) -> list[Part]:
@@ -168,7 +170,7 @@ def _every_run(metrics: Metrics) -> list[Part]:
     parts: list[Part] = [Heading("Every run")]
     for way, key in WAYS.items():
         parts += [Heading(_way(metrics, way).capitalize(), 3), Table(*figure_table(metrics[key]))]
-    return parts
+    return [*parts, Paragraph(FIGURES_EXPLAINED)]
 
 
 def _method(evaluation: Evaluation) -> list[Part]:
@@ -199,8 +201,11 @@ def _cells(
     return ["", *head, *map(_title, keys)], rows
 
 
-def _figure(key: str, values: Mapping[str, float]) -> str:
-    return interval(values) if key in RATES else estimate(values, 1 if key == "length" else 2)
+def _figure(key: str, values: Mapping[str, float] | float) -> str:
+    digits = 1 if key == "length" else 2
+    if isinstance(values, float):
+        return number(values, digits)
+    return interval(values) if key in RATES else estimate(values, digits)
 
 
 def _title(key: str) -> str:

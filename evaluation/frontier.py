@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from . import canvas
-from .canvas import INK
 from .formats import label
 
 COLOURS = ("#1f6fb2", "#d9772b", "#2f8f5b", "#7a55a8", "#b8405e", "#1aa0a0", "#8a6d3b", "#d14fa0")
@@ -75,8 +74,7 @@ def _draw_agent(
         linestyle="",
         markersize=10,
         markeredgecolor="white",
-        ecolor=INK,
-        elinewidth=1,
+        elinewidth=1.2,
         capsize=3,
         zorder=5,
         label=name,

@@ -163,7 +163,7 @@ def test_the_report_shows_agents_differences_and_every_run(tmp_path, compared):
 
 def test_tables_have_one_row_an_agent_and_one_a_pair(compared):
     header, rows = agent_table(compared.metrics)
-    assert [line[0] for line in rows] == ["x", "y"]
+    assert [line[0] for line in rows] == ["start policy", "x", "y"]
     assert header[1:4] == ["runs", "episodes", "training"]
     assert {"vs references", "vs start", "gold", "preference", "KL"} <= set(header)
     header, rows = gap_table(compared.metrics)
