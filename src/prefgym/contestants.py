@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from .commands.evaluate import check_run, settings_of_run
+from .commands.evaluate import check_run
 from .commands.train import CONTROL, SEED, resolve_config
 from .config import Config, Option, find_preset, read_yaml
 from .errors import InputError, nearest
@@ -75,7 +75,7 @@ def finished_runs(names: Sequence[str]) -> list[Contestant]:
             raise InputError(f"The run {folder} is named twice.")
     groups: dict[str, list[Contestant]] = {}
     for folder, name in zip(folders, _short_names(folders), strict=True):
-        settings = settings_of_run(folder, _run_options())
+        settings = _saved_settings(folder)
         groups.setdefault(_recipe(settings) or name, []).append(
             Contestant(name, name, settings.get("seed"), folder, settings)
         )
@@ -160,6 +160,13 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
+
+
+def _saved_settings(folder: Path) -> dict[str, Any]:
+    """All that a run's own config holds, also what only its agent knows; nothing for a plain model folder."""
+    file = folder / CONFIG_FILE
+    saved = read_yaml(file, _run_options()) if file.is_file() else {}
+    return saved if "env.id" in saved else {}
 
 
 def _recipe(settings: Mapping[str, Any]) -> str:

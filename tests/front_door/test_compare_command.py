@@ -73,7 +73,7 @@ def test_the_folder_holds_everything_to_look_at(compared):
     assert {"config.yaml", "metrics.json", "report.md", "report.html", "frontier.png", "tensorboard"} <= names
     assert "Training seeds: 0, 1" in (compared / "report.md").read_text()
     config = yaml.safe_load((compared / "config.yaml").read_text())
-    assert config["compare"] == {"runs": [], "configs": ["tldr-ppo", "tldr-reinforce"], "seeds": 2}
+    assert config["compare"] == {"runs": [], "configs": ["tldr-ppo", "tldr-reinforce"], "seeds": [0, 1]}
     assert config["agent"]["total_episodes"] == 16
 
 
@@ -205,6 +205,18 @@ def test_a_difference_that_the_command_line_decides_is_none(run, finished_run, t
 def test_the_same_agent_with_the_same_seed_twice(refuses, finished_run, tmp_path):
     twin = shutil.copytree(finished_run, tmp_path / "twin")
     names(refuses(finished_run, twin), finished_run, twin, "same seed")
+
+
+def test_what_only_an_agent_knows_tells_recipes_apart(run, finished_run, tmp_path):
+    runs = []
+    for name, temper in (("calm", 1), ("wild", 2)):
+        runs.append(shutil.copytree(finished_run, tmp_path / name))
+        config = yaml.safe_load((runs[-1] / "config.yaml").read_text())
+        config["agent"]["temper"] = temper  # an option of an agent from outside the package
+        (runs[-1] / "config.yaml").write_text(yaml.safe_dump(config))
+    result = run("compare", *runs, "--evaluation.prompts", 2, "--output", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert set(metrics_of(tmp_path / "out")["agents"]) == {"calm", "wild"}
 
 
 def test_unequal_budgets_are_refused_before_training(refuses, flags, tmp_path):

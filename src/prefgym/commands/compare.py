@@ -83,7 +83,11 @@ def run(arguments: list[str]) -> None:
     env = make_env(config, splits["train"])
     policies = {run.name: _load(run, env) for run in runs if not run.planned}  # what cannot be loaded fails now
     with kept_folder(folder):
-        shown = Config({MARK: names, "compare.configs": control["config"], "compare.seeds": control["seeds"], **config})
+        told = {
+            "configs": control["config"] or [],
+            "seeds": sorted({run.seed for run in planned if run.seed is not None}),
+        }
+        shown = Config({MARK: names, **{f"compare.{key}": value for key, value in told.items()}, **config})
         shown.update({key: value for key, value in flags.items() if key.startswith("agent.")})
         shown.save(folder / CONFIG_FILE)
         _train(planned, control["overwrite"])
