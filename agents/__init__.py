@@ -1,13 +1,28 @@
 """The learners: a language model as a policy, rollouts, and agents that climb the policy gradient."""
 
+from .a2c import A2C
 from .base import PolicyGradient
 from .baselines import BASELINES
+from .dpo import DPO
+from .expert_iteration import ExpertIteration
 from .policy import LMPolicy
 from .ppo import PPO
 from .reinforce import REINFORCE
 from .rollout import Rollout, collect_rollout
 
-AGENTS: dict[str, type[PolicyGradient]] = {agent.name: agent for agent in (PPO, REINFORCE)}
+AGENTS: dict[str, type[PolicyGradient]] = {agent.name: agent for agent in (PPO, REINFORCE, A2C, DPO, ExpertIteration)}
 """Agents by the name that configs use."""
 
-__all__ = ["AGENTS", "BASELINES", "PPO", "REINFORCE", "LMPolicy", "PolicyGradient", "Rollout", "collect_rollout"]
+__all__ = [
+    "A2C",
+    "AGENTS",
+    "BASELINES",
+    "DPO",
+    "PPO",
+    "REINFORCE",
+    "ExpertIteration",
+    "LMPolicy",
+    "PolicyGradient",
+    "Rollout",
+    "collect_rollout",
+]

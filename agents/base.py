@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
 from .attach import attach, make_policy
 from .hyperparameters import Hyperparameters, make_hyperparameters
+from .kl_term import KLTerm
 from .losses import masked_mean
 from .minibatch import Minibatch, minibatches
 from .policy import LMPolicy, Observation
@@ -63,6 +64,7 @@ class PolicyGradient:
     """
 
     name: ClassVar[str]
+    climbs_reward: ClassVar[bool] = True  # whether its steps estimate the gradient of the expected reward
     hyperparameter_type: ClassVar[type[Hyperparameters]] = Hyperparameters
     hyperparameters: Hyperparameters
 
@@ -81,7 +83,8 @@ class PolicyGradient:
         env = gym.make(env) if isinstance(env, str) else env
         h = self.hyperparameters
         self.policy: LMPolicy = make_policy(policy, env, value_head=self.uses_values, value_trunk=h.value_trunk)
-        self.policy.precision, self.policy.gradient_checkpointing = h.precision, h.gradient_checkpointing
+        for option in ("precision", "gradient_checkpointing", "cuda_graphs"):
+            setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
                 "The policy reads a prompt anew for each of its samples, with the same result but slower: its model "
@@ -91,6 +94,7 @@ class PolicyGradient:
             )
         self.env = attach(env, self.policy)
         self.env.reset(seed=seed)
+        self.kl = KLTerm(h, self.env)
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.policy.parameters() if parameter.requires_grad],
             lr=self.hyperparameters.learning_rate,
@@ -213,6 +217,7 @@ class PolicyGradient:
         num_prompts = h.episodes_per_iteration // h.samples_per_prompt
         with recording() as seconds:
             rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
+            rollout = self.kl.place(rollout)
             collected = time.perf_counter()
             self._set_learning_rate(progress)
             scalars = rollout.scalars() | self.train(rollout)
@@ -221,12 +226,14 @@ class PolicyGradient:
         self.num_episodes += len(rollout)
         scalars |= {
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "objective/kl_coef": self.kl.coef,
             "time/episodes_per_second": len(rollout) / (ended - began),
             "time/rollout_seconds": collected - began,
             "time/update_seconds": ended - collected,
             **{f"time/{name}_seconds": value for name, value in seconds.items()},
         }
         scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
+        self.kl.update(scalars["objective/kl"])
         self.history.append(scalars)
         return rollout, scalars
 
@@ -252,8 +259,11 @@ class PolicyGradient:
         self.optimizer.zero_grad()
         for piece in pieces:
             with part("forward"):
-                piece.evaluate(self.policy, with_entropy=h.ent_coef != 0, loss_reduction=h.loss_reduction)
+                piece.evaluate(self.policy, h.ent_coef != 0, h.loss_reduction, with_log_dist=self.kl.whole)
                 loss, stats = self.loss(piece)
+                if self.kl.in_loss:
+                    stats["kl_loss"] = self.kl.loss(piece, self.policy)
+                    loss = loss + self.kl.coef * stats["kl_loss"]
                 if h.ent_coef != 0 and piece.entropy is not None:
                     bonus = masked_mean(piece.entropy, piece.mask, piece.denominator)
                     loss = loss - h.ent_coef * bonus

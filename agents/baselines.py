@@ -1,8 +1,9 @@
 """What REINFORCE subtracts from the return, one small class each.
 
-A baseline turns a rollout into advantages. None of them lets the baseline of a sample depend on that sample, so each
-leaves the policy gradient unbiased. All but ``value`` compare whole sequences: every token of a response gets the same
-advantage, its total return minus the baseline, as in RLOO (Ahmadian et al. 2024). The part of the return that was paid
+A baseline turns a rollout into advantages. Where it does not depend on the sample it is subtracted from, the policy
+gradient stays unbiased; the two of whole groups, which do depend on it, say what that changes. All but ``value``
+compare whole sequences: every token of a response gets the same advantage, its total return minus the baseline, as in
+RLOO (Ahmadian et al. 2024). The part of the return that was paid
 before a token is noise to that token, but so it is to the baseline, which is a whole return too: the two cancel in the
 mean, and a return-to-go minus a whole-sequence baseline would be off by the KL already paid. ``value`` compares the
 return-to-go with V(s_t).
@@ -10,14 +11,15 @@ return-to-go with V(s_t).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, nearest
-from .returns import leave_one_out, returns_to_go
-from .rollout import Rollout
+from .policy import LMPolicy
+from .returns import group_mean, group_numbers, leave_one_out, returns_to_go
+from .rollout import Rollout, collect_rollout
 
 
 class Baseline:
@@ -25,6 +27,9 @@ class Baseline:
 
     min_samples_per_prompt: ClassVar[int] = 1
     needs_values: ClassVar[bool] = False
+
+    def look(self, env: Any, policy: LMPolicy, rollout: Rollout) -> None:
+        """Gather what the baseline needs beyond the rollout; called before ``advantages``."""
 
     def advantages(self, rollout: Rollout) -> Tensor:
         """Advantages (B, R), or (B, 1) where all tokens of a response share theirs."""
@@ -78,6 +83,51 @@ class LeaveOneOut(Baseline):
         return (rollout.returns - leave_one_out(rollout.returns, rollout.groups))[:, None]
 
 
+class GroupMean(Baseline):
+    """Mean return of all samples of the same prompt, the sample itself among them (GRPO without the deviation).
+
+    With n samples of each prompt the advantage is (n - 1) / n times that of ``leave_one_out``: the same direction, a
+    shorter gradient (Liu et al. 2025, "Understanding R1-Zero-like training: a critical perspective", section 3.2).
+    """
+
+    min_samples_per_prompt = 2
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Total return minus the mean of the prompt's samples."""
+        return (rollout.returns - group_mean(rollout.returns, rollout.groups))[:, None]
+
+
+class GroupNormalised(GroupMean):
+    """The same, divided by the standard deviation of the prompt's returns (GRPO: Shao et al. 2024, section 4.1.2).
+
+    Biased by design: a prompt on which all samples are about equally good weighs as much as any other.
+    """
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Standardised total return; 0 where all samples of a prompt have the same."""
+        centred = super().advantages(rollout)
+        deviation = group_mean(centred[:, 0].square(), rollout.groups).sqrt()
+        return centred / (deviation[:, None] + 1e-4)
+
+
+class Greedy(Baseline):
+    """Return of the greedy response to the same prompt (self-critical training, SCST: Rennie et al. 2017).
+
+    Costs one more response for each prompt.
+    """
+
+    def look(self, env: Any, policy: LMPolicy, rollout: Rollout) -> None:
+        """Let the policy answer the rollout's prompts greedily."""
+        number = group_numbers(rollout.groups)
+        prompts = dict(zip(number.tolist(), rollout.prompt_indices, strict=True))
+        indices = [prompts[i] for i in range(len(prompts))]
+        self._returns = collect_rollout(env, policy, len(indices), prompt_indices=indices, greedy=True).returns[number]
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        """Total return minus the greedy response's."""
+        return (rollout.returns - self._returns)[:, None]
+
+
 class Value(Baseline):
     """The learned value V(s_t) of the policy's value head, against the return-to-go (REINFORCE with baseline)."""
 
@@ -93,7 +143,10 @@ BASELINES: dict[str, type[Baseline]] = {
     "none": Baseline,
     "moving_average": MovingAverage,
     "value": Value,
+    "greedy": Greedy,
     "leave_one_out": LeaveOneOut,
+    "group_mean": GroupMean,
+    "group_normalised": GroupNormalised,
 }
 
 

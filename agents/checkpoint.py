@@ -95,6 +95,7 @@ def _training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str,
         "rng": agent.rng.bit_generator.state,
         "sampler": base.sampler_state() if hasattr(base, "sampler_state") else None,
         "agent": agent.extra_state(),
+        "kl": agent.kl.state(),
         "optimizer": optimizer["param_groups"],
         "history": agent.history,
     }
@@ -114,6 +115,7 @@ def _restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str,
     if state["sampler"] is not None:
         agent.env.unwrapped.set_sampler_state(state["sampler"])
     agent.load_extra_state(state["agent"])
+    agent.kl.load_state(state["kl"])
 
 
 def _checkpoints(folder: str | Path) -> list[Path]:

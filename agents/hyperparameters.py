@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import InputError, nearest
+from ..rewards.kl import ESTIMATORS
 
 LR_SCHEDULES = ("constant", "linear")
 LOSS_REDUCTIONS = ("token_mean", "episode_sum")
 VALUE_TRUNKS = ("shared", "separate")
 PRECISIONS = ("fp32", "bf16")
+KL_LEVELS = ("token", "sequence")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,14 @@ class Hyperparameters:
         max_grad_norm: longest gradient, L2; None does not clip.
         vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
         ent_coef: weight of an entropy bonus.
+        kl_level: ``token`` pays the KL at each token, ``sequence`` all of it at the last one, with the score.
+        kl_loss_coef: weight of a KL term in the loss; above 0, set the environment's kl_coef to 0 or pay twice.
+        kl_loss_estimator: ``k1``, ``k2``, ``k3`` or ``exact``; on-policy only k2 and exact have the KL's own gradient.
+        kl_target: KL of a response, in nats, that the coefficient is steered to after each iteration (Ziegler et al.
+            2019): kl_loss_coef where that is above 0, the environment's kl_coef otherwise. None keeps it fixed.
         value_trunk: ``shared`` with the policy, or ``separate``: a model of its own for the values.
         precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
+        cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
         gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
             more time, the same gradients.
         loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
@@ -53,24 +61,33 @@ class Hyperparameters:
     vf_coef: float = 0.1
     ent_coef: float = 0.0
     loss_reduction: str = "token_mean"
+    kl_level: str = "token"
+    kl_loss_coef: float = 0.0
+    kl_loss_estimator: str = "k2"
+    kl_target: float | None = None
     value_trunk: str = "shared"
     precision: str = "fp32"
     gradient_checkpointing: bool = False
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
         """Raise ``InputError`` for a value out of range; subclasses check their own fields too."""
-        self.check_positive("learning_rate", "max_grad_norm")
+        self.check_positive("learning_rate", "max_grad_norm", "kl_target")
         self.check_counts(
             "episodes_per_iteration", "samples_per_prompt", "batch_size", "gradient_accumulation", "n_epochs"
         )
-        self.check_at_least_zero("vf_coef", "ent_coef")
+        self.check_at_least_zero("vf_coef", "ent_coef", "kl_loss_coef")
         self.check_choice("lr_schedule", LR_SCHEDULES)
         self.check_choice("loss_reduction", LOSS_REDUCTIONS)
         self.check_choice("value_trunk", VALUE_TRUNKS)
         self.check_choice("precision", PRECISIONS)
+        self.check_choice("kl_level", KL_LEVELS)
+        self.check_choice("kl_loss_estimator", tuple(ESTIMATORS))
+        if self.kl_loss_coef > 0 and self.kl_level == "sequence" and self.kl_loss_estimator == "exact":
+            raise InputError('kl_loss_estimator "exact" is a sum over tokens; use it with kl_level "token".')
         if self.episodes_per_iteration % self.samples_per_prompt:
             raise InputError(
                 f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "

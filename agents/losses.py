@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from ..rewards.kl import estimator
 
 
 def masked_mean(x: Tensor, mask: Tensor, denominator: Tensor | float | None = None) -> Tensor:
@@ -73,6 +76,42 @@ def value_loss(
         clipped = old_values + (values - old_values).clamp(-clip_range_vf, clip_range_vf)
         error = torch.maximum(error, (clipped - returns).square())
     return masked_mean(error, mask, denominator)
+
+
+def kl_loss(
+    log_probs: Tensor,
+    ref_log_probs: Tensor,
+    mask: Tensor,
+    kl_estimator: str,
+    level: str = "token",
+    denominator: Tensor | float | None = None,
+) -> Tensor:
+    """An estimate of KL(pi || pi_ref) as a loss: its gradient is that of the estimator, not of the KL (kl_term.py).
+
+    Args:
+        log_probs: (b, R) log pi of the tokens, with gradient.
+        ref_log_probs: (b, R) log pi_ref of the same tokens.
+        mask: (b, R) bool, True = real token.
+        kl_estimator: k1, k2 or k3.
+        level: ``token`` estimates each token's KL; ``sequence`` that of a whole response, from its log-probability.
+        denominator: see the module's head.
+    """
+    estimate = estimator(kl_estimator)
+    log_probs, ref_log_probs = log_probs.masked_fill(~mask, 0.0), ref_log_probs.detach().masked_fill(~mask, 0.0)
+    if level == "token":
+        return masked_mean(estimate(log_probs, ref_log_probs), mask, denominator)
+    total = estimate(log_probs.sum(1), ref_log_probs.sum(1)).sum()
+    return total / (mask.sum() if denominator is None else denominator)
+
+
+def dpo_loss(margins: Tensor, preferred: Tensor) -> Tensor:
+    """-p log σ(m) - (1 - p) log σ(-m), mean over pairs (DPO: Rafailov et al. 2023, equation 7, which has p = 1).
+
+    Args:
+        margins: (N,) m = beta times the difference of log(pi / pi_ref) between two responses, with gradient.
+        preferred: (N,) p, the probability that the first is the preferred one.
+    """
+    return functional.binary_cross_entropy_with_logits(margins, preferred)
 
 
 @torch.no_grad()

@@ -42,12 +42,14 @@ class Minibatch:
     log_probs: Tensor = field(init=False)  # (b, R)
     values: Tensor | None = field(init=False, default=None)  # (b, R)
     entropy: Tensor | None = field(init=False, default=None)  # (b, R)
+    log_dist: Tensor | None = field(init=False, default=None)  # (b, R, V) of every token, where it is asked for
 
-    def evaluate(self, policy: LMPolicy, with_entropy: bool, loss_reduction: str) -> None:
+    def evaluate(self, policy: LMPolicy, with_entropy: bool, loss_reduction: str, with_log_dist: bool = False) -> None:
         """Run the policy on the episodes and keep what it says."""
         result = policy.evaluate_actions(
-            self.tokens, self.attention_mask, self.mask.shape[1], with_entropy, self.prompt_of
+            self.tokens, self.attention_mask, self.mask.shape[1], with_entropy, self.prompt_of, with_log_dist
         )
+        self.log_dist = result.log_dist
         self.log_probs, self.values, self.entropy = result.log_probs, result.values, result.entropy
         self.denominator = self.num_tokens if loss_reduction == "token_mean" else self.num_episodes
 

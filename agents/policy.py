@@ -8,7 +8,7 @@ Letters: B rows, P prompt columns (left padded), R response columns (right padde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,12 @@ Observation = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the policy says of given responses, with gradient. All (B, R); what stands at padding is meaningless."""
+    """What the policy says of given responses, with gradient; (B, R) each. What stands at padding is meaningless."""
 
     log_probs: Tensor
     values: Tensor | None
     entropy: Tensor | None
+    log_dist: Tensor | None = None  # (B, R, V)
 
 
 class LMPolicy(nn.Module):
@@ -48,10 +49,12 @@ class LMPolicy(nn.Module):
     Attributes:
         precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and distributions stay in fp32.
         gradient_checkpointing: keep less of a forward pass in memory and compute it again going backward.
+        cuda_graphs: decode in steps of fixed shape, which a GPU records and replays.
     """
 
     precision = "fp32"
     gradient_checkpointing = False
+    cuda_graphs = False
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class LMPolicy(nn.Module):
         max_new_tokens: int,
         samples_per_prompt: int = 1,
         generator: torch.Generator | None = None,
+        greedy: bool = False,
     ) -> tuple[Generation, Tensor | None]:
         """Sample whole responses in a batch, without gradient.
 
@@ -108,6 +112,7 @@ class LMPolicy(nn.Module):
             max_new_tokens: the budget R.
             samples_per_prompt: n responses for each prompt; rows of the result are p0s0, p0s1, ...
             generator: source of randomness.
+            greedy: take the likeliest token each time; log-probs are those of the same distribution as otherwise.
 
         Returns:
             The responses with their log-probs (B n, R), and the values (B n, R) of the states in which the tokens were
@@ -122,10 +127,11 @@ class LMPolicy(nn.Module):
                 eos_token_id=self.language_model.eos_token_id,
                 pad_token_id=self.language_model.pad_token_id,
                 vocab_size=self.vocab_size,
-                decoding=self.decoding,
+                decoding=replace(self.decoding, greedy=greedy),
                 generator=generator,
                 samples_per_prompt=samples_per_prompt,
                 with_hidden=self.value_head is not None,
+                static=self.cuda_graphs,
             )
         if self.value_head is None or generation.hidden is None:
             return generation, None
@@ -139,6 +145,7 @@ class LMPolicy(nn.Module):
         num_response: int,
         with_entropy: bool = True,
         prompt_of: Tensor | None = None,
+        with_log_dist: bool = False,
     ) -> Evaluation:
         """Log-probs, values and entropies of given responses, in one forward pass, with gradient.
 
@@ -148,6 +155,7 @@ class LMPolicy(nn.Module):
             num_response: R, the last columns, which are the response.
             with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
             prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read once.
+            with_log_dist: keep the log-probs of every token too.
         """
         given = (tokens, attention_mask, num_response)
         with self.autocast(), recomputing(self, self.gradient_checkpointing):
@@ -159,7 +167,9 @@ class LMPolicy(nn.Module):
         log_probs = select_tokens(log_dist, tokens[:, -num_response:], attention_mask[:, -num_response:])  # (B, R)
         if self.value_head is not None:
             values = self.value_head(hidden)
-        return Evaluation(log_probs, values, entropy(log_dist) if with_entropy else None)
+        return Evaluation(
+            log_probs, values, entropy(log_dist) if with_entropy else None, log_dist if with_log_dist else None
+        )
 
     def read_values(
         self, tokens: Tensor, attention_mask: Tensor, num_response: int, prompt_of: Tensor | None = None

@@ -14,7 +14,7 @@ from .base import Advantages, PolicyGradient
 from .hyperparameters import Hyperparameters
 from .losses import approx_kl, clip_fraction, clipped_surrogate_loss, value_loss
 from .minibatch import Minibatch
-from .returns import gae, whiten
+from .returns import deviation, gae, whiten
 from .rollout import Rollout
 
 
@@ -28,6 +28,7 @@ class PPOHyperparameters(Hyperparameters):
         gae_lambda: lambda of GAE.
         gamma: discount, 1 in the token MDP.
         target_kl: end an update once the policy has moved by 1.5 times this (nats a token); None never does.
+        normalize_reward: divide rewards by their standard deviation over the rollout's real tokens.
         normalize_advantage: whiten advantages over the rollout's real tokens.
     """
 
@@ -38,6 +39,7 @@ class PPOHyperparameters(Hyperparameters):
     gae_lambda: float = 0.95
     gamma: float = 1.0
     target_kl: float | None = None
+    normalize_reward: bool = False
     normalize_advantage: bool = True
 
     def check(self) -> None:
@@ -63,7 +65,8 @@ class PPO(PolicyGradient):
         """GAE, whitened over real tokens."""
         assert rollout.values is not None
         h, mask = self.hyperparameters, rollout.response_mask
-        advantages, returns = gae(rollout.rewards, rollout.values, mask, h.gae_lambda, h.gamma)
+        rewards = rollout.rewards / deviation(rollout.rewards, mask) if h.normalize_reward else rollout.rewards
+        advantages, returns = gae(rewards, rollout.values, mask, h.gae_lambda, h.gamma)
         return Advantages(whiten(advantages, mask) if h.normalize_advantage else advantages, returns)
 
     def loss(self, minibatch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:

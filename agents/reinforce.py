@@ -26,7 +26,8 @@ class REINFORCEHyperparameters(Hyperparameters):
     """Hyperparameters of REINFORCE.
 
     Attributes:
-        baseline: ``none``, ``moving_average``, ``value``, ``leave_one_out``, or a name added to ``BASELINES``.
+        baseline: ``none``, ``moving_average``, ``value``, ``greedy`` (SCST), ``leave_one_out`` (RLOO), ``group_mean``,
+            ``group_normalised`` (GRPO), or a name added to ``BASELINES``.
         normalize_advantage: whiten advantages over the rollout's real tokens.
     """
 
@@ -63,6 +64,7 @@ class REINFORCE(PolicyGradient):
 
     def advantages(self, rollout: Rollout) -> Advantages:
         """Return minus baseline, as the baseline defines both."""
+        self.baseline.look(self.env, self.policy, rollout)
         advantages = self.baseline.advantages(rollout).expand_as(rollout.rewards)
         advantages = advantages.masked_fill(~rollout.response_mask, 0.0)
         if self.hyperparameters.normalize_advantage:

@@ -57,9 +57,12 @@ def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
 
     A constant ``x`` comes back as zeros, not as noise blown up.
     """
-    real = x[mask]
-    std = real.std(correction=0)
-    return ((x - real.mean()) / (std + eps)).masked_fill(~mask, 0.0)
+    return ((x - x[mask].mean()) / deviation(x, mask, eps)).masked_fill(~mask, 0.0)
+
+
+def deviation(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
+    """Standard deviation of ``x`` (B, R) over its real tokens, plus ``eps``, so that it can be divided by."""
+    return x[mask].std(correction=0) + eps
 
 
 def group_numbers(groups: Tensor) -> Tensor:

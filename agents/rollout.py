@@ -8,7 +8,8 @@ Letters: B episodes (prompts x samples), P prompt columns (left padded), R respo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from gymnasium import wrappers
 from torch import Tensor
 
 from ..envs.policy_kl import PolicyKL, VectorPolicyKL
+from ..errors import InputError
 from ..models.distribution import log_distribution
-from ..models.forward import response_logits, token_log_probs
+from ..models.forward import response_logits, select_tokens
 from ..rewards import kl as kl_estimators
 from .policy import LMPolicy
 from .returns import group_numbers
@@ -71,6 +73,19 @@ class Rollout:
         """(B,) sum of each episode's rewards."""
         return self.rewards.masked_fill(~self.response_mask, 0.0).sum(1)
 
+    def select(self, rows: Tensor) -> Rollout:
+        """The episodes of these row numbers (b,), in this order."""
+        places = rows.tolist()
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[rows.to(value.device)]
+            if isinstance(value, dict):
+                return {name: chosen(part) for name, part in value.items()}
+            return None if value is None else [value[place] for place in places]
+
+        return Rollout(**{field.name: chosen(getattr(self, field.name)) for field in dataclasses.fields(self)})
+
     def scalars(self) -> dict[str, float]:
         """Means over episodes, by the names under which they are logged."""
         k1 = kl_estimators.k1(self.log_probs, self.ref_log_probs).masked_fill(~self.response_mask, 0.0)
@@ -94,6 +109,9 @@ def collect_rollout(
     num_prompts: int,
     samples_per_prompt: int = 1,
     generator: torch.Generator | None = None,
+    *,
+    prompt_indices: Sequence[int] | None = None,
+    greedy: bool = False,
 ) -> Rollout:
     """Let ``policy`` write ``samples_per_prompt`` responses to each of the environment's next ``num_prompts`` prompts.
 
@@ -107,16 +125,21 @@ def collect_rollout(
         num_prompts: number of prompts.
         samples_per_prompt: number of responses to each.
         generator: draws the tokens; None is torch's global generator.
+        prompt_indices: the ``num_prompts`` prompts to answer, instead of the next ones.
+        greedy: take the likeliest token each time instead of a draw.
 
     Raises:
         RewardError: a reward failed; the message names the prompt.
         InputError: a wrapper makes the steps unusable (it changes tokens, or cuts episodes short).
     """
+    if prompt_indices is not None and len(prompt_indices) != num_prompts:
+        raise InputError(f"prompt_indices names {len(prompt_indices)} prompts, but num_prompts is {num_prompts}.")
     if is_neutral(env):
-        return _generate(env.unwrapped, policy, num_prompts, samples_per_prompt, generator)
+        indices = env.unwrapped.sample_prompt_indices(num_prompts) if prompt_indices is None else prompt_indices
+        return _generate(env.unwrapped, policy, indices, samples_per_prompt, generator, greedy)
     from .stepping import step_rollout
 
-    return step_rollout(env, policy, num_prompts, samples_per_prompt, generator)
+    return step_rollout(env, policy, num_prompts, samples_per_prompt, generator, prompt_indices, greedy)
 
 
 def is_neutral(env: Any) -> bool:
@@ -130,20 +153,25 @@ def is_neutral(env: Any) -> bool:
 
 @torch.no_grad()
 def _generate(
-    env: Any, policy: LMPolicy, num_prompts: int, samples_per_prompt: int, generator: torch.Generator | None
+    env: Any,
+    policy: LMPolicy,
+    prompt_indices: Sequence[int],
+    samples_per_prompt: int,
+    generator: torch.Generator | None,
+    greedy: bool,
 ) -> Rollout:
     """The fast way: everything in batches."""
-    batch = env.encode_prompts(env.sample_prompt_indices(num_prompts))
+    batch = env.encode_prompts(prompt_indices)
     device = policy.device
     with part("generate"):
         generation, values = policy.generate(
-            batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator
+            batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator, greedy
         )
     batch = batch.repeat(samples_per_prompt)
     mask = generation.mask
     tokens = torch.cat([batch.tokens.to(device), generation.tokens], 1)  # (B, L)
     attention_mask = torch.cat([batch.mask.to(device), mask], 1)
-    groups = torch.arange(num_prompts, device=device).repeat_interleave(samples_per_prompt)
+    groups = torch.arange(len(prompt_indices), device=device).repeat_interleave(samples_per_prompt)
     if policy.value_model is not None:
         with part("values"):
             values = _separate_values(policy, tokens, attention_mask, mask, groups)
@@ -196,14 +224,12 @@ def _reference(
     reference, shape = env.reference.model, (policy.vocab_size, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
     for rows, prompt_of in _pieces(groups, attention_mask, num_response, policy.vocab_size):
-        given = (tokens[rows], attention_mask[rows])
-        ref_log_probs[rows] = token_log_probs(reference, *given, num_response, *shape, prompt_of)
+        given = (tokens[rows], attention_mask[rows], num_response)
+        ref_log_dist = log_distribution(response_logits(reference, *given, prompt_of=prompt_of), *shape)  # (n, R, V)
+        ref_log_probs[rows] = select_tokens(ref_log_dist, tokens[rows, -num_response:], mask[rows])
         if exact:
-            dists = [
-                log_distribution(response_logits(model, *given, num_response, prompt_of=prompt_of), *shape)
-                for model in (policy.language_model.model, reference)
-            ]
-            kl[rows] = kl_estimators.exact(*dists)
+            own = response_logits(policy.language_model.model, *given, prompt_of=prompt_of)
+            kl[rows] = kl_estimators.exact(log_distribution(own, *shape), ref_log_dist)
     if not exact:
         kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
     return ref_log_probs, kl.masked_fill(~mask, 0.0)

@@ -7,7 +7,7 @@ included) is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,15 +40,21 @@ class Episode:
 
 
 def step_rollout(
-    env: Any, policy: LMPolicy, num_prompts: int, samples_per_prompt: int, generator: torch.Generator | None
+    env: Any,
+    policy: LMPolicy,
+    num_prompts: int,
+    samples_per_prompt: int,
+    generator: torch.Generator | None,
+    prompt_indices: Sequence[int] | None,
+    greedy: bool,
 ) -> Rollout:
     """``collect_rollout`` for an environment that must be stepped; arguments and errors as there."""
     env = attach(env, policy)
     rows = _VectorRows(env) if isinstance(env, VectorEnv) else _SingleRow(env)
     width, estimator = env_attribute(env, "max_prompt_tokens"), env_attribute(env, "kl_estimator")
     episodes: list[Episode] = []
-    for groups in rows.waves(num_prompts, samples_per_prompt, generator):
-        episodes += _wave(rows, policy, groups, width, estimator, generator)
+    for groups in rows.waves(num_prompts, samples_per_prompt, generator, prompt_indices):
+        episodes += _wave(rows, policy, groups, width, estimator, generator, greedy)
     return _to_rollout(episodes, policy)
 
 
@@ -59,6 +65,7 @@ def _wave(
     width: int,
     estimator: str,
     generator: torch.Generator | None,
+    greedy: bool,
 ) -> list[Episode]:
     """Step the rows that have just been reset until the first ``len(groups)`` have each ended once."""
     observation = _checked(rows.observation, width)
@@ -68,7 +75,7 @@ def _wave(
     ]
     running = set(range(len(groups)))
     while running:
-        actions, values, log_probs = policy.act(observation, generator=generator)
+        actions, values, log_probs = policy.act(observation, greedy, generator)
         log_dist = policy.log_probs(observation) if estimator == "exact" else None
         rewards, ended = rows.step(actions.cpu().numpy())
         before, observation = observation, _checked(rows.observation, width)
@@ -130,9 +137,12 @@ class _SingleRow:
         self.observation: Any = None
         self._info: dict[str, Any] = {}
 
-    def waves(self, num_prompts: int, samples: int, generator: torch.Generator | None) -> Iterator[list[int]]:
+    def waves(
+        self, num_prompts: int, samples: int, generator: torch.Generator | None, indices: Sequence[int] | None
+    ) -> Iterator[list[int]]:
         """Reset the row for each wave in turn; yields which prompt of the rollout each row answers."""
-        for group, index in enumerate(self.env.unwrapped.sample_prompt_indices(num_prompts)):
+        indices = self.env.unwrapped.sample_prompt_indices(num_prompts) if indices is None else indices
+        for group, index in enumerate(indices):
             for _ in range(samples):
                 self.observation, _ = self.env.reset(options={"index": index})
                 yield [group]
@@ -155,11 +165,13 @@ class _VectorRows:
         self.observation: Any = None
         self._infos: dict[str, Any] = {}
 
-    def waves(self, num_prompts: int, samples: int, generator: torch.Generator | None) -> Iterator[list[int]]:
+    def waves(
+        self, num_prompts: int, samples: int, generator: torch.Generator | None, indices: Sequence[int] | None
+    ) -> Iterator[list[int]]:
         """Reset all rows for each wave in turn; yields which prompt of the rollout each row answers.
 
-        One sample a prompt: each row answers the next prompt of its own order. Several: all rows get the same prompt,
-        as one set of reset options reaches all of them.
+        One sample a prompt: each row answers the next prompt of its own order. Several, or prompts that are given: all
+        rows get the same prompt, as one set of reset options reaches all of them.
         """
         num_rows, native = self.env.num_envs, hasattr(self.env.unwrapped, "sampler_state")
         # Sub-environments keep their order of prompts to themselves; seeding them for each rollout from the agent's
@@ -167,13 +179,13 @@ class _VectorRows:
         device = generator.device if generator else None
         seed = None if native else int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
         self.observation, _ = self.env.reset(seed=seed)
-        if samples == 1:
+        if samples == 1 and indices is None:
             for begin in range(0, num_prompts, num_rows):
                 if begin:
                     self.observation, _ = self.env.reset()
                 yield list(range(begin, min(begin + num_rows, num_prompts)))
             return
-        for group, index in enumerate(self._draw(num_prompts)):
+        for group, index in enumerate(self._draw(num_prompts) if indices is None else indices):
             for begin in range(0, samples, num_rows):
                 self.observation, _ = self.env.reset(options={"index": index})
                 yield [group] * min(num_rows, samples - begin)

@@ -36,7 +36,8 @@ ABOUT = (
     "64 episodes of 128 prompt tokens an iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in a "
     "process of its own, by turns. Seconds are medians, with the fastest and the slowest iteration; the peak is of "
     "memory above the level after loading. n is samples a prompt. `ppo_*_against_shared_trunk` compares with what TRL "
-    "would take if policy and value shared a trunk, estimated from its parts; `*_over_floor` is time over the floor: "
+    "would take if policy and value shared a trunk, estimated from its parts; `*_memory` is our peak as a share of "
+    "theirs; `*_over_floor` is time over the floor: "
     "every forward and backward pass of the models once, with prompts shared alike, and nothing else."
 )
 WORKLOADS = {"w1": None, "w2": 24}  # tokens to the end of a response, on average
@@ -79,6 +80,12 @@ RATIOS = {  # name -> (who takes longer, who is timed)
     "ppo_n1_over_floor": ("PPO", "floor of PPO"),
     "ppo_n8_over_floor": ("PPO, n = 8", "floor of PPO, n = 8"),
     "reinforce_n4_over_floor": ("REINFORCE, n = 4", "floor of REINFORCE, n = 4"),
+}
+MEMORY = {  # name -> (whose peak, as a share of whose)
+    "ppo_n1_memory": ("PPO", "TRL PPO"),
+    "ppo_n8_memory": ("PPO, n = 8", "TRL PPO"),
+    "rloo_n4_memory": ("REINFORCE, n = 4", "TRL RLOO, n = 4"),
+    "grpo_n4_memory": ("REINFORCE, n = 4", "TRL GRPO, n = 4"),
 }
 SMALL = {"episodes": 8, "minibatch": 4, "epochs": 2, "new-tokens": 6, "prompt-tokens": 12, "iterations": 1}
 QUICK = ["PPO", "PPO, n = 8", "floor of PPO, n = 8"]
@@ -133,6 +140,9 @@ def ratios(results: Results) -> dict[str, dict[str, float]]:
     for name, pair in RATIOS.items():
         if all(who in results for who in pair):
             found[name] = {w: median(results[pair[0]][w]) / median(results[pair[1]][w]) for w in results[pair[0]]}
+    for name, (who, other) in MEMORY.items():
+        if {who, other} <= set(results):
+            found[name] = {w: row["peak_bytes"] / results[other][w]["peak_bytes"] for w, row in results[who].items()}
     if "TRL PPO" in results:
         for name, who in (("ppo_n1_against_shared_trunk", "PPO"), ("ppo_n8_against_shared_trunk", "PPO, n = 8")):
             found[name] = {w: shared_trunk(results["TRL PPO"][w]) / median(results[who][w]) for w in results[who]}

@@ -137,12 +137,14 @@ def cached_forward(
 ) -> tuple[Tensor, Tensor]:
     """Run (n, q) tokens through the model and the cache; return the last column's logits (n, V_model), hidden (n, d).
 
-    ``attention_mask`` is (n, K) over the K columns the cache attends to.
+    ``attention_mask`` is (n, K) over the K columns the cache attends to, or (n, 1, q, K) to be added to the scores.
     """
+    if attention_mask.dim() == 2:
+        attention_mask = attention_mask.long()
     with head_input(model) as hidden:
         logits = model(
             input_ids=tokens,
-            attention_mask=attention_mask.long(),
+            attention_mask=attention_mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,

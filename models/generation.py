@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .cache import RowCache, cached_forward, caching
+from .decoding_step import DecodingStep, StaticStep, can_be_static
 from .distribution import Decoding, draw, log_distribution
 from .padding import first_real_column, position_ids
 
@@ -58,6 +59,7 @@ def generate(
     samples_per_prompt: int = 1,
     with_hidden: bool = False,
     look_every: int | None = None,
+    static: bool = False,
 ) -> Generation:
     """Write ``samples_per_prompt`` responses to each prompt, each until EOS or ``max_new_tokens``.
 
@@ -78,6 +80,8 @@ def generate(
         with_hidden: keep the hidden states.
         look_every: steps between two looks at which rows have ended. It changes the time, not the result: looking lets
             rows leave, and makes a GPU wait for it. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
+        static: decode in steps of fixed shape, recorded as a CUDA graph on a GPU; the same result. A model with sliding
+            windows is decoded in the usual way.
 
     Raises:
         InputError: the budget is below 1, or the longest prompt with it exceeds the model's context.
@@ -88,10 +92,6 @@ def generate(
     (num_prompts, width), device = tokens.shape, tokens.device
     num_rows = num_prompts * samples_per_prompt
     rows = torch.arange(num_rows, device=device)  # which response each row of the cache writes
-    prompt_length = mask.sum(dim=-1).repeat_interleave(samples_per_prompt)  # (N,)
-    attended = torch.ones(num_rows, width + max_new_tokens, dtype=torch.bool, device=device)
-    attended[:, :width] = mask.repeat_interleave(samples_per_prompt, dim=0)
-
     written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
     real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
     log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
@@ -101,6 +101,9 @@ def generate(
 
     with caching(model):
         cache = RowCache(num_rows, width + max_new_tokens - 1)
+        next_token = (StaticStep if static and can_be_static(model) else DecodingStep)(
+            model, cache, mask.repeat_interleave(samples_per_prompt, dim=0)
+        )
         cache.begin(rows.view(num_prompts, samples_per_prompt), 0, width)
         logits, state = cached_forward(model, tokens, mask, position_ids(mask), cache)
         logits = logits.repeat_interleave(samples_per_prompt, dim=0)
@@ -123,12 +126,9 @@ def generate(
             if (step + 1) % look_every == 0 and ended.any():
                 if ended.all():
                     break
-                order = cache.keep(~ended)
+                order = next_token.drop(ended)
                 rows, token, ended = rows[order], token[order], ended[order]
-            column = width + step
-            cache.extend(column, slice(0, column + 1))
-            positions = (prompt_length[rows] + step).unsqueeze(-1)
-            logits, state = cached_forward(model, token.unsqueeze(-1), attended[rows, : column + 1], positions, cache)
+            logits, state = next_token(token, step)
 
     used = int(real.any(dim=0).sum())
     return Generation(

@@ -15,17 +15,19 @@ from typing import Any
 from ..errors import InputError, nearest
 
 
-def import_function(path: str) -> Callable[..., Any]:
+def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
     """Import ``"module:function"``, ``"module.function"`` or ``"file.py:function"``, in the current directory too.
+
+    Args:
+        path: where it is.
+        kind: what messages call it; a class is found in the same way.
 
     Raises:
         InputError: no such file, module or function, or the module raised while it was imported.
     """
     module_name, _, attribute = path.rpartition(":" if ":" in path else ".")
     if not module_name or not attribute or path.endswith(".py"):
-        raise InputError(
-            f'"{path}" names no function; write it as "module:function", "module.function" or "file.py:function".'
-        )
+        raise InputError(f'"{path}" names no {kind}; write it as "module:{kind}", "module.{kind}" or "file.py:{kind}".')
     try:
         module = _module_from_file(Path(module_name)) if module_name.endswith(".py") else _module_by_name(module_name)
     except InputError:
@@ -36,7 +38,7 @@ def import_function(path: str) -> Callable[..., Any]:
     function = getattr(module, attribute, None)
     if not callable(function):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise InputError(f'"{module_name}" has no function "{attribute}".{nearest(attribute, names)}')
+        raise InputError(f'"{module_name}" has no {kind} "{attribute}".{nearest(attribute, names)}')
     return function
 
 
@@ -48,7 +50,7 @@ def _module_by_name(name: str) -> ModuleType:
 
 def _module_from_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise InputError(f'There is no file "{file}" to take a function from.')
+        raise InputError(f'There is no file "{file}" to take it from.')
     name = f"prefgym_reward_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
     module_spec = importlib.util.spec_from_file_location(name, file)
     assert module_spec is not None  # a .py file always has a loader

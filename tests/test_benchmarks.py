@@ -85,3 +85,11 @@ def test_start_policy_benchmark_runs(tmp_path):
     assert [run["posts"] for run in results["runs"]] == [100, 200]
     assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
     assert "by the last doubling" in page
+
+
+def test_gradient_variance_benchmark_runs(tmp_path):
+    results, page = quick("gradient_variance", tmp_path)
+    assert results["none"]["relative"] == pytest.approx({"mean": 1, "low": 1, "high": 1})
+    assert results["group_mean"]["variance"] == pytest.approx(results["leave_one_out"]["variance"] * (3 / 4) ** 2)
+    assert results["value"]["variance"] > 0
+    assert "| leave_one_out |" in page

@@ -47,6 +47,7 @@ def main() -> None:
         "samples_per_prompt": options.samples,
         "learning_rate": LEARNING_RATE,
         "precision": options.precision,
+        "cuda_graphs": options.device.startswith("cuda"),
     }
     agent: PolicyGradient
     if options.method == "ppo":

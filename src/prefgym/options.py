@@ -64,19 +64,30 @@ EVALUATION_OPTIONS = [
 ]
 
 AGENT_OPTIONS = [
-    Option("agent.name", str, "ppo", "The learning algorithm: ppo or reinforce."),
+    Option(
+        "agent.name",
+        str,
+        "ppo",
+        "The learning algorithm: ppo, reinforce, a2c, dpo, expert_iteration, or a class as file.py:Class.",
+    ),
     Option("agent.total_episodes", int, 4096, "Episodes to train for.", minimum=1),
     Option("agent.save_every", int, 10, "Iterations between two checkpoints.", minimum=1),
 ]
 
 
 def agent_class(name: str) -> type[PolicyGradient]:
-    """The agent of that name."""
-    from .agents import AGENTS
+    """The agent of that short name, or the class at a dotted path or in a file (``"my_agent.py:MyAgent"``)."""
+    from .agents import AGENTS, PolicyGradient
+    from .rewards.importing import import_function
 
-    if name not in AGENTS:
+    if name in AGENTS:
+        return AGENTS[name]
+    if not set(name) & set(".:"):
         raise InputError(f'There is no agent "{name}"; agents are {", ".join(AGENTS)}.{nearest(name, AGENTS)}')
-    return AGENTS[name]
+    found = import_function(name, "class")
+    if not (isinstance(found, type) and issubclass(found, PolicyGradient)):
+        raise InputError(f'"{name}" is no agent: an agent is a subclass of prefgym.agents.PolicyGradient.')
+    return found
 
 
 def agent_options(name: str) -> list[Option]:

@@ -52,4 +52,37 @@ def test_moving_average_knows_only_the_past(rollout: Rollout) -> None:
 def test_an_unknown_baseline_is_told_its_nearest() -> None:
     with pytest.raises(InputError, match='Did you mean "leave_one_out"'):
         make_baseline("leave_one_ot")
-    assert set(BASELINES) == {"none", "moving_average", "value", "leave_one_out"}
+    assert set(BASELINES) == {
+        "none",
+        "moving_average",
+        "value",
+        "greedy",
+        "leave_one_out",
+        "group_mean",
+        "group_normalised",
+    }
+
+
+def test_groups_are_centred_and_standardised(rollout: Rollout) -> None:
+    assert make_baseline("group_mean").advantages(rollout).tolist() == [[-1.0], [1.0], [-5.0], [5.0]]
+    normalised = make_baseline("group_normalised")
+    assert normalised.advantages(rollout)[:, 0].tolist() == pytest.approx([-1, 1, -1, 1], abs=1e-3)
+    equal = dataclasses.replace(rollout, rewards=torch.ones_like(rollout.rewards) * rollout.response_mask[:1])
+    assert normalised.advantages(equal)[2:].tolist() == [[0.0], [0.0]]
+
+
+def test_greedy_is_the_return_of_the_likeliest_tokens(env: gym.Env, policy: LMPolicy) -> None:
+    real = collect_rollout(env, policy, 3, 2, torch.Generator().manual_seed(0))
+    baseline = make_baseline("greedy")
+    baseline.look(env, policy, real)
+    lab = env.unwrapped
+    for row, index in enumerate(real.prompt_indices):
+        observation, _ = lab.reset(options={"index": index})
+        ended, total = False, 0.0
+        while not ended:
+            action, _ = policy.predict(observation, deterministic=True)
+            log_prob = policy.log_prob(observation, action)
+            observation, reward, ended, _, _ = lab.step(action)
+            total += reward - lab.kl_coef * log_prob
+        expected = float(real.returns[row]) - total
+        assert baseline.advantages(real)[row, 0].item() == pytest.approx(expected, abs=1e-4)

@@ -22,6 +22,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "baseline": "moving_average",
         "learning_rate": 1e-2,
     },
+    "a2c": {"episodes_per_iteration": 16, "kl_target": 1.0},
+    "dpo": {"episodes_per_iteration": 16},
+    "expert_iteration": {"episodes_per_iteration": 16, "batch_size": 2, "n_epochs": 2},
 }
 EPISODES = 16 * 6
 

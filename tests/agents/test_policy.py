@@ -104,3 +104,12 @@ def test_a_new_value_head_says_zero_and_its_gradient_reaches_the_trunk(env: gym.
     trunk = policy.language_model.model.get_input_embeddings().weight
     assert trunk.grad is not None
     assert trunk.grad.abs().sum() > 0
+
+
+def test_steps_of_fixed_shape_generate_the_same(env: gym.Env, policy: LMPolicy) -> None:
+    batch = env.unwrapped.encode_prompts([0, 1])
+    given = (batch.tokens, batch.mask, 3, 8)
+    growing, _ = policy.generate(*given, torch.Generator().manual_seed(0))
+    policy.cuda_graphs = True
+    fixed, _ = policy.generate(*given, torch.Generator().manual_seed(0))
+    assert torch.equal(growing.tokens, fixed.tokens)

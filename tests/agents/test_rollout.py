@@ -216,3 +216,22 @@ def test_repetition_by_hand() -> None:
     mask = torch.tensor([[True] * 6, [True] * 5 + [False], [True] * 2 + [False] * 4])
     # Row 0: trigrams 123 231 312 123, one of four seen before. Row 1: none of three. Row 2: too short to have any.
     assert repetition(tokens, mask) == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["fast", "stepped"])
+@pytest.mark.parametrize("num_envs", [None, 2], ids=["single", "vector"])
+def test_prompts_may_be_given_and_answered_greedily(wrapped: bool, num_envs: int | None, policy: LMPolicy) -> None:
+    env = gym.make("Enumerable-v0") if num_envs is None else gym.make_vec("Enumerable-v0", num_envs)
+    if wrapped:
+        kind = TransformReward if num_envs is None else VectorTransformReward
+        env = kind(env, lambda reward: reward)
+    env.reset(seed=0)
+    rollout = collect_rollout(attach(env, policy), policy, 3, prompt_indices=[1, 0, 1], greedy=True)
+    assert rollout.prompt_indices == [1, 0, 1]
+    assert rollout.responses[0] == rollout.responses[2]
+    again = collect_rollout(attach(env, policy), policy, 3, prompt_indices=[1, 0, 1], greedy=True)
+    assert again.responses == rollout.responses
+    single = collect_rollout(gym.make("Enumerable-v0"), policy, 2, prompt_indices=[1, 0], greedy=True)
+    assert single.responses == rollout.responses[:2]
+    with pytest.raises(InputError, match="names 1 prompts, but num_prompts is 2"):
+        collect_rollout(env, policy, 2, prompt_indices=[0])

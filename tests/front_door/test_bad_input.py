@@ -123,6 +123,9 @@ def test_numbers_out_of_range_name_their_key(refuses_to_train, option, value, sa
 def test_unknown_key_agent_and_preset_name_the_nearest(refuses_to_train, tmp_path):
     names(refuses_to_train("--env.kl_cof", 1), "--env.kl_cof", 'Did you mean "--env.kl_coef"?')
     names(refuses_to_train("--agent.name", "poo"), '"poo"', "ppo, reinforce", 'Did you mean "ppo"?')
+    names(refuses_to_train("--agent.name", "mine.py:Mine"), 'no file "mine.py"')
+    names(refuses_to_train("--agent.name", "prefgym.agents.PPPO"), 'has no class "PPPO"', 'Did you mean "PPO"?')
+    names(refuses_to_train("--agent.name", "prefgym.agents.LMPolicy"), "is no agent", "PolicyGradient")
     names(refuses_to_train("--config", "tldr-pro"), '"tldr-pro"', 'Did you mean "tldr-ppo"?')
     names(refuses_to_train("--config", tmp_path / "none.yaml"), "none.yaml", "does not exist")
     (tmp_path / "mine.yaml").write_text("agent:\n  learning_rte: 1\n")

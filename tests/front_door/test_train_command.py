@@ -272,3 +272,15 @@ def test_weighted_rewards_and_another_agent(run, train_flags, tmp_path):
     penalty = first["objective/score_missing_eos_penalty"]
     assert first["objective/scores"] == pytest.approx(2 * first["objective/score_fit"] + penalty, abs=1e-5)
     assert not (tmp_path / "run" / "value_head.safetensors").exists()
+
+
+def test_the_agent_of_the_readme_trains_from_a_file(run, train_flags, tmp_path):
+    """One file outside the package, taken from the README, by its path; and a folder that evaluates like any other."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block.split("```")[0] for block in readme.split("```python") if "(PolicyGradient)" in block]
+    assert len(code.strip().splitlines()) <= 30
+    (tmp_path / "vanilla.py").write_text(code, encoding="utf-8")
+    flags = [*train_flags, "--agent.name", f"{tmp_path}/vanilla.py:Vanilla", "--output", tmp_path / "run"]
+    assert run("train", *flags, *NO_EVALUATION).code == 0
+    assert json.loads((tmp_path / "run/prefgym.json").read_text())["agent"] == "vanilla"
+    assert run("train", "--resume", "--output", tmp_path / "run").code == 0

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from prefgym.errors import InputError
+from prefgym.models.cache import cached_forward
+from prefgym.models.decoding_step import can_be_static
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
@@ -72,6 +74,32 @@ def test_what_a_row_becomes_does_not_depend_on_when_others_end(model, prompts):
     real, width = generation.mask, generation.tokens.shape[1]
     assert torch.equal(generation.tokens[real], endless.tokens[:, :width][real])
     torch.testing.assert_close(generation.log_probs[real], endless.log_probs[:, :width][real], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding(greedy=True)])
+def test_steps_of_fixed_shape_write_the_same(any_model, prompts, decoding):
+    growing = write(any_model, prompts, samples_per_prompt=8, with_hidden=True, decoding=decoding)
+    fixed = write(any_model, prompts, samples_per_prompt=8, with_hidden=True, decoding=decoding, static=True)
+    assert torch.equal(growing.tokens, fixed.tokens)
+    assert torch.equal(growing.mask, fixed.mask)
+    torch.testing.assert_close(growing.log_probs, fixed.log_probs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(growing.hidden, fixed.hidden, atol=1e-4, rtol=1e-4)
+
+
+def test_a_step_of_fixed_shape_has_fixed_shapes(make_model, prompts, monkeypatch):
+    """What a graph needs: the model is called with the same shapes at every step; a sliding window has none such."""
+    shapes = []
+    monkeypatch.setattr(
+        "prefgym.models.decoding_step.cached_forward",
+        lambda model, tokens, mask, *rest: (
+            shapes.append((tuple(tokens.shape), tuple(mask.shape))),
+            cached_forward(model, tokens, mask, *rest),
+        )[1],
+    )
+    write(make_model("llama"), prompts, samples_per_prompt=2, static=True)
+    assert set(shapes) == {((10, 1), (10, 1, 1, shapes[0][1][-1]))}
+    assert can_be_static(make_model("llama"))
+    assert not can_be_static(make_model("mistral"))
 
 
 @pytest.mark.parametrize("look_every", [2, 5, 100])

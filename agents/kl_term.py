@@ -1,0 +1,100 @@
+"""Where an agent pays its KL: in the reward or the loss, by token or by sequence, at a fixed or a moving coefficient.
+
+The environment pays -β k_t at every step (design of the MDP). ``kl_level="sequence"`` moves the whole sum to the last
+token, where the score is. A loss adds ``kl_loss_coef`` times an estimate of the KL that is differentiated itself.
+What the gradient of such a loss is, on-policy and in expectation, is not what its value suggests:
+
+    k1      0: the score function has mean 0, so this loss does nothing
+    k2      per token Σ_t ∇ KL(π(.|s_t) ‖ π_ref(.|s_t)) at the states visited; per sequence the whole ∇ KL(π ‖ π_ref)
+    k3      that of the forward divergence, ∇ KL(π_ref ‖ π)
+    exact   as k2 per token, without sampling error; asks for one more pass of the reference in each update
+
+Per token, what a token does to the KL of later states is left out; the KL in the reward, and k2 per sequence, count it.
+Source: Tang and Munos 2025, "On a few pitfalls in KL divergence gradient estimation for RL".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.distribution import log_distribution
+from ..models.forward import response_logits
+from ..rewards.kl import AdaptiveKL, FixedKL, exact
+from .attach import env_attribute
+from .hyperparameters import Hyperparameters
+from .losses import kl_loss, masked_mean
+from .minibatch import Minibatch
+from .policy import LMPolicy
+from .rollout import Rollout, at_end
+
+
+class KLTerm:
+    """The KL part of one agent's objective.
+
+    Args:
+        hyperparameters: ``kl_level``, ``kl_loss_coef``, ``kl_loss_estimator``, ``kl_target``.
+        env: whose β moves with ``kl_target``, unless the KL is in the loss: then its coefficient moves.
+    """
+
+    def __init__(self, hyperparameters: Hyperparameters, env: Any) -> None:
+        h = self.hyperparameters = hyperparameters
+        self.env = env
+        self.in_loss = h.kl_loss_coef > 0
+        coef = h.kl_loss_coef if self.in_loss else env_attribute(env, "kl_coef")
+        self._controller = FixedKL(coef) if h.kl_target is None else AdaptiveKL(coef, h.kl_target)
+        self.whole = self.in_loss and h.kl_loss_estimator == "exact"
+        self._reference = env_attribute(env, "reference") if self.whole else None
+
+    @property
+    def coef(self) -> float:
+        """The coefficient now: of the loss where the KL is there, else β."""
+        return self._controller.coef
+
+    def place(self, rollout: Rollout) -> Rollout:
+        """Pay the KL where ``kl_level`` says; the sum of each episode's rewards stays the same."""
+        if self.hyperparameters.kl_level == "token":
+            return rollout
+        return dataclasses.replace(rollout, rewards=at_end(rollout.returns, rollout.response_mask))
+
+    def loss(self, minibatch: Minibatch, policy: LMPolicy) -> Tensor:
+        """The KL term of (a piece of) a minibatch, with gradient and before its coefficient."""
+        h, m = self.hyperparameters, minibatch
+        if not self.whole:
+            return kl_loss(m.log_probs, m.ref_log_probs, m.mask, h.kl_loss_estimator, h.kl_level, m.denominator)
+        assert self._reference is not None
+        assert m.log_dist is not None
+        with torch.no_grad(), policy.autocast():
+            logits = response_logits(
+                self._reference.model, m.tokens, m.attention_mask, m.mask.shape[1], prompt_of=m.prompt_of
+            )
+        reference = log_distribution(logits, policy.vocab_size, policy.decoding)
+        return masked_mean(exact(m.log_dist, reference), m.mask, m.denominator)
+
+    def update(self, kl: float) -> None:
+        """Move the coefficient after an iteration whose mean KL per response was ``kl`` (nats)."""
+        if self.hyperparameters.kl_target is not None:
+            self._controller.update(kl)
+            self._publish()
+
+    def state(self) -> dict[str, float]:
+        """What a resumed run needs, as JSON."""
+        return {"coef": self.coef}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Restore what ``state`` gave."""
+        self._controller.coef = state["coef"]
+        if self.hyperparameters.kl_target is not None:
+            self._publish()
+
+    def _publish(self) -> None:
+        if self.in_loss:
+            return
+        base = self.env.unwrapped
+        if hasattr(base, "kl_coef"):
+            base.kl_coef = self.coef
+        else:
+            base.set_attr("kl_coef", self.coef)
