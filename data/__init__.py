@@ -5,7 +5,7 @@ Importing this package loads neither torch nor ``datasets``.
 
 from .comparisons import Comparison, load_comparisons, parse_label_map
 from .pairs import Pair, load_pairs
-from .prompts import PromptSet, embedded_prompts, load_prompts, resolve_prompts
+from .prompts import PromptSet, embedded_prompts, instruction_prompts, load_prompts, resolve_prompts
 from .splits import assign_split, group_folds, split_prompts
 from .tables import Table, read_table
 from .templates import Template, render_instruction
@@ -22,6 +22,7 @@ __all__ = [
     "embedded_prompts",
     "fit_prompt",
     "group_folds",
+    "instruction_prompts",
     "load_comparisons",
     "load_pairs",
     "load_prompts",

@@ -1,14 +1,19 @@
-"""The prompts an environment draws from: a user's posts, or those of the embedded world."""
+"""The prompts an environment draws from: a user's posts, or posts and instructions of the embedded world."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import InputError, nearest
 from . import presets
 from .tables import Table, read_table
+from .templates import render_instruction
+
+if TYPE_CHECKING:
+    from .world import Post
 
 # Supervised data use posts from index 0 on; the prompts of reinforcement learning start here, so none is shared.
 _EMBEDDED = {"train": (1_000_000, 20_000), "validation": (0, 500), "test": (0, 500)}
@@ -96,6 +101,44 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
     Raises:
         InputError: an unknown split, or a count below 1.
     """
+    return _of_posts(_summary_row, "embedded world", split, count, start)
+
+
+def instruction_prompts(
+    split: str = "train", count: int | None = None, start: int = 0, families: Sequence[str] | None = None
+) -> PromptSet:
+    """Instructions about posts of the embedded world, one a post, the families in turn.
+
+    Each row has the instruction with its post as ``"prompt"`` (in the text of ``render_instruction``), the answer as
+    ``"reference"``, every accepted answer as ``"references"``, and ``family`` and ``post_index``. It has no hidden
+    facts: the gold preference judges summaries, and an answer is none.
+
+    Args:
+        split: as ``embedded_prompts`` takes it; the posts are the same.
+        count: as there.
+        start: as there.
+        families: names of ``world.instructions.FAMILIES``; all of them by default.
+
+    Raises:
+        InputError: an unknown split or family, no family, or a count below 1.
+    """
+    from .world.instructions import FAMILIES
+
+    families, known = list(FAMILIES if families is None else families), ", ".join(FAMILIES)
+    if not families:
+        raise InputError(f"Instructions need at least one family; there are {known}.")
+    for name in families:
+        if name not in FAMILIES:
+            raise InputError(
+                f'No family of instructions is called "{name}"; there are {known}.{nearest(name, FAMILIES)}'
+            )
+    return _of_posts(partial(_instruction_row, families), "embedded instructions", split, count, start)
+
+
+def _of_posts(
+    make: Callable[[Post], Mapping[str, Any]], name: str, split: str, count: int | None, start: int
+) -> PromptSet:
+    """The rows that ``make`` makes of embedded posts."""
     if split not in _EMBEDDED:
         raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, _EMBEDDED)}')
     first, default = _EMBEDDED[split]
@@ -104,9 +147,7 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
         raise InputError(
             f"A prompt set needs a count of at least 1 and a start of at least 0, got {count} and {start}."
         )
-    return PromptSet(
-        _EmbeddedRows(split, range(first + start, first + start + count)), f"embedded world ({split})", True
-    )
+    return PromptSet(_PostRows(make, split, range(first + start, first + start + count)), f"{name} ({split})", True)
 
 
 def resolve_prompts(
@@ -157,11 +198,11 @@ class _PromptRows(Sequence[Mapping[str, Any]]):
         return {**self._table.rows[index], "prompt": self._prompts[index], "reference": reference}
 
 
-class _EmbeddedRows(Sequence[Mapping[str, Any]]):
-    """Posts of the embedded world as rows."""
+class _PostRows(Sequence[Mapping[str, Any]]):
+    """Posts of the embedded world as rows, each made when asked for."""
 
-    def __init__(self, split: str, indices: range) -> None:
-        self._split, self._indices = split, indices
+    def __init__(self, make: Callable[[Post], Mapping[str, Any]], split: str, indices: range) -> None:
+        self._make, self._split, self._indices = make, split, indices
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -169,11 +210,28 @@ class _EmbeddedRows(Sequence[Mapping[str, Any]]):
     def __getitem__(self, index: Any) -> Any:
         from .world import post
 
-        made = post(self._split, self._indices[index])
-        return {
-            "prompt": made.text,
-            "reference": made.reference,
-            "facts": made.facts.as_dict(),
-            "distractors": list(made.distractors),
-            "post_index": made.index,
-        }
+        return self._make(post(self._split, self._indices[index]))
+
+
+def _summary_row(made: Post) -> dict[str, Any]:
+    return {
+        "prompt": made.text,
+        "reference": made.reference,
+        "facts": made.facts.as_dict(),
+        "distractors": list(made.distractors),
+        "post_index": made.index,
+    }
+
+
+def _instruction_row(families: Sequence[str], made: Post) -> dict[str, Any]:
+    from .world.instructions import task
+
+    family = families[made.index % len(families)]
+    instruction, answers = task(made, family)
+    return {
+        "prompt": render_instruction(instruction, made.text),
+        "reference": answers[0],
+        "references": list(answers),
+        "family": family,
+        "post_index": made.index,
+    }

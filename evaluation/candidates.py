@@ -29,6 +29,8 @@ class Candidate:
     responses: tokens and log-probabilities, of policies only.
     kl: nats from the reference, (n,) or one number that is known for all; ``None`` for yardsticks.
     scores: score name -> (n,).
+    outcomes: figure -> (n,) what it took from an opponent on each prompt, NaN where one has no text; noted by
+        ``figures.figures``.
     """
 
     texts: list[str]
@@ -37,6 +39,7 @@ class Candidate:
     responses: Responses | None = None
     kl: NDArray[np.float64] | float | None = None
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:

@@ -48,7 +48,8 @@ def figures(
     ``invented_facts`` (``None`` where a figure does not apply), any further score by its name, the win rates
     ``win_rate_vs_references``, ``win_rate_vs_start`` and ``win_rate_length_controlled`` (against the references, or
     against the start policy where there are none) as ``{"mean", "low", "high"}``, and ``minus_start``: paired
-    differences to the start policy with their intervals, in the win rate against references and in every score.
+    differences to the start policy with their intervals, in the win rate against references and in every score. The
+    outcomes behind the win rates are noted in each candidate.
 
     Args:
         candidates: by name; ``"start"`` is the one that others are compared with.
@@ -63,6 +64,9 @@ def figures(
     for name, candidate in candidates.items():
         outcome = None if references is None else compare(judge, prompts, candidate, references)
         versus_start = compare(judge, prompts, candidate, start)
+        candidate.outcomes = {"win_rate_vs_start": versus_start}
+        if outcome is not None:
+            candidate.outcomes["win_rate_vs_references"] = outcome
         controlled = (versus_start, start) if outcome is None or references is None else (outcome, references)
         result[name] = {
             **_alone(candidate, prompts),

@@ -60,6 +60,18 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def estimate(values: Mapping[str, float] | None, digits: int = 2) -> str:
+    """A mean with its 95 % interval.
+
+    >>> estimate({"mean": 1.5, "low": 1.25, "high": 1.75})
+    '1.50 [1.25, 1.75]'
+    """
+    if values is None:
+        return NONE
+    mean, low, high = (number(values[name], digits) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
 def difference(values: Mapping[str, float], share: bool = False) -> str:
     """A signed difference with its 95 % interval; of two rates in percentage points.
 

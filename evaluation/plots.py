@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from ..files import write_bytes
+from . import canvas
+from .canvas import INK, MUTED
 from .formats import NONE, label, number, percent
 
 History = Sequence[Mapping[str, float]]
 """One mapping of scalars for each iteration, ``"episodes"`` among them: an agent's ``history``."""
 
-INK, MUTED, GRID = "#22303c", "#5f6c78", "#e6eaee"
 TRAINED = ("#1f6fb2", "#d9772b", "#7a55a8", "#b8405e")
 COLOURS = {
     "start": "#8a97a3",
@@ -60,21 +58,21 @@ def learning_curves(history: History, path: str | Path, curves: Sequence[Curve] 
     drawn = [curve for curve in curves if any(curve.key in row for row in history)]
     columns = min(3, max(1, len(drawn)))
     lines = max(1, math.ceil(len(drawn) / columns))
-    figure = _figure(3.8 * columns, 2.6 * lines + 0.8, "Learning curves", subtitle)
+    figure = canvas.figure(3.8 * columns, 2.6 * lines + 0.8, "Learning curves", subtitle)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, curve in zip(panels, drawn, strict=False):
         rows = [row for row in history if curve.key in row]
         episodes, values = _column(rows, "episodes"), _column(rows, curve.key)
         axis.plot(episodes, values, ".", color=TRAINED[0], alpha=0.35, markersize=6, markeredgewidth=0)
         axis.plot(episodes, moving_average(values), color=TRAINED[0], linewidth=2)
-        _style(axis, curve.title, "episodes", curve.unit)
+        canvas.style(axis, curve.title, "episodes", curve.unit)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         if curve.unit.startswith("share"):
             axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y, 1)))
     for axis in panels[len(drawn) :]:
         axis.set_visible(False)
-    return _save(figure, path)
+    return canvas.save(figure, path)
 
 
 def moving_average(values: NDArray[np.float64], share: float = 0.1) -> NDArray[np.float64]:
@@ -99,7 +97,7 @@ def score_against_kl(
     """
     policies = {name: row for name, row in metrics["policies"].items() if row["kl"] is not None}
     keys = [key for key in dict.fromkeys((score, "gold_score")) if policies["start"].get(key) is not None]
-    figure = _figure(4.9 * max(1, len(keys)) + 2, 4.4, "What was gained, and what it cost", subtitle)
+    figure = canvas.figure(4.9 * max(1, len(keys)) + 2, 4.4, "What was gained, and what it cost", subtitle)
     axes = figure.subplots(1, max(1, len(keys)), squeeze=False, sharex=True)[0]
     colours = _colours(policies)
     for axis, key in zip(axes, keys, strict=False):
@@ -107,19 +105,11 @@ def score_against_kl(
             _trajectory(axis, history)
         for name, row in policies.items():
             _point(axis, name, row, key, colours[name])
-        title = {"preference_score": "Preference score: what training sees", "gold_score": "Gold score: what is true"}
-        _style(axis, title.get(key, key), "KL from the reference policy (nats, root scale)", "mean score of a response")
+        canvas.score_panel(axis, key)
     for axis in axes:
-        _root_scale(axis)  # after all is drawn: both share the scale
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside right upper",
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        labelspacing=0.8,
-    )
-    return _save(figure, path)
+        canvas.root_scale(axis)  # after all is drawn: both share the scale
+    canvas.legend(figure, axes[0])
+    return canvas.save(figure, path)
 
 
 def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
@@ -135,7 +125,7 @@ def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") 
         controlled = "start policy"
     panels["win_rate_length_controlled"] = f"Against the {controlled}, at equal length"
     names, colours = list(policies)[::-1], _colours(policies)
-    figure = _figure(3.5 * len(panels) + 1.6, 0.4 * len(names) + 1.9, "Win rates", subtitle)
+    figure = canvas.figure(3.5 * len(panels) + 1.6, 0.4 * len(names) + 1.9, "Win rates", subtitle)
     axes = figure.subplots(1, len(panels), sharey=True)
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
         for height, name in enumerate(names):
@@ -143,14 +133,14 @@ def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") 
             if name in greedy:
                 _circle(axis, height, greedy[name][key])
         axis.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-        _style(axis, title, "win rate", "")
+        canvas.style(axis, title, "win rate", "")
         axis.set_xlim(0, 1.22)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_yticks(range(len(names)), [label(name) for name in names])
         axis.grid(axis="y", visible=False)
     _greedy_legend(figure, bool(greedy))
-    return _save(figure, path)
+    return canvas.save(figure, path)
 
 
 def _trajectory(axis: Axes, history: History) -> None:
@@ -158,9 +148,9 @@ def _trajectory(axis: Axes, history: History) -> None:
     if not rows:
         return
     kl, score = _column(rows, "objective/kl"), _column(rows, "objective/scores")
-    axis.plot(_root(kl), score, ".", color=TRAINED[0], alpha=0.2, markersize=6, markeredgewidth=0, zorder=1)
+    axis.plot(canvas.root(kl), score, ".", color=TRAINED[0], alpha=0.2, markersize=6, markeredgewidth=0, zorder=1)
     axis.plot(
-        _root(moving_average(kl)),
+        canvas.root(moving_average(kl)),
         moving_average(score),
         color=TRAINED[0],
         alpha=0.5,
@@ -175,7 +165,7 @@ def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str)
     shape, size = shapes.get(name, ("*", 17))
     ring = name == "start_best_temperature"  # it may be the start policy itself, which is then seen inside
     difference = (row["minus_start"] or {}).get(key)
-    x = float(_root(np.array([row["kl"]]))[0])
+    x = float(canvas.root(np.array([row["kl"]]))[0])
     axis.annotate(number(row[key]), (x, row[key]), (9, 5), textcoords="offset points", fontsize=9, color=INK, zorder=5)
     axis.errorbar(
         x,
@@ -221,45 +211,3 @@ def _colours(names: Mapping[str, Any]) -> dict[str, str]:
 
 def _column(rows: History, key: str) -> NDArray[np.float64]:
     return np.array([row[key] for row in rows], dtype=np.float64)
-
-
-def _root(kl: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The position of a KL on the root axis; an estimate below 0 stands at 0."""
-    return np.sqrt(np.maximum(kl, 0))
-
-
-def _root_scale(axis: Axes) -> None:
-    """Let positions be roots and the ticks say nats."""
-    right = max(axis.get_xlim()[1], 0.5)
-    axis.set_xlim(-0.06 * right, right)
-    step = 10.0 ** math.floor(math.log10(right**2))
-    ticks = [t for t in (0, *(step * f for f in (0.02, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10))) if t <= right**2]
-    far_apart = [t for i, t in enumerate(ticks) if i == 0 or math.sqrt(t) - math.sqrt(ticks[i - 1]) > 0.07 * right]
-    axis.set_xticks([math.sqrt(t) for t in far_apart], [f"{t:g}" for t in far_apart])
-
-
-def _figure(width: float, height: float, title: str, subtitle: str) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
-    if subtitle:
-        figure.supxlabel(subtitle, x=0.012, ha="left", fontsize=8.5, color=MUTED)
-    return figure
-
-
-def _style(axis: Axes, title: str, x: str, y: str) -> None:
-    axis.set_title(title, loc="left", fontsize=10.5, color=INK)
-    axis.set_xlabel(x, fontsize=9, color=MUTED)
-    axis.set_ylabel(y, fontsize=9, color=MUTED)
-    axis.tick_params(labelsize=9, colors=INK, length=0)
-    axis.grid(color=GRID, linewidth=0.9)
-    axis.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color(GRID)
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return write_bytes(path, buffer.getvalue())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,17 @@ Metrics = Mapping[str, Any]
 
 SMALL = 100_000_000
 """Parameters below which a model has no knowledge of the world to speak of."""
+
+FIGURES_EXPLAINED = (
+    "Win rates are asked in both orders, count a tie as half, and carry their 95 % interval (Wilson, over "
+    'prompts). "Equal length" is the win rate against the references, or against the start policy where there are '
+    "none, that a logistic regression predicts for two texts of the same number of tokens, with a bootstrap "
+    "interval. KL is in nats per response, of the policy as it was sampled from the reference policy; of greedy "
+    'responses it is their log-ratio. "Tokens" leaves EOS out, "EOS" is the share of responses that ended within '
+    'the budget, "repeated" the share of word triples that stood before in the same text, "invented" the number '
+    "of stated facts that the post does not hold."
+)
+"""What the columns of a table of figures mean."""
 
 
 def write_report(
@@ -59,13 +70,13 @@ def write_report(
         Paragraph(headline(metrics), "headline"),
         *_figures(metrics),
         *_draw(folder, metrics, history, max(weights, key=lambda name: abs(weights[name]))),
-        *_samples(evaluation, samples),
+        *sample_parts(evaluation, samples),
         *([] if kl_coef is None else _tokens(evaluation, weights, kl_coef, missing_eos_penalty)),
         *_method(evaluation),
     ]
     if config:
         parts += [Heading("Configuration"), Code(config)]
-    write_text(folder / "samples.jsonl", "".join(f"{json.dumps(row)}\n" for row in _texts(evaluation)))
+    write_text(folder / "samples.jsonl", "".join(f"{json.dumps(row)}\n" for row in every_text(evaluation)))
     write_text(folder / "report.md", to_markdown(parts))
     return write_text(folder / "report.html", to_html(title, parts, folder))
 
@@ -75,7 +86,7 @@ def notice(metrics: Metrics) -> str:
     data, model = metrics["data"], metrics["model"]
     kind = "Synthetic data" if data["synthetic"] else "Data given by the user"
     told = (
-        f"{kind}: {data['name']}, {metrics['prompts']} prompts. Model: {model['name']}, {_size(model)}, "
+        f"{kind}: {data['name']}, {metrics['prompts']} prompts. Model: {model['name']}, {model_size(model)}, "
         f"seed {metrics['seed']}."
     )
     if model["parameters"] >= SMALL:
@@ -125,16 +136,7 @@ def _figures(metrics: Metrics) -> list[Part]:
     header, rows = difference_table(metrics["policies"])
     if rows:
         parts += [Heading("Paired by prompt, sampled", 3), Table(header, rows)]
-    explained = (
-        "Win rates are asked in both orders, count a tie as half, and carry their 95 % interval (Wilson, over "
-        'prompts). "Equal length" is the win rate against the references, or against the start policy where there are '
-        "none, that a logistic regression predicts for two texts of the same number of tokens, with a bootstrap "
-        "interval. KL is in nats per response, of the policy as it was sampled from the reference policy; of greedy "
-        'responses it is their log-ratio. "Tokens" leaves EOS out, "EOS" is the share of responses that ended within '
-        'the budget, "repeated" the share of word triples that stood before in the same text, "invented" the number '
-        "of stated facts that the post does not hold."
-    )
-    return [*parts, Paragraph(explained)]
+    return [*parts, Paragraph(FIGURES_EXPLAINED)]
 
 
 def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[Part]:
@@ -142,7 +144,7 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     data = metrics["data"]
     kind = "synthetic data" if data["synthetic"] else "data"
     below = (
-        f"{kind}: {data['name']}, {metrics['prompts']} prompts; {_size(metrics['model'])}; "
+        f"{kind}: {data['name']}, {metrics['prompts']} prompts; {model_size(metrics['model'])}; "
         f"judge: {metrics['judge']}; seed {metrics['seed']}"
     )
     win_rates(metrics, folder / "win_rates.png", subtitle=below)
@@ -164,9 +166,10 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     return parts
 
 
-def _samples(evaluation: Evaluation, count: int) -> list[Part]:
+def sample_parts(evaluation: Evaluation, count: int, names: Sequence[str] = ()) -> list[Part]:
+    """The first prompts, and what candidates wrote of each; by default the policies and their yardsticks."""
     count = min(count, len(evaluation.prompts))
-    names = dict.fromkeys([*shown(evaluation), "start_best_of_4", "oracle"])
+    names = list(dict.fromkeys(names or [*shown(evaluation), "start_best_of_4", "oracle"]))
     candidates = {name: evaluation.sampled[name] for name in names if name in evaluation.sampled}
     scores = list(evaluation.sampled["start"].scores)
     header = ["", "text", *(score.removesuffix("_score") for score in scores), "tokens"]
@@ -236,7 +239,7 @@ def _method(evaluation: Evaluation) -> list[Part]:
     return [Heading("How it was measured"), Paragraph(told)]
 
 
-def _texts(evaluation: Evaluation) -> list[dict[str, Any]]:
+def every_text(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Every text that was judged, by prompt."""
     kinds = {"sampled": evaluation.sampled, "greedy": evaluation.greedy}
     return [
@@ -246,7 +249,8 @@ def _texts(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _size(model: Mapping[str, Any]) -> str:
+def model_size(model: Mapping[str, Any]) -> str:
+    """Parameters and vocabulary of the model."""
     parameters = model["parameters"]
     millions = f"{parameters / 1e6:.2f}" if parameters < 10_000_000 else f"{parameters / 1e6:,.0f}"
     return f"{millions} M parameters, vocabulary {model['vocabulary']:,}"

@@ -69,6 +69,56 @@ def mean_interval(values: ArrayLike) -> Interval:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
+def crossed_interval(values: ArrayLike) -> Interval:
+    """The mean of S runs on n prompts, with an interval for other runs and other prompts.
+
+        mean ± √((t_{S-1} s_runs / √S)² + (1.96 s_prompts / √n)²)
+
+    where s_runs is the standard deviation of the S means over prompts, and s_prompts that of the n means over runs.
+    What varies by run and prompt at once is in both terms, so the interval errs on the wide side. Student's t, as a
+    handful of seeds is far from normal; a single run has the interval over prompts alone.
+
+    Args:
+        values: (S, n).
+    """
+    values = np.asarray(values, dtype=np.float64)
+    runs, found = len(values), mean_interval(values.mean(0))
+    if runs == 1:
+        return found
+    over_runs = t_quantile(runs - 1) * float(values.mean(1).std(ddof=1)) / math.sqrt(runs)
+    half = math.hypot(over_runs, found["high"] - found["mean"])
+    return {"mean": found["mean"], "low": found["mean"] - half, "high": found["mean"] + half}
+
+
+def t_quantile(df: int) -> float:
+    """The 97.5 % point of Student's distribution with ``df`` degrees of freedom.
+
+    Found by bisection in the finite sums for P(|T| < t) with whole degrees of freedom.
+
+    Source: M. Abramowitz and I. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4.
+
+    >>> round(t_quantile(2), 3), round(t_quantile(9), 3)
+    (4.303, 2.262)
+    """
+    low, high = 0.0, 13.0  # the largest one, of one degree, is 12.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, df) < 0.95 else (low, middle)
+    return high
+
+
+def _within(t: float, df: int) -> float:
+    """P(|T| < t)."""
+    angle = math.atan(t / math.sqrt(df))
+    odd = df % 2
+    term, total = math.cos(angle) if odd else 1.0, 0.0
+    for j in range(1, (df - odd) // 2 + 1):
+        total += term
+        term *= math.cos(angle) ** 2 * (2 * j / (2 * j + 1) if odd else (2 * j - 1) / (2 * j))
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
+
+
 def length_controlled_win_rate(
     outcome: ArrayLike,
     lengths_a: ArrayLike,

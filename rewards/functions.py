@@ -6,6 +6,7 @@ data arrives as a list beside them. Any function of this form, in any file, work
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,9 +20,17 @@ def _rouge_scorer() -> rouge_scorer.RougeScorer:
 
 
 def rouge_l(
-    prompts: Sequence[str], completions: Sequence[str], *, reference: Sequence[str | None], **columns: Any
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    *,
+    reference: Sequence[str | None],
+    references: Sequence[Sequence[str] | None] | None = None,
+    **columns: Any,
 ) -> list[float]:
     """F-measure, 0 to 1, of the longest common word subsequence with the reference text.
+
+    A row that has a list of ``references`` gets the best of them, as instructions with several right answers are
+    scored (Y. Wang et al., "Super-NaturalInstructions" (2022)).
 
     Source: C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004), as the ``rouge-score`` package
     computes it, without stemming.
@@ -29,11 +38,43 @@ def rouge_l(
     Raises:
         ValueError: a row has no reference.
     """
-    if any(text is None for text in reference):
-        raise ValueError("rouge_l compares with a reference, and this prompt has none")
     scorer = _rouge_scorer()
-    pairs = zip(reference, completions, strict=True)
-    return [scorer.score(target, completion)["rougeL"].fmeasure for target, completion in pairs]
+    pairs = zip(_accepted("rouge_l", reference, references), completions, strict=True)
+    return [max(scorer.score(target, text)["rougeL"].fmeasure for target in targets) for targets, text in pairs]
+
+
+def exact_match(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    *,
+    reference: Sequence[str | None],
+    references: Sequence[Sequence[str] | None] | None = None,
+    **columns: Any,
+) -> list[float]:
+    """1 where the completion is one of a row's ``references``, or else its reference; 0 where not.
+
+    Case, punctuation and spaces do not count.
+
+    Raises:
+        ValueError: a row has no reference.
+    """
+    pairs = zip(_accepted("exact_match", reference, references), completions, strict=True)
+    return [float(_words(text) in map(_words, targets)) for targets, text in pairs]
+
+
+def _accepted(
+    name: str, reference: Sequence[str | None], references: Sequence[Sequence[str] | None] | None
+) -> list[list[str]]:
+    """The right answers of every row."""
+    rows = zip(reference, references or [None] * len(reference), strict=True)
+    accepted = [list(several) if several else [one] for one, several in rows]
+    if any(text is None for targets in accepted for text in targets):
+        raise ValueError(f"{name} compares with a reference, and this prompt has none")
+    return [[str(text) for text in targets] for targets in accepted]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def length(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:

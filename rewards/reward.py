@@ -23,7 +23,12 @@ from .importing import import_function
 RewardFunction = Callable[..., Sequence[float]]
 """``(prompts, completions, **columns) -> one number per completion``; columns are lists as long as ``prompts``."""
 
-BUILT_IN = {"gold": "gold:gold", "rouge_l": "functions:rouge_l", "length": "functions:length"}
+BUILT_IN = {
+    "gold": "gold:gold",
+    "rouge_l": "functions:rouge_l",
+    "exact_match": "functions:exact_match",
+    "length": "functions:length",
+}
 """Rewards that have a short name, and where in this folder they live."""
 
 
@@ -176,7 +181,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
         spec: one of
 
             - ``None`` or ``"embedded"``: the embedded preference model;
-            - a short name: ``"gold"``, ``"rouge_l"``, ``"length"``;
+            - a short name: ``"gold"``, ``"rouge_l"``, ``"exact_match"``, ``"length"``;
             - a folder or hub id: a preference model;
             - ``"package.module:function"``, ``"package.module.function"`` or ``"my_rewards.py:function"``: a Python
               function, looked up in the current directory too;

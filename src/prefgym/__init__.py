@@ -16,6 +16,7 @@ __version__ = version("prefgym")
 
 _ENVIRONMENTS = {
     "Summarize-v0": ("prefgym.envs:TokenEnv", "prefgym.envs:TokenVectorEnv"),
+    "Instruct-v0": ("prefgym.envs:Instruct", "prefgym.envs:InstructVector"),
     "Enumerable-v0": ("prefgym.envs:Enumerable", "prefgym.envs:EnumerableVector"),
 }
 

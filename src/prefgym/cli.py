@@ -12,7 +12,9 @@ from .errors import InputError, RewardError, nearest
 COMMANDS = {
     "train": "train an agent in an environment, evaluate it and write the report",
     "evaluate": "win rate, KL, length and samples of a finished run",
+    "compare": "several runs or agents side by side: win rates, differences, score against KL",
     "sample": "write responses with a run, for the texts you give",
+    "play": "be the policy: write a response token by token and see what it is paid",
     "sft": "fine-tune a language model on pairs (instruction, input, output)",
     "reward": "train a preference model from pairwise comparisons",
     "build-assets": "make the embedded tokenizer and weights again",

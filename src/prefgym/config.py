@@ -39,6 +39,7 @@ class Option:
         minimum: the least value.
         above: the value must be larger than this.
         optional: whether "none" is a value; it is where the default is ``None``.
+        several: whether it takes all words up to the next option, as a list.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Option:
     minimum: float | None = None
     above: float | None = None
     optional: bool = False
+    several: bool = False
 
     def check(self, value: Any, origin: str) -> Any:
         """Return ``value`` as this option's type, or raise :class:`InputError` naming ``origin`` and the key."""
@@ -213,6 +215,11 @@ def parse_flags(
             if alone and option.kind is not bool:
                 raise InputError(f"The option --{name} needs a value ({_A_KIND[option.kind]}).")
             text = "true" if alone else words.pop(0)
+        if option.several:
+            values[option.key] = [text]
+            while words and not words[0].startswith("--"):
+                values[option.key].append(words.pop(0))
+            continue
         values[option.key] = option.read(text)
     return values
 
@@ -228,7 +235,8 @@ def describe(options: Sequence[Option]) -> str:
             lines += ["", f"{head or 'general'}:"]
         default = "none" if option.default is None else option.default
         choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-        kind = "" if option.kind is bool else f" {'VALUE' if option.kind is object else option.kind.__name__.upper()}"
+        word = "NAME..." if option.several else "VALUE" if option.kind is object else option.kind.__name__.upper()
+        kind = "" if option.kind is bool else f" {word}"
         name = option.key if "." in option.key else option.key.replace("_", "-")
         lines.append(f"  --{name}{kind}  (default {default})")
         lines += wrap(option.help + choices, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -192,6 +192,11 @@ def score_names(reward: Any) -> list[str]:
     return names
 
 
+def score_weights(reward: Any) -> dict[str, float]:
+    """What each part of a reward weighs, by its name in an evaluation."""
+    return dict(zip(score_names(reward), (weight for _, weight in reward.parts.values()), strict=True))
+
+
 def training_seconds(history: Sequence[Mapping[str, float]]) -> float:
     """Seconds of rollouts and updates, over all the calls that a run was resumed in."""
     return float(sum(row["time/rollout_seconds"] + row["time/update_seconds"] for row in history))
@@ -206,14 +211,13 @@ def write_run_report(
 
     core = env.unwrapped
     write_json(folder / METRICS_FILE, evaluation.metrics)
-    _write_events(folder, evaluation.metrics)
-    weights = [weight for _, weight in core.reward.parts.values()]
+    write_events(folder, evaluation.metrics)
     page = write_report(
         folder,
         evaluation,
         history,
         title=f"{config['env.id']}: start policy and trained policy",
-        weights=dict(zip(score_names(core.reward), weights, strict=True)),
+        weights=score_weights(core.reward),
         kl_coef=core.kl_coef,
         missing_eos_penalty=core.missing_eos_penalty,
         config=config.to_yaml(),
@@ -221,7 +225,7 @@ def write_run_report(
     print(f"\n{summary_table(evaluation.metrics)}\n\n{sample_block(evaluation)}\n\nreport: {page}")
 
 
-def _write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
+def write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
     """The figures of every candidate, as TensorBoard scalars ``evaluation/FIGURE/CANDIDATE``."""
     from torch.utils.tensorboard import SummaryWriter
 

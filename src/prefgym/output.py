@@ -58,6 +58,24 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     discard_replaced(folder)
 
 
+@contextmanager
+def kept_folder(folder: Path) -> Iterator[Path]:
+    """Make ``folder``, or go on in it. When the work fails before a run stands in it, what was made is removed."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be written: {error.strerror}.") from None
+    try:
+        yield folder
+    except BaseException:
+        if made and not any(folder.glob(f"*/*/{CONFIG_FILE}")):
+            shutil.rmtree(folder)
+            for parent in made[1:]:
+                parent.rmdir()
+        raise
+
+
 def discard_replaced(folder: Path) -> None:
     """Remove the run that ``folder`` replaced, kept until the new one is worth keeping."""
     shutil.rmtree(_aside(folder.resolve()), ignore_errors=True)

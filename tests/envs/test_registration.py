@@ -24,5 +24,6 @@ def test_importing_registers_by_name_and_loads_no_torch():
 def test_ids_make_what_they_say():
     assert isinstance(gym.make("prefgym:Enumerable-v0").unwrapped, Enumerable)
     assert isinstance(gym.make_vec("Enumerable-v0", num_envs=2, num_tokens=2), EnumerableVector)
+    assert gym.spec("Instruct-v0").vector_entry_point == "prefgym.envs:InstructVector"
     assert gym.spec("Summarize-v0").vector_entry_point == "prefgym.envs:TokenVectorEnv"
     assert prefgym.__version__

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from prefgym.evaluation import plots
+from prefgym.evaluation import canvas, plots
 
 KEYS = [curve.key for curve in plots.CURVES]
 HISTORY = [{"episodes": 64 * (i + 1), **{key: math.sin(i) for key in KEYS}} for i in range(20)]
@@ -18,13 +18,13 @@ HISTORY = [{"episodes": 64 * (i + 1), **{key: math.sin(i) for key in KEYS}} for 
 def drawn(monkeypatch) -> list[Figure]:
     """The figures that were drawn, for looking at their axes."""
     figures: list[Figure] = []
-    save = plots._save
+    save = canvas.save
 
     def keep(figure, path):
         figures.append(figure)
         return save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(canvas, "save", keep)
     return figures
 
 

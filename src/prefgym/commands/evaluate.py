@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, read_yaml, resolve
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..experiment import check_judge, evaluate_run, load_splits, make_env, write_run_report
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
@@ -52,7 +53,7 @@ def run(arguments: list[str]) -> None:
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"])
-    history = _history(Path(name))
+    history = read_history(Path(name))
     with new_folder(folder, overwrite=own or config["overwrite"]):
         shown = Config({"run": name, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
@@ -70,15 +71,31 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
     if len(positional) != 1:
         raise InputError(f"Name one run: {usage}.")
     folder = Path(positional[0])
-    if not folder.is_dir() and not positional[0].startswith("embedded"):
-        raise InputError(f"There is no run folder {folder}; train one with prefgym train --output {folder}.")
-    saved = read_yaml(folder / CONFIG_FILE, options) if (folder / CONFIG_FILE).is_file() else {}
-    known = {option.key for option in options}
-    kept = {key: value for key, value in saved.items() if key in known} if "env.id" in saved else {}
+    check_run(folder)
+    kept = settings_of_run(folder, options)
     return positional[0], resolve(options, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
 
 
-def _history(run: Path) -> list[dict[str, Any]]:
+def check_run(folder: Path) -> None:
+    """Raise :class:`InputError` unless the folder is there, or names an embedded model."""
+    if folder.is_dir() or str(folder).startswith("embedded"):
+        return
+    siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    raise InputError(
+        f"There is no run folder {folder}; train one with prefgym train --output {folder}."
+        f"{nearest(folder.name, siblings)}"
+    )
+
+
+def settings_of_run(folder: Path, options: Sequence[Option]) -> dict[str, Any]:
+    """What a run's own config says of these options; nothing for a plain model folder."""
+    file = folder / CONFIG_FILE
+    saved = read_yaml(file, options) if file.is_file() else {}
+    known = {option.key for option in options}
+    return {key: value for key, value in saved.items() if key in known} if "env.id" in saved else {}
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
     """The scalars of the run's training, if it was trained by an agent."""
     file = run / "history.jsonl"
     if not file.is_file():

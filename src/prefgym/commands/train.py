@@ -66,7 +66,11 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input, RewardError when a reward fails."""
-    config = read_config(arguments)
+    train(read_config(arguments))
+
+
+def train(config: Config) -> None:
+    """Train, or go on with, the run that a resolved config describes."""
     folder = Path(config["output"])
     if config["resume"]:
         _resume(config, folder)
@@ -90,9 +94,13 @@ def run(arguments: list[str]) -> None:
 
 
 def read_config(arguments: list[str]) -> Config:
-    """Resolve defaults, preset and flags; with ``--resume`` the run's own config, from which they must not differ."""
+    """Resolve defaults, preset and the words of the command line."""
+    return resolve_config(parse_flags(arguments, _every_option()))
+
+
+def resolve_config(flags: dict[str, Any]) -> Config:
+    """Resolve defaults, preset and flags; with ``resume`` the run's own config, from which they must not differ."""
     every = _every_option()
-    flags = parse_flags(arguments, every)
     sources = [(COMMAND_LINE, flags)]
     if flags.get("config") is not None:
         path = find_preset(flags["config"])

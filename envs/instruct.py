@@ -1,0 +1,84 @@
+"""``Instruct-v0``: the same MDP over many tasks, where a prompt is an instruction about a post."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from ..data.prompts import instruction_prompts
+from ..data.templates import INSTRUCT
+from .token_env import TokenEnv
+from .vector_env import TokenVectorEnv
+
+REWARD = {
+    "rouge_l": {"function": "rouge_l", "weight": 1.0},
+    "exact_match": {"function": "exact_match", "weight": 0.0},
+}
+"""Overlap with the accepted answers is paid; being exactly right is logged."""
+
+
+def instruct_options(
+    prompts: Any = None,
+    split: str = "train",
+    template: Any = None,
+    reward: Any = None,
+    max_prompt_tokens: int = 224,
+    **options: Any,
+) -> dict[str, Any]:
+    """The arguments of ``TokenMDP`` that make it follow instructions.
+
+    Args:
+        prompts: as there; None = instructions about embedded posts, ``data.prompts.instruction_prompts(split)``.
+        split: as there; the three share no post.
+        template: as there; None = ``"{prompt}\\n\\n### Response:"``, the end of what ``render_instruction`` writes.
+        reward: as there; None = ``REWARD``.
+        max_prompt_tokens: P; an embedded instruction with its post fits.
+        **options: further arguments of ``TokenMDP``.
+    """
+    return {
+        "prompts": instruction_prompts(split) if prompts is None else prompts,
+        "split": split,
+        "template": INSTRUCT if template is None else template,
+        "reward": REWARD if reward is None else reward,
+        "max_prompt_tokens": max_prompt_tokens,
+        **options,
+    }
+
+
+class Instruct(TokenEnv):
+    """``Instruct-v0``: a ``TokenEnv`` whose prompts ask for different things.
+
+    The reward is ROUGE-L with the best of the accepted answers, a documented function of text. No learned preference
+    is the default here: the embedded preference model compares summaries and knows no other task, so its verdict on an
+    answer would mean nothing. Nor is there a gold preference. ROUGE-L is a proxy too, and a plain one: it pays for
+    shared words, so a wrong answer worded like the right one scores above a right one worded unlike any that is
+    accepted, and "yes no" earns two thirds of a yes. ``info["score_parts"]["exact_match"]`` tells, unpaid, whether the
+    answer was right to the word. The embedded start policy is a summarizer that was tuned on no instruction; it writes
+    a summary whatever it is asked.
+
+    A prompt given by hand, ``reset(options={"prompt": ...})``, has no answer and needs another ``reward``.
+
+    Arguments: ``render_mode`` and those of ``instruct_options``.
+    """
+
+    def __init__(self, *, render_mode: str | None = None, **options: Any) -> None:
+        super().__init__(render_mode=render_mode, **instruct_options(**options))
+
+
+class InstructVector(TokenVectorEnv):
+    """``Instruct-v0`` as a native vector environment.
+
+    Arguments: ``num_envs``, ``autoreset_mode``, ``render_mode`` and those of ``instruct_options``.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        options = instruct_options(**options)
+        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode, **options)

@@ -1,0 +1,190 @@
+"""``prefgym compare RUN...``: runs and agents side by side, on the same prompts, decoded alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset_names, read_yaml, resolve
+from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
+from ..errors import InputError
+from ..experiment import check_judge, evaluate_run, load_splits, make_env, score_weights, training_seconds, write_events
+from ..files import write_json
+from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
+from ..output import CONFIG_FILE, METRICS_FILE, kept_folder
+from .evaluate import read_history
+from .train import train
+
+if TYPE_CHECKING:
+    from ..models.language_model import LanguageModel
+
+CONTROL = [
+    Option(
+        "config",
+        object,
+        None,
+        "Presets or YAML files of agents to train; all names up to the next option.",
+        several=True,
+    ),
+    Option("seeds", int, None, "Seeds to train each config with (default 3), counted from --seed.", minimum=1),
+    Option("output", str, "runs/comparison", "Folder of the comparison; runs that are complete in it stay."),
+    Option("overwrite", bool, False, "Train the runs in the output folder anew."),
+]
+SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)
+JUDGED = [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *EVALUATION_OPTIONS]
+"""What the evaluation depends on."""
+
+USAGE = "prefgym compare RUN... [--config NAME_OR_PATH...]"
+MARK = "compare.runs"
+"""The key that tells the config of a comparison from that of a run."""
+
+
+def help_text() -> str:
+    """The text of ``prefgym compare --help``."""
+    return (
+        f"usage: {USAGE} [--seeds N] [--output DIR] [options]\n\n"
+        "Judge several runs on the same held-out prompts, decoded alike, and draw what each gained over what it\n"
+        "cost: the score it was trained on and gold, against KL. Name finished runs, configs to train, or both.\n\n"
+        "RUN...    Folders of finished runs, before any option. Runs whose configs differ in the seed alone are runs\n"
+        "          of one agent. Their environment and data must be the same, unless you give an option that\n"
+        "          replaces what differs; the price of KL (env.kl_coef) may differ.\n"
+        "--config  Each config is an agent, called like its file, and is trained with the same seeds for the same\n"
+        "          number of episodes, in DIR/CONFIG/seed-N. env.*, data.* and agent.* options hold for all; an\n"
+        "          option that only some agents have holds for those. To compare one algorithm with two settings,\n"
+        "          write two YAML files.\n\n"
+        "With several seeds an agent's figures are means over its runs, with 95 % intervals for other seeds and other\n"
+        "prompts, and agents are compared seed by seed; with one seed the intervals are over prompts. The same\n"
+        "command again goes on where it was stopped: what is trained is not trained again.\n\n"
+        f"presets: {', '.join(preset_names())}\n\n"
+        "  prefgym compare runs/first runs/second\n"
+        "  prefgym compare runs/ppo-seed0 runs/ppo-seed1 runs/rloo-seed0 runs/rloo-seed1 --output runs/ppo-or-rloo\n"
+        "  prefgym compare --config tldr-ppo tldr-reinforce --seeds 3 --agent.total_episodes 512 --output runs/both\n"
+        "  prefgym compare runs/first --config mine.yaml --seeds 1\n"
+        f"{describe([*CONTROL, *JUDGED, *every_agent_option()])}"
+    )
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command; InputError for bad input, RewardError when a reward fails."""
+    names: list[str] = []
+    flags = parse_flags(arguments, [*CONTROL, *JUDGED, *every_agent_option()], names)
+    control = resolve(CONTROL, [(COMMAND_LINE, {o.key: flags[o.key] for o in CONTROL if o.key in flags})])
+    runs = _contestants(names, control, flags)
+    config = _judged_config(runs, flags)
+    folder = Path(control["output"])
+    _check_folder(folder)
+    planned = [run for run in runs if run.planned]
+    if not control["overwrite"]:
+        for run in planned:
+            check_unchanged(run)
+    splits = load_splits(config)
+    check_judge(config, splits["test"])
+    env = make_env(config, splits["train"])
+    policies = {run.name: _load(run, env) for run in runs if not run.planned}  # what cannot be loaded fails now
+    with kept_folder(folder):
+        told = {
+            "configs": control["config"] or [],
+            "seeds": sorted({run.seed for run in planned if run.seed is not None}),
+        }
+        shown = Config({MARK: names, **{f"compare.{key}": value for key, value in told.items()}, **config})
+        shown.update({key: value for key, value in flags.items() if key.startswith("agent.")})
+        shown.save(folder / CONFIG_FILE)
+        _train(planned, control["overwrite"])
+        policies = {run.name: policies.get(run.name) or _load(run, env) for run in runs}
+        evaluation = evaluate_run(config, env, policies, splits)
+        _report(folder, shown, runs, evaluation, score_weights(env.unwrapped.reward))
+
+
+def _contestants(names: Sequence[str], control: Config, flags: Mapping[str, Any]) -> list[Contestant]:
+    """Every run of the comparison, finished ones first."""
+    configs = control["config"] or []
+    if not names and not configs:
+        raise InputError(f"Name runs to compare, or configs to train: {USAGE}.")
+    if not configs:
+        for key in flags:
+            if key == "seeds" or key.startswith("agent."):
+                raise InputError(f"--{key} is for training; say what to train with --config.")
+    if flags.get("evaluation.prompts") == 0:
+        raise InputError("evaluation.prompts is 0, which leaves nothing to compare; give a number of prompts.")
+    trained = {
+        key: value
+        for key, value in flags.items()
+        if key.startswith(("env.", "data.", "agent.")) or key == "evaluation.judge"
+    }
+    first, count = flags.get("seed", 0), control["seeds"] or 3
+    runs = finished_runs(names)
+    if configs:
+        runs += planned_runs(configs, trained, range(first, first + count), Path(control["output"]))
+    check_comparable(runs, flags)
+    return runs
+
+
+def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Config:
+    """What all are judged by: what they share, and the command line."""
+    known = {option.key for option in JUDGED} - {"seed", "evaluation.prompts"}
+    first: Mapping[str, Any] = next((run.settings for run in runs if run.settings), {})
+    shared = {key: value for key, value in first.items() if key in known}
+    given = {key: value for key, value in flags.items() if key in known | {"seed", "evaluation.prompts"}}
+    return resolve(JUDGED, [("the runs compared", shared), (COMMAND_LINE, given)])
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file; give a folder.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    file = folder / CONFIG_FILE
+    if not file.is_file() or MARK not in read_yaml(file, []):
+        raise InputError(f"--output {folder} holds something else than a comparison; give an empty or a new folder.")
+
+
+def _load(run: Contestant, env: Any) -> LanguageModel:
+    """The run's model; InputError where it has another vocabulary than the environment's."""
+    from ..agents.attach import make_policy
+
+    return make_policy(run.folder, env, value_head=False).language_model
+
+
+def _train(runs: Sequence[Contestant], overwrite: bool) -> None:
+    """Train what is not complete, going on from a checkpoint where there is one."""
+    left = [run for run in runs if overwrite or not run.complete]
+    for number, run in enumerate(left, 1):
+        print(f"\ntraining {run.agent} with seed {run.seed}: run {number} of {len(left)} to train", flush=True)
+        try:
+            train(Config({**run.settings, "resume": run.begun and not overwrite, "overwrite": True}))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; the same command goes on from the last checkpoint.") from None
+
+
+def _report(
+    folder: Path, config: Config, runs: Sequence[Contestant], evaluation: Any, weights: Mapping[str, float]
+) -> None:
+    """Write what the comparison found, and print it."""
+    from ..evaluation.comparison import Run, compare_agents
+    from ..evaluation.comparison_report import comparison_summary, write_comparison
+
+    trained = []
+    for run in runs:
+        history = read_history(run.folder)
+        episodes = int(history[-1]["episodes"]) if history else 0
+        trained.append(Run(run.name, run.agent, run.seed, episodes, training_seconds(history)))
+    metrics = evaluation.metrics
+    metrics |= {"episodes": max(run.episodes for run in trained), "seconds": sum(run.seconds for run in trained)}
+    metrics |= compare_agents(evaluation, trained)
+    metrics["runs"] = {
+        run.name: {
+            "agent": run.agent,
+            "seed": run.seed,
+            "episodes": told.episodes,
+            "seconds": told.seconds,
+            "folder": str(run.folder),
+        }
+        for run, told in zip(runs, trained, strict=True)
+    }
+    write_json(folder / METRICS_FILE, metrics)
+    write_events(folder, metrics)
+    score = max(weights, key=lambda name: abs(weights[name]))
+    title = f"{config['env.id']}: {', '.join(metrics['agents'])}"
+    page = write_comparison(folder, evaluation, score, title=title, config=config.to_yaml())
+    print(f"\n{comparison_summary(metrics)}\n\nreport: {page}")
