@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from ..agents.policy import LMPolicy
 from ..envs.enumerable import Enumerable
 from ..errors import InputError
 from .agent_report import AgentReport
-from .diagnosis import SIGNIFICANCE, Finding, diagnose, directions
+from .diagnosis import Finding, diagnose, directions
 from .enumeration import Enumeration
 from .faults import SENTENCES, candidates
 from .gradient_samples import MeanTest, sample_gradients
@@ -40,17 +41,23 @@ SAMPLING: dict[str, Any] = UNBIASED | {"vf_coef": 0.0, "episodes_per_iteration":
 LEARNING: dict[str, Any] = UNBIASED | {
     "learning_rate": 0.1,
     "lr_schedule": "linear",
-    "episodes_per_iteration": 256,
+    "episodes_per_iteration": 128,
+    "batch_size": 128,
     "max_grad_norm": 1.0,
 }
-LEARNING_ITERATIONS = 60
-MIN_SHARE = 0.98
-"""Of the optimum's objective, which learning must reach."""
+MAX_REGRET = 0.02
+"""How far learning may end below the optimum's objective, as a share of it."""
 MakeAgent = Callable[..., PolicyGradient]
 
 
 def check_agent(
-    agent: MakeAgent, *, kl_coef: float = 0.5, seed: int = 0, estimates: int = 512, **hyperparameters: Any
+    agent: MakeAgent,
+    *,
+    kl_coef: float = 0.5,
+    seed: int = 0,
+    estimates: int = 512,
+    iterations: int = 120,
+    **hyperparameters: Any,
 ) -> AgentReport:
     """Run an agent on ``Enumerable-v0``; print and return what was found.
 
@@ -62,28 +69,32 @@ def check_agent(
         agent: a class of agents, or a function ``(policy, env, *, seed, **hyperparameters)`` that makes one.
         kl_coef: β of the objective. ``kl_loss_coef`` among the hyperparameters is β instead: rewards are then without
             KL.
-        seed: of the start policy, the agent's sampling and the world.
+        seed: of the agent's sampling. The world and its start policy are always the same.
         estimates: the least number of gradient estimates.
+        iterations: of learning; 0 leaves it out.
         **hyperparameters: of the agent; they win over the unbiased configuration.
 
     Raises:
         InputError: this makes no policy-gradient agent, or a hyperparameter is unknown.
     """
     in_loss = hyperparameters.get("kl_loss_coef")
-    kl_coef = kl_coef if in_loss is None else in_loss
-    world = Enumerable(model="tabular", num_tokens=2, seed=seed, kl_coef=kl_coef)
-    played = world if in_loss is None else Enumerable(model="tabular", num_tokens=2, seed=seed, kl_coef=0.0)
+    world = make_world(kl_coef if in_loss is None else in_loss)
+    played = world if in_loss is None else make_world(0.0)
     judged = _make(agent, played, seed, SAMPLING, hyperparameters)
     move(judged.policy)
-    report = check_gradient(judged, world, estimates) | check_learning(
-        _make(agent, played, seed, LEARNING, hyperparameters), world
-    )
-    faults = report.pop("faults")
-    if not faults and report["objective"] < MIN_SHARE * report["optimum"]:
-        faults = (Finding("learning", SENTENCES["learning"], report["p_value"]),)
-    result = AgentReport(agent=judged.name if hasattr(judged, "name") else type(judged).__name__, faults=faults, **report)
+    gradient = check_gradient(judged, world, estimates)
+    learning = check_learning(_make(agent, played, seed, LEARNING, hyperparameters), world, iterations)
+    result = AgentReport(agent=getattr(judged, "name", type(judged).__name__), **gradient, **learning)
+    if iterations and result.passed and result.optimum - result.objective > MAX_REGRET * abs(result.optimum):
+        shortfall = Finding("learning", SENTENCES["learning"], result.p_value)
+        result = dataclasses.replace(result, faults=(shortfall,))
     print(result)
     return result
+
+
+def make_world(kl_coef: float, **options: Any) -> Enumerable:
+    """Two words, three steps, two prompts, and a policy that can be anything: 30 responses in 14 states."""
+    return Enumerable(**{"model": "tabular", "num_tokens": 2, "kl_coef": kl_coef, **options})
 
 
 def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> dict[str, Any]:
@@ -109,17 +120,15 @@ def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> 
     }
 
 
-def check_learning(agent: PolicyGradient, world: Enumerable) -> dict[str, float]:
+def check_learning(agent: PolicyGradient, world: Enumerable, iterations: int) -> dict[str, float]:
     """The fields of the report that are about learning."""
-
-    def objective() -> float:
-        return float(world.objective(agent.policy).detach())
-
-    start = objective()
-    agent.learn(LEARNING_ITERATIONS * agent.hyperparameters.episodes_per_iteration)
+    start = float(world.objective(agent.policy).detach())
+    if iterations:
+        with suppress(FloatingPointError):  # a diverging agent is judged as it is before the step that it cannot take
+            agent.learn(iterations * agent.hyperparameters.episodes_per_iteration)
     return {
         "start": start,
-        "objective": objective(),
+        "objective": float(world.objective(agent.policy).detach()),
         "optimum": world.optimal_objective(),
         "kl_to_optimum": world.kl_to_optimum(agent.policy),
     }

@@ -62,7 +62,9 @@ def diagnose(
     if fit.p_value > SIGNIFICANCE:
         return (_of_length(factor, fit, factors),)
     scaled = [(fault.fault, _scaled(test, fault.gradient)) for fault in faults]
-    if found := _findings(_best([(name, fit) for name, (factor, fit) in scaled if factor > 0]), " Its length is off too."):
+    if found := _findings(
+        _best([(name, fit) for name, (factor, fit) in scaled if factor > 0]), " Its length is off too."
+    ):
         return found
     name, fit = min(alone.items(), key=lambda item: item[1].chi2)
     if fit.chi2 < (1 - SHARE_EXPLAINED) * unexplained.chi2:

@@ -139,7 +139,9 @@ def _rewards(every: Enumeration, kl_coef: float) -> dict[str, Tensor]:
         "kl_without_credit": score - kl_coef * log_ratio,
         "kl_forward": score + kl_coef * torch.expm1(-log_ratio),
     }
-    return faults | ({"leak_next_value": returns_to_go(rewards, mask) - _after(every.values)} if every.values.any() else {})
+    return faults | (
+        {"leak_next_value": returns_to_go(rewards, mask) - _after(every.values)} if every.values.any() else {}
+    )
 
 
 def _undetached(every: Enumeration, kl_coef: float) -> Iterator[Candidate]:
