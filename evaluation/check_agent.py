@@ -80,10 +80,10 @@ def check_agent(
     in_loss = hyperparameters.get("kl_loss_coef")
     world = make_world(kl_coef if in_loss is None else in_loss)
     played = world if in_loss is None else make_world(0.0)
-    judged = _make(agent, played, seed, SAMPLING, hyperparameters)
+    judged = make_agent(agent, played, seed, SAMPLING, hyperparameters)
     move(judged.policy)
     gradient = check_gradient(judged, world, estimates)
-    learning = check_learning(_make(agent, played, seed, LEARNING, hyperparameters), world, iterations)
+    learning = check_learning(make_agent(agent, played, seed, LEARNING, hyperparameters), world, iterations)
     result = AgentReport(agent=getattr(judged, "name", type(judged).__name__), **gradient, **learning)
     if iterations and result.passed and result.optimum - result.objective > MAX_REGRET * abs(result.optimum):
         shortfall = Finding("learning", SENTENCES["learning"], result.p_value)
@@ -103,7 +103,7 @@ def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> 
     exact, score_part = every.exact_gradient(kl_coef), every.exact_gradient(0.0)
     faults = list(candidates(every, kl_coef))
     samples = sample_gradients(agent, estimates)
-    test = MeanTest(samples, directions(exact, faults))
+    test = MeanTest(samples, directions(every, exact, faults))
     fit = test.fit(test.project(exact))
     parts = [score_part, exact - score_part] if kl_coef else [score_part]
     factors, errors = (numbers.tolist() for numbers in test.coefficients(parts))
@@ -149,10 +149,14 @@ def move(policy: LMPolicy, size: float = 0.7, seed: int = 3) -> None:
             parameter.add_(size * torch.randn(parameter.shape, generator=generator))
 
 
-def _make(
+def make_agent(
     agent: MakeAgent, world: Enumerable, seed: int, defaults: Mapping[str, Any], given: Mapping[str, Any]
 ) -> PolicyGradient:
-    """An agent with the defaults that it knows, and the given hyperparameters."""
+    """An agent with those of the defaults that it knows, and the given hyperparameters.
+
+    Raises:
+        InputError: it is no policy-gradient agent, or does not know a given hyperparameter.
+    """
     kind = getattr(agent, "hyperparameter_type", Hyperparameters)
     known = {field.name for field in dataclasses.fields(kind)}
     chosen = {name: value for name, value in defaults.items() if name in known} | dict(given)

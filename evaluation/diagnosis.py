@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .enumeration import Enumeration
 from .faults import SENTENCES, Candidate
 from .gradient_samples import Fit, MeanTest
 
@@ -28,15 +29,22 @@ class Finding:
     p_value: float
 
 
-def directions(exact: Tensor, faults: Sequence[Candidate]) -> Tensor:
-    """Orthonormal directions (D, k) to test along, chosen without looking at any estimate."""
-    apart = torch.stack([exact, *(fault.gradient - exact for fault in faults)], 1).double()  # (D, m)
-    apart = apart / apart.norm(dim=0).clamp(min=1e-12)
-    principal, sizes, _ = torch.linalg.svd(apart, full_matrices=False)
-    principal = principal[:, :PRINCIPAL][:, sizes[:PRINCIPAL] > 1e-6 * sizes[0]]
+def directions(every: Enumeration, exact: Tensor, faults: Sequence[Candidate]) -> Tensor:
+    """Orthonormal directions (D, k) to test along, chosen without looking at any estimate.
+
+    The random ones are expected gradients of random weights of ∇ log π, which a wrong agent has too.
+    """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(exact), RANDOM, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(torch.cat([principal, noise], 1))[0]
+    anything = (torch.randn(every.mask.shape, generator=generator) for _ in range(RANDOM))
+    apart = _principal([exact, *(fault.gradient - exact for fault in faults)])[:, :PRINCIPAL]
+    return _principal([*apart.unbind(1), *(every.expected_gradient(weights) for weights in anything)])
+
+
+def _principal(vectors: Sequence[Tensor]) -> Tensor:
+    """Orthonormal axes (D, k) of vectors (D,) of whatever length, the most common first."""
+    columns = torch.stack([vector.double() for vector in vectors], 1)
+    axes, sizes, _ = torch.linalg.svd(columns / columns.norm(dim=0).clamp(min=1e-12), full_matrices=False)
+    return axes[:, sizes > 1e-3 * sizes[0]]
 
 
 def diagnose(

@@ -67,11 +67,16 @@ class MeanTest:
 
     Args:
         samples: (M, D), independent.
-        directions: (D, k) orthonormal, chosen without looking at the samples; k even.
+        directions: (D, k) orthonormal, chosen without looking at the samples.
+
+    Attributes:
+        count: M.
+        size: k.
+        full_mean: (D,) the mean of the estimates.
     """
 
     def __init__(self, samples: Tensor, directions: Tensor) -> None:
-        self.directions = directions.double()
+        self.directions, self.full_mean = directions.double(), samples.mean(0)
         projected = samples.double() @ self.directions  # (M, k)
         (self.count, self.size), self.mean = projected.shape, projected.mean(0)
         covariance = torch.cov(projected.T) / self.count
