@@ -35,7 +35,7 @@ UNBIASED: dict[str, Any] = {
     "n_epochs": 1,
     "samples_per_prompt": 4,
 }
-"""The configuration in which the mean of an agent's estimates is the gradient. An agent is given what it knows of it."""
+"""The configuration in which the mean of an agent's estimates is the gradient; an agent gets what it knows of it."""
 
 SAMPLING: dict[str, Any] = UNBIASED | {"vf_coef": 0.0, "episodes_per_iteration": 4096, "batch_size": 64}
 LEARNING: dict[str, Any] = UNBIASED | {
@@ -120,7 +120,7 @@ def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> 
     }
 
 
-def check_learning(agent: PolicyGradient, world: Enumerable, iterations: int) -> dict[str, float]:
+def check_learning(agent: PolicyGradient, world: Enumerable, iterations: int) -> dict[str, Any]:
     """The fields of the report that are about learning."""
     start = float(world.objective(agent.policy).detach())
     if iterations:

@@ -39,6 +39,7 @@ class Enumeration:
         scores: (B,) what is paid at the end.
         values: (B, R) V(s_t), 0 where the policy has none.
         prompt: (B,) int64 which prompt.
+        batch: tokens and mask (B, L), and R, as the policy takes them.
     """
 
     def __init__(self, world: ExactQuantities, policy: LMPolicy) -> None:
@@ -48,21 +49,21 @@ class Enumeration:
         self.tokens, self.mask = responses.tokens.repeat(num_prompts, 1), responses.mask.repeat(num_prompts, 1)
         self.prompt = torch.arange(num_prompts).repeat_interleave(count)
         self.scores = world.scores().flatten().float()
-        self._batch = (
+        self.batch = (
             torch.cat([self.prompts.tokens, self.tokens], 1),
             torch.cat([self.prompts.mask, self.mask], 1),
             world.mdp.max_new_tokens,
         )
         with torch.no_grad():
-            self.log_probs, values = self._evaluate()
+            self.log_probs, values = self.evaluate()
             reference = world.mdp.reference.model
-            self.ref_log_probs = token_log_probs(reference, *self._batch, world.mdp.vocab_size, world.mdp.decoding)
+            self.ref_log_probs = token_log_probs(reference, *self.batch, world.mdp.vocab_size, world.mdp.decoding)
             self.probabilities = world.log_probs(policy).exp().flatten() / num_prompts
         self.values = torch.zeros_like(self.log_probs) if values is None else values
 
-    def _evaluate(self) -> tuple[Tensor, Tensor | None]:
+    def evaluate(self) -> tuple[Tensor, Tensor | None]:
         """log π and V of every token, (B, R), with gradient."""
-        evaluation = self.policy.evaluate_actions(*self._batch, with_entropy=False)
+        evaluation = self.policy.evaluate_actions(*self.batch, with_entropy=False)
         values = evaluation.values
         return evaluation.log_probs, None if values is None else values.masked_fill(~self.mask, 0.0)
 
@@ -70,7 +71,7 @@ class Enumeration:
         """log π of each token at another temperature; (B, R)."""
         model, decoding = self.policy.language_model.model, replace(self.policy.decoding, temperature=temperature)
         with torch.no_grad():
-            return token_log_probs(model, *self._batch, self.policy.vocab_size, decoding)
+            return token_log_probs(model, *self.batch, self.policy.vocab_size, decoding)
 
     def rewards(self, kl_coef: float) -> Tensor:
         """r_t = -β (log π - log π_ref) + [t = T] score; (B, R)."""
@@ -89,7 +90,7 @@ class Enumeration:
     def expected(self, loss: Callable[[Tensor, Any], Tensor]) -> Tensor:
         """∇ Σ_y p(y) f(y), p fixed, for f (B,) of the log-probs and values (B, R); flat (D,)."""
         parameters = trained(self.policy)
-        total = self.mean(loss(*self._evaluate()))
+        total = self.mean(loss(*self.evaluate()))
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         return flat(gradients, parameters)
 

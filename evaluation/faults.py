@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..agents.returns import group_mean, returns_to_go
+from ..agents.returns import returns_to_go
 from .enumeration import Enumeration
 
 SENTENCES = {
@@ -22,8 +23,7 @@ SENTENCES = {
     "kl_missing": "The KL term is missing: the gradient is that of the score alone (as a loss, k1 has no gradient).",
     "kl_twice": "The KL term counts twice: it is in the reward already, so a loss must not add it again.",
     "kl_sign": "The KL term has the wrong sign: distance from the reference is rewarded.",
-    "kl_without_credit": "A token pays only for its own KL: what it does to the KL of later tokens is left out, as in a "
-    "KL loss per token.",
+    "kl_without_credit": "A token pays only for its own KL, not for that of later tokens, as in a KL loss per token.",
     "kl_forward": "The gradient of the KL term is that of KL(π_ref ‖ π): k3 is used as a loss.",
     "first_token": "The first token of a response is left out: the mask is off by one, or log-probs are shifted.",
     "last_token": "The last token of a response is left out: the mask is off by one.",
@@ -37,9 +37,8 @@ SENTENCES = {
     "leak_next_value": "The baseline leaks the action: it is the value of the state after the token, not before it.",
     "not_detached": "A gradient flows through the advantages: detach them.",
     "value_not_detached": "A gradient flows through the values in the advantages: detach them.",
-    "old_log_probs": "The old log-probs are not those of the policy that wrote the responses, so the ratio is not 1 at "
-    "first: they look like the reference's, or are stale.",
-    "old_temperature": "The old log-probs are of another temperature than the policy's, so the ratio is not 1 at first.",
+    "old_log_probs": "The old log-probs are stale, so the ratio is not 1: they are the reference's or the start's.",
+    "old_temperature": "The old log-probs are of another temperature than the policy's, so the ratio is not 1.",
     "probability": "The loss has the probability of a token where its log-probability belongs.",
     "token_mean": "The loss is a mean over tokens, not a sum over each episode's: the gradient is too short.",
     "padding": "Padding is counted in the loss: the sum is divided by all columns, not by the number of episodes.",
@@ -148,13 +147,13 @@ def _undetached(every: Enumeration, kl_coef: float) -> Iterator[Candidate]:
     """A loss -A log π, or -A ratio, with a gradient through the KL, or through the values, in A."""
     exact, mask = every.exact_gradient(kl_coef), every.mask
 
-    def part(through: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def part(through: Callable[[Tensor, Any], Tensor]) -> Tensor:
         return every.expected(lambda log_probs, values: (through(log_probs, values) * mask).sum(1))
 
     for factor in (every.log_probs, torch.ones_like(every.log_probs)):
-        to_go = part(lambda log_probs, _, factor=factor: factor * returns_to_go(log_probs, mask))
-        whole = part(lambda log_probs, _, factor=factor: factor * log_probs.sum(1, keepdim=True))
+        to_go = part(lambda log_probs, _: factor * returns_to_go(log_probs, mask))  # noqa: B023
+        whole = part(lambda log_probs, _: factor * log_probs.sum(1, keepdim=True))  # noqa: B023
         yield Candidate("not_detached", exact - kl_coef * to_go)
         yield Candidate("not_detached", exact - kl_coef * whole)
         if every.values.any():
-            yield Candidate("value_not_detached", exact - part(lambda _, values, factor=factor: factor * values))
+            yield Candidate("value_not_detached", exact - part(lambda _, values: factor * values))  # noqa: B023

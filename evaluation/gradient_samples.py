@@ -5,6 +5,7 @@ Letters: M estimates, D parameters, k directions.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..agents.base import PolicyGradient
-from ..agents.rollout import Rollout, collect_rollout
-from .enumeration import flat, trained
+from ..agents.rollout import collect_rollout
+from .enumeration import Enumeration, flat, trained
 
 
 @contextmanager
@@ -44,11 +45,28 @@ def sample_gradients(agent: PolicyGradient, count: int) -> Tensor:
     return torch.stack(recorded)
 
 
-def gradient_of(agent: PolicyGradient, rollout: Rollout) -> Tensor:
-    """The mean direction (D,) of the agent's steps on one given rollout."""
-    with recording_gradients(agent) as recorded:
-        agent.train(rollout)
-    return torch.stack(recorded).mean(0)
+def expectation(agent: PolicyGradient, every: Enumeration, samples: int, kl_coef: float) -> Tensor:
+    """The agent's expected direction (D,): a sum over all rollouts of one prompt with ``samples`` responses.
+
+    Samples are exchangeable, so each set of responses is run once and counts as often as it can be ordered.
+
+    Args:
+        agent: takes its rollout in any number of steps; their mean counts. It must not remember earlier rollouts.
+        every: all responses to the one prompt, under the agent's policy.
+        samples: responses of a rollout.
+        kl_coef: β of its rewards.
+    """
+    parameters = trained(agent.policy)
+    total = torch.zeros(sum(parameter.numel() for parameter in parameters), dtype=torch.float64)
+    groups = torch.zeros(samples, dtype=torch.int64)
+    for chosen in itertools.combinations_with_replacement(range(len(every.scores)), samples):
+        repeats = (math.factorial(chosen.count(row)) for row in set(chosen))
+        rows = torch.tensor(chosen)
+        probability = float(every.probabilities[rows].prod()) * math.factorial(samples) / math.prod(repeats)
+        with recording_gradients(agent) as recorded:
+            agent.train(every.rollout(rows, groups, kl_coef))
+        total += probability * torch.stack(recorded).mean(0).double()
+    return total.float()
 
 
 @dataclass(frozen=True)

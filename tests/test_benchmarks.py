@@ -85,3 +85,23 @@ def test_start_policy_benchmark_runs(tmp_path):
     assert [run["posts"] for run in results["runs"]] == [100, 200]
     assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
     assert "by the last doubling" in page
+
+
+def test_exactness_benchmark_runs(tmp_path):
+    results, page = quick("exactness", tmp_path)
+    assert results["unbiased"]["ppo"]["tabular"]["p_value"] > 0.001
+    assert results["unbiased"]["ppo"]["tabular"]["cosine"] > 0.99
+    whitened = results["biased"]["advantages whitened over the rollout"][0]
+    assert whitened["p_value_own"] > 0.001
+    assert whitened["bias_cosine"] < 0.99
+    assert "| reinforce, leave_one_out | tabular | 64 | 4096 |" in page
+
+
+def test_kl_estimators_benchmark_runs(tmp_path):
+    results, page = quick("kl_estimators", tmp_path)
+    rows = {(row["use"], row["estimator"], row["level"]): row for row in results["on_policy"]["gradient"]}
+    assert rows["reward", "k1", "token"]["bias"] < 1e-4
+    assert rows["loss", "k1", "token"]["is"] == "zero"
+    assert rows["loss", "k3", "response"]["is"] == "forward KL"
+    assert results["step"] == pytest.approx(0.05, rel=1e-2)
+    assert "| loss | k2 | response | none | 1.000 | 0.0% |" in page
