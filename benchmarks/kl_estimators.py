@@ -131,9 +131,9 @@ HEAD = """# KL estimators: value and gradient
 
 `python benchmarks/kl_estimators.py --output benchmarks/kl_estimators`
 
-`Enumerable-v0`: {responses} responses to {prompts} prompts, at most {steps} tokens each. The policy is a table moved away
-from its reference by seeded noise: KL(policy || reference) = {kl:.3f} nats. Every expectation and variance is a sum
-over all responses; nothing is sampled. Off-policy, responses come from the policy one gradient step earlier, with
+`Enumerable-v0`: {responses} responses to {prompts} prompts, at most {steps} tokens each. The policy is a table moved
+away from its reference by seeded noise: KL(policy || reference) = {kl:.3f} nats. Every expectation and variance is a
+sum over all responses; nothing is sampled. Off-policy, responses come from the policy one gradient step earlier, with
 KL(policy || earlier) = {step:.3f} nats.
 
 k1 = log r, k2 = (log r)^2 / 2, k3 = 1 / r - 1 + log r with r = policy / reference: of each token, and summed (per

@@ -63,7 +63,8 @@ def check_agent(
 
     The mean of its gradient estimates, at a policy that is not the reference, is compared with the exact gradient, and
     where they differ with the enumerated expected gradients of agents that have one fault each. Then it learns, and the
-    objective it reaches is compared with the optimum's. It is given the unbiased configuration, ``UNBIASED``.
+    objective it reaches is compared with the optimum's. It is given the unbiased configuration, ``UNBIASED``. All of it
+    takes less than half a minute on one core.
 
     Args:
         agent: a class of agents, or a function ``(policy, env, *, seed, **hyperparameters)`` that makes one.
@@ -77,14 +78,14 @@ def check_agent(
     Raises:
         InputError: this makes no policy-gradient agent, or a hyperparameter is unknown.
     """
-    in_loss = hyperparameters.get("kl_loss_coef")
+    in_loss = hyperparameters.get("kl_loss_coef") or None
     world = make_world(kl_coef if in_loss is None else in_loss)
     played = world if in_loss is None else make_world(0.0)
     judged = make_agent(agent, played, seed, SAMPLING, hyperparameters)
     move(judged.policy)
     gradient = check_gradient(judged, world, estimates)
     learning = check_learning(make_agent(agent, played, seed, LEARNING, hyperparameters), world, iterations)
-    result = AgentReport(agent=getattr(judged, "name", type(judged).__name__), **gradient, **learning)
+    result = AgentReport(agent=type(judged).__name__, **gradient, **learning)
     if iterations and result.passed and result.optimum - result.objective > MAX_REGRET * abs(result.optimum):
         shortfall = Finding("learning", SENTENCES["learning"], result.p_value)
         result = dataclasses.replace(result, faults=(shortfall,))

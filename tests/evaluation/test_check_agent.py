@@ -36,7 +36,7 @@ def test_good_agents_pass(name, options, capsys):
     assert report.cosine > 0.999
     assert report.share > 0.98
     assert report.kl_to_optimum == pytest.approx(2 * (report.optimum - report.objective), abs=1e-5)  # β = 0.5
-    assert f"{name} on Enumerable-v0: passed" in capsys.readouterr().out
+    assert f"{AGENTS[name].__name__} on Enumerable-v0: passed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("agent", FAULTY)
