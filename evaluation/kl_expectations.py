@@ -1,7 +1,7 @@
 """Bias and variance of KL estimators and of their gradients, by listing every response of ``Enumerable-v0``.
 
 A response y is drawn from a sampler μ, which is the policy π itself (on-policy) or an earlier one. From it
-KL(π ‖ π_ref) is estimated, and its gradient. Mean and variance of both are sums over all responses here; nothing is sampled.
+KL(π ‖ π_ref) is estimated, and its gradient. Mean and variance of both are sums over all responses here.
 
 An estimator k is applied to each token, and summed, or once to the whole response. It is used in two ways:
 
