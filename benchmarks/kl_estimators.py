@@ -55,6 +55,8 @@ def gradient_rows(data: KLExpectations, off_policy: bool) -> list[dict[str, Any]
         where = {"estimator": estimator, "level": level, "weights": weights}
         rows.append(where | {"use": "reward"} | errors(data, data.in_reward(estimator, level, weights)))
         rows.append(where | {"use": "loss"} | errors(data, data.as_loss(estimator, level, weights)))
+        if estimator == "exact":
+            rows.append(where | {"use": "both"} | errors(data, data.in_both(estimator, level, weights)))
         for weight in sorted({level, "response"} if not off_policy else {weights} - {"none"}):
             # on-policy every weight is 1, and has a gradient all the same
             carried = data.as_loss(estimator, level, weight, through_weights=True)
@@ -102,7 +104,7 @@ def page(results: dict[str, Any]) -> str:
         parts.append(f"\n## {title}: the value\n\n{VALUE_HEAD}")
         parts += [value_line(row) for row in results[name]["value"]]
         parts.append(f"\n## {title}: the gradient\n\n{GRADIENT_HEAD}")
-        for use in ("reward", "loss", "loss, through weights"):
+        for use in ("reward", "loss", "both", "loss, through weights"):
             parts += [gradient_line(row) for row in results[name]["gradient"] if row["use"] == use]
     return "\n".join([*parts, TRAPS])
 
@@ -149,7 +151,8 @@ TRAPS = """
 
 - In the reward, k1 is right, per token or per response. k2 and k3 are not: their values may be close, their gradients
   are those of something else. Exact KL in the reward has no bias as a value; but the KL of a state does not depend on
-  the token chosen there, so the gradient holds only what a token does to the KL of *later* states.
+  the token chosen there, so the gradient holds only what a token does to the KL of *later* states. Exact KL in both
+  the reward and the loss is right, with the least noise of all.
 - As a loss, k1 does nothing in the mean and adds noise. k3 pulls along the gradient of the forward KL. k2 per response
   is the right gradient; k2 and exact per token are right for each state and give no credit for the KL of later ones.
 - An unbiased value is not an unbiased gradient. It becomes one as a loss whose importance weight, that of the whole

@@ -3,10 +3,11 @@
 A response y is drawn from a sampler μ, which is the policy π itself (on-policy) or an earlier one. From it
 KL(π ‖ π_ref) is estimated, and its gradient. Mean and variance of both are sums over all responses here.
 
-An estimator k is applied to each token, and summed, or once to the whole response. It is used in two ways:
+An estimator k is applied to each token, and summed, or once to the whole response. It is used:
 
     in the reward   g = Σ_t ∇ log π(y_t | s_t) Σ_{s >= t} k_s, k being a number
     as a loss       g = ∇ Σ_t k_t, or ∇ Σ_t w_t k_t where the importance weight carries gradient too
+    in both         the sum of the two
 
 (Schulman 2020 for the estimators; Tang and Munos 2025, "On a few pitfalls in KL divergence gradient estimation for RL",
 for their gradients.) The weight w is π / μ of the token, or of the whole response.
@@ -127,18 +128,30 @@ class KLExpectations:
 
     def in_reward(self, estimator: str, level: str, weights: str = "none") -> Moments:
         """The gradient of an agent that finds the estimate in its rewards."""
-        k, _ = self._terms(estimator, level)
-        to_go = returns_to_go(k, self.mask) * self._weights(weights)
-        return self._moments((to_go[..., None] * self.score_vectors).sum(1))
+        return self._moments(self._in_reward(estimator, level, weights))
 
     def as_loss(self, estimator: str, level: str, weights: str = "none", through_weights: bool = False) -> Moments:
         """The gradient of the estimate itself; ``through_weights``: also that of its importance weights."""
-        k, slopes = self._terms(estimator, level)
-        gradient = slopes
+        return self._moments(self._as_loss(estimator, level, weights, through_weights))
+
+    def in_both(self, estimator: str, level: str, weights: str = "none") -> Moments:
+        """The gradient of an agent that finds the estimate in its rewards and has it as a loss too."""
+        loss = self._as_loss(estimator, level, weights, through_weights=False)
+        return self._moments(self._in_reward(estimator, level, weights) + loss)
+
+    def _in_reward(self, estimator: str, level: str, weights: str) -> Tensor:
+        """Of each response, (B, D)."""
+        k, _ = self._terms(estimator, level)
+        to_go = returns_to_go(k, self.mask) * self._weights(weights)
+        return (to_go[..., None] * self.score_vectors).sum(1)
+
+    def _as_loss(self, estimator: str, level: str, weights: str, through_weights: bool) -> Tensor:
+        """Of each response, (B, D)."""
+        k, gradient = self._terms(estimator, level)
         if through_weights:
             of_weights = self.score_vectors if weights == "token" else self.score_vectors.sum(1, keepdim=True)
             gradient = gradient + k[..., None] * of_weights
-        return self._moments((self._weights(weights)[..., None] * gradient).sum(1))
+        return (self._weights(weights)[..., None] * gradient).sum(1)
 
     def _terms(self, estimator: str, level: str) -> tuple[Tensor, Tensor]:
         """The estimator's terms (B, R), of a whole response in its last column, and their gradients (B, R, D)."""

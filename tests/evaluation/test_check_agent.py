@@ -41,7 +41,7 @@ def test_good_agents_pass(name, options, capsys):
 
 @pytest.mark.parametrize("agent", FAULTY)
 def test_planted_faults_are_named(agent, capsys):
-    report = prefgym.check_agent(agent, estimates=128, iterations=0)
+    report = prefgym.check_agent(agent, estimates=64, iterations=0)
     assert not report.passed
     assert report.faults[0].fault == agent.__doc__
     assert f"likely: {SENTENCES[agent.__doc__]}" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_at_least_ten_faults_are_planted_and_all_are_different():
 
 def test_the_parts_say_how_often_kl_counts():
     twice = next(agent for agent in FAULTY if agent.__doc__ == "kl_twice")
-    report = prefgym.check_agent(twice, estimates=128, iterations=0)
+    report = prefgym.check_agent(twice, estimates=64, iterations=0)
     assert report.score_part[0] == pytest.approx(1, abs=4 * report.score_part[1])
     assert report.kl_part[0] == pytest.approx(2, abs=4 * report.kl_part[1])
 
@@ -65,7 +65,7 @@ def test_a_wrong_factor_beside_a_fault_is_told():
             loss, stats = super().loss(minibatch)
             return 3 * loss, stats
 
-    (finding, *_) = prefgym.check_agent(Both, estimates=128, iterations=0).faults
+    (finding, *_) = prefgym.check_agent(Both, estimates=64, iterations=0).faults
     assert finding.fault == "probability"
     assert "length is off too" in finding.sentence
 
@@ -76,7 +76,7 @@ def test_what_is_on_no_list_is_unknown():
             minibatch.advantages = minibatch.advantages.square()
             return super().loss(minibatch)
 
-    (finding,) = prefgym.check_agent(Odd, estimates=128, iterations=0).faults
+    (finding,) = prefgym.check_agent(Odd, estimates=64, iterations=0).faults
     assert finding.fault == "unknown"
 
 
@@ -90,7 +90,7 @@ def test_a_function_that_makes_the_agent():
     def make(policy, env, **options):
         return PPO(policy, env, gae_lambda=1.0, normalize_advantage=False, **options)
 
-    assert prefgym.check_agent(make, estimates=128, iterations=0).passed
+    assert prefgym.check_agent(make, estimates=64, iterations=0).passed
 
 
 @pytest.mark.parametrize(

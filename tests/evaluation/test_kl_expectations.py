@@ -122,6 +122,7 @@ LOCAL, FORWARD = "reverse KL of each state, no credit for later ones", "forward 
         ("as_loss", "k3", "token", "forward KL of each state, no credit for later ones"),
         ("as_loss", "k3", "response", FORWARD),
         ("as_loss", "exact", "token", LOCAL),
+        ("in_both", "exact", "token", "exact"),
     ],
 )
 def test_what_the_expected_gradients_are_on_policy(both, use, estimator, level, name):
