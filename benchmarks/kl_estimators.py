@@ -152,7 +152,7 @@ TRAPS = """
 - In the reward, k1 is right, per token or per response. k2 and k3 are not: their values may be close, their gradients
   are those of something else. Exact KL in the reward has no bias as a value; but the KL of a state does not depend on
   the token chosen there, so the gradient holds only what a token does to the KL of *later* states. Exact KL in both
-  the reward and the loss is right, with the least noise of all.
+  the reward and the loss is right, with the least noise of all that are.
 - As a loss, k1 does nothing in the mean and adds noise. k3 pulls along the gradient of the forward KL. k2 per response
   is the right gradient; k2 and exact per token are right for each state and give no credit for the KL of later ones.
 - An unbiased value is not an unbiased gradient. It becomes one as a loss whose importance weight, that of the whole
