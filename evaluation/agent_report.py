@@ -19,7 +19,7 @@ class AgentReport:
         components: number of directions tested.
         p_value: of that deviation.
         score_part: factor of the score's part of the exact gradient in the mean, and its standard error; 1 is right.
-        kl_part: likewise of the KL's part.
+        kl_part: likewise of the KL's part; None for β = 0.
         start: J of the start policy.
         objective: J reached by learning.
         optimum: J(π*).
@@ -34,7 +34,7 @@ class AgentReport:
     components: int
     p_value: float
     score_part: tuple[float, float]
-    kl_part: tuple[float, float]
+    kl_part: tuple[float, float] | None
     start: float
     objective: float
     optimum: float
@@ -53,8 +53,8 @@ class AgentReport:
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
-        parts = zip(("score", "KL"), (self.score_part, self.kl_part), strict=True)
-        factors = ", ".join(f"{name} part x {factor:.3f} +- {error:.3f}" for name, (factor, error) in parts)
+        parts = {"score": self.score_part, "KL": self.kl_part}
+        factors = ", ".join(f"{name} part x {part[0]:.3f} +- {part[1]:.3f}" for name, part in parts.items() if part)
         lines = [
             f"{self.agent} on Enumerable-v0: {verdict}",
             f"  gradient  cosine {self.cosine:.5f} between the exact one and the mean of {self.estimates} estimates",

@@ -108,15 +108,15 @@ def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> 
     fit = test.fit(test.project(exact))
     parts = [score_part, exact - score_part] if kl_coef else [score_part]
     factors, errors = (numbers.tolist() for numbers in test.coefficients(parts))
-    of_parts = [*zip(factors, errors, strict=True), (1.0, 0.0)]
+    of_score, of_kl = [*zip(factors, errors, strict=True), None][:2]
     return {
         "estimates": len(samples),
         "cosine": float(torch.cosine_similarity(samples.mean(0), exact, dim=0)),
         "chi2": fit.chi2,
         "components": test.size,
         "p_value": fit.p_value,
-        "score_part": of_parts[0],
-        "kl_part": of_parts[1],
+        "score_part": of_score,
+        "kl_part": of_kl,
         "faults": diagnose(test, exact, faults, length_factors(every, agent.hyperparameters)),
     }
 

@@ -86,6 +86,13 @@ def test_a_right_gradient_that_learns_nothing_is_told_apart():
     assert [finding.fault for finding in report.faults] == ["learning"]
 
 
+def test_without_kl_there_is_no_part_of_it():
+    report = prefgym.check_agent(REINFORCE, kl_coef=0.0, estimates=64, iterations=0)
+    assert report.passed
+    assert report.kl_part is None
+    assert "KL part" not in str(report)
+
+
 def test_a_function_that_makes_the_agent():
     def make(policy, env, **options):
         return PPO(policy, env, gae_lambda=1.0, normalize_advantage=False, **options)
