@@ -66,12 +66,12 @@ def diagnose(
     alone = _best([(fault.fault, test.fit(test.project(fault.gradient))) for fault in faults])
     if found := _findings(alone):
         return found
-    factor, fit = _scaled(test, exact)
+    factor, error, fit = _scaled(test, exact)
     if fit.p_value > SIGNIFICANCE:
-        return (_of_length(factor, fit, factors),)
+        return (_of_length(factor, error, fit, factors),)
     scaled = [(fault.fault, _scaled(test, fault.gradient)) for fault in faults]
     if found := _findings(
-        _best([(name, fit) for name, (factor, fit) in scaled if factor > 0]), " Its length is off too."
+        _best([(name, fit) for name, (factor, _, fit) in scaled if factor > 0]), " Its length is off too."
     ):
         return found
     name, fit = min(alone.items(), key=lambda item: item[1].chi2)
@@ -95,17 +95,17 @@ def _findings(fits: Mapping[str, Fit], remark: str = "") -> tuple[Finding, ...]:
     return tuple(Finding(name, SENTENCES[name] + remark, fits[name].p_value) for _, name in good)
 
 
-def _scaled(test: MeanTest, gradient: Tensor) -> tuple[float, Fit]:
-    """The factor by which a gradient fits best, and that fit."""
-    factor = float(test.coefficients([gradient])[0])
-    return factor, test.fit(factor * test.project(gradient), free=1)
+def _scaled(test: MeanTest, gradient: Tensor) -> tuple[float, float, Fit]:
+    """The factor by which a gradient fits best, its standard error, and that fit."""
+    factor, error = (float(numbers) for numbers in test.coefficients([gradient]))
+    return factor, error, test.fit(factor * test.project(gradient), free=1)
 
 
-def _of_length(factor: float, fit: Fit, factors: Mapping[str, float]) -> Finding:
+def _of_length(factor: float, error: float, fit: Fit, factors: Mapping[str, float]) -> Finding:
     """The fault that leaves the gradient's direction and changes its length by this factor."""
     if factor < 0:
         return Finding("wrong_sign", SENTENCES["wrong_sign"], fit.p_value)
-    near = {name: abs(factor / expected - 1) for name, expected in factors.items()}
-    name = min(near, key=lambda each: near[each])
-    name = name if near[name] < SCALE_TOLERANCE else "scale"
+    off = {name: abs(factor - expected) for name, expected in factors.items()}
+    name = min(off, key=lambda each: off[each])
+    name = name if off[name] < max(3 * error, SCALE_TOLERANCE * factors[name]) else "scale"
     return Finding(name, f"{SENTENCES[name]} It is {factor:.3f} times as long as it should be.", fit.p_value)
