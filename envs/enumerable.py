@@ -1,7 +1,8 @@
 """A world so small that every response can be listed, so the optimum and the exact gradient are known.
 
-It is the same MDP, run by the same code, on a tiny random Llama (with padded embedding rows) and a random table of
-scores. For each prompt x, with responses y, reference π_ref and coefficient β:
+It is the same MDP, run by the same code, on a tiny random model (a Llama, or a table with a row for every state; either
+has embedding rows beyond the vocabulary) and a random table of scores. For each prompt x, with responses y, reference
+π_ref and coefficient β:
 
     objective(π)  J(π) = E_{y ~ π}[score(x, y)] - β KL(π(.|x) ‖ π_ref(.|x))
     optimum       π*(y|x) = π_ref(y|x) exp(score(x, y) / β) / Z(x),        J(π*) = β log Z(x)
@@ -27,6 +28,9 @@ from .mdp import TokenMDP
 from .tiny_world import enumerable_options, list_responses
 from .token_env import TokenEnv
 from .vector_env import TokenVectorEnv
+
+ROWS_AT_ONCE = 2048
+"""How many responses one forward pass reads."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,23 @@ class ExactQuantities:
 
     def log_probs(self, policy: Any) -> Tensor:
         """log π(y | x) of every response, with gradient; (X, N) float64."""
-        tokens, mask = self._batch
+        pieces = [self._log_probs_of(policy, rows) for rows in self._pieces()]
+        return torch.cat(pieces).reshape(len(self.mdp.prompts), -1)
+
+    def _pieces(self) -> list[slice]:
+        """Rows of the batch that are run at once."""
+        return [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(self._batch[0]), ROWS_AT_ONCE)]
+
+    def _log_probs_of(self, policy: Any, rows: slice) -> Tensor:
+        """log π(y | x) of some rows of the batch, with gradient; (n,) float64."""
+        tokens, mask = (both[rows] for both in self._batch)
         budget = self.mdp.max_new_tokens
         if hasattr(policy, "evaluate_actions"):
-            per_token = policy.evaluate_actions(tokens, mask, budget).log_probs  # (X N, R)
+            per_token = policy.evaluate_actions(tokens, mask, budget).log_probs  # (n, R)
         else:
             mdp = self.mdp
             per_token = token_log_probs(policy.model, tokens, mask, budget, mdp.vocab_size, mdp.decoding)
-        per_token = torch.where(mask[:, -budget:], per_token.double(), 0.0)
-        return per_token.sum(-1).reshape(len(self.mdp.prompts), -1)
+        return torch.where(mask[:, -budget:], per_token.double(), 0.0).sum(-1)
 
     @cached_property
     def _reference_log_probs(self) -> Tensor:
@@ -128,7 +140,9 @@ class ExactQuantities:
 
     def objective(self, policy: Any) -> Tensor:
         """J(π), a scalar with gradient: the expected sum of rewards of an episode, log π included."""
-        log_probs = self.log_probs(policy)
+        return self._objective(self.log_probs(policy))
+
+    def _objective(self, log_probs: Tensor) -> Tensor:
         kl = log_probs - self.reference_log_probs()
         return (log_probs.exp() * (self.scores() - self.mdp.kl_coef * kl)).sum(-1).mean()
 
@@ -139,11 +153,17 @@ class ExactQuantities:
         """
         module = policy if hasattr(policy, "named_parameters") else policy.model
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-        gradients = torch.autograd.grad(self.objective(policy), list(named.values()), allow_unused=True)
-        return {
-            name: torch.zeros_like(parameter) if gradient is None else gradient
-            for (name, parameter), gradient in zip(named.items(), gradients, strict=True)
-        }
+        with torch.no_grad():
+            log_probs = self.log_probs(policy)
+        (weights,) = torch.autograd.grad(self._objective(log_probs.requires_grad_()), log_probs)  # dJ / d log π(y|x)
+        result = {name: torch.zeros_like(parameter) for name, parameter in named.items()}
+        for rows in self._pieces():  # ∇J = Σ_y (dJ / d log π(y)) ∇ log π(y)
+            piece = (weights.flatten()[rows] * self._log_probs_of(policy, rows)).sum()
+            gradients = torch.autograd.grad(piece, list(named.values()), allow_unused=True)
+            for total, gradient in zip(result.values(), gradients, strict=True):
+                if gradient is not None:
+                    total += gradient
+        return result
 
     @torch.no_grad()
     def kl(self, policy: Any) -> float:

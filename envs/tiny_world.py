@@ -1,4 +1,4 @@
-"""The world of ``Enumerable-v0``: a few words, a tiny random Llama that writes them, and a table of scores."""
+"""The world of ``Enumerable-v0``: a few words, a tiny model that writes them, and a table of scores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..models.language_model import LanguageModel
+from ..models.tabular import TabularLM
 
 MAX_RESPONSES = 200_000
+PADDED_ROWS = 3  # of the embedding, beyond the vocabulary
+MODELS = ("llama", "tabular")
 EOS = "<eos>"
 
 
@@ -60,12 +63,8 @@ def tiny_language_model(num_tokens: int, context: int, seed: int = 0) -> Languag
 
     EOS is the last token, and is padding too, so whatever tells padding by its id goes wrong here.
     """
-    words = word_names(num_tokens)
-    vocabulary = {word: token for token, word in enumerate([*words, EOS])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=EOS))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
     config = LlamaConfig(
-        vocab_size=len(vocabulary) + 3,
+        vocab_size=num_tokens + 1 + PADDED_ROWS,
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=2,
@@ -79,7 +78,34 @@ def tiny_language_model(num_tokens: int, context: int, seed: int = 0) -> Languag
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    return LanguageModel(model, PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS), "tiny Llama")
+    return LanguageModel(model, _tokenizer(num_tokens), "tiny Llama")
+
+
+def tabular_language_model(
+    num_tokens: int, budget: int, prompts: Sequence[Sequence[int]], seed: int = 0
+) -> LanguageModel:
+    """A random table of logits N(0, 1) with a row for every state of the world, so every policy can be represented.
+
+    Args:
+        num_tokens: words of the vocabulary; EOS comes on top.
+        budget: R.
+        prompts: the prompts' tokens.
+        seed: of the table.
+    """
+    words = range(num_tokens)
+    # the responses of R - 1 words: what they begin with are the states in which a token is chosen
+    texts = ((*prompt, *rest) for prompt in prompts for rest in itertools.product(words, repeat=budget - 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TabularLM.of(texts, num_tokens + 1 + PADDED_ROWS)
+    return LanguageModel(model, _tokenizer(num_tokens), "table")
+
+
+def _tokenizer(num_tokens: int) -> PreTrainedTokenizerFast:
+    vocabulary = {word: token for token, word in enumerate([*word_names(num_tokens), EOS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=EOS))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS)
 
 
 def word_names(num_tokens: int) -> list[str]:
@@ -93,6 +119,7 @@ def enumerable_options(
     num_prompts: int = 2,
     score_table: ArrayLike | None = None,
     seed: int = 0,
+    model: str | LanguageModel = "llama",
     **options: Any,
 ) -> dict[str, Any]:
     """The arguments of ``TokenMDP`` that make it enumerable.
@@ -103,6 +130,8 @@ def enumerable_options(
         num_prompts: X prompts, of 1, 2, 3, ... tokens, so that padding is exercised.
         score_table: (X, N) scores in the order of ``list_responses``; None = drawn from N(0, 1).
         seed: of the reference's weights and of the scores.
+        model: ``"llama"``, a tiny random language model; ``"tabular"``, a random table with a row for every state; or
+            a model over the same words. The reference is a frozen copy of it.
         **options: further arguments of ``TokenMDP``, which win.
 
     Raises:
@@ -121,14 +150,23 @@ def enumerable_options(
     table = np.asarray(table, dtype=np.float64)
     if table.shape != (num_prompts, count):
         raise InputError(f"score_table has the shape {table.shape}, not {(num_prompts, count)}, prompts by responses.")
-    words = word_names(num_tokens)
+    prompts = [[(row + place) % num_tokens for place in range(row + 1)] for row in range(num_prompts)]
     longest = options.get("max_prompt_tokens", num_prompts)
+    words = word_names(num_tokens)
+    if model == "llama":
+        model = tiny_language_model(num_tokens, longest + max_new_tokens, seed)
+    elif model == "tabular":
+        model = tabular_language_model(num_tokens, max_new_tokens, prompts, seed)
+    elif not isinstance(model, LanguageModel):
+        raise InputError(
+            f"model must be {' or '.join(MODELS)} or a LanguageModel, not {model!r}.{nearest(str(model), MODELS)}"
+        )
     return {
-        "model": tiny_language_model(num_tokens, longest + max_new_tokens, seed),
+        "model": model,
         "reward": TableReward(table, words, max_new_tokens),
         "prompts": [
-            {"prompt": " ".join(words[(row + place) % num_tokens] for place in range(row + 1)), "table_row": row}
-            for row in range(num_prompts)
+            {"prompt": " ".join(words[token] for token in tokens), "table_row": row}
+            for row, tokens in enumerate(prompts)
         ],
         "template": "{prompt}",
         "kl_coef": 0.5,

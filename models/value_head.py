@@ -30,9 +30,9 @@ def value_model(language_model: LanguageModel) -> PreTrainedModel:
     """Return a copy of a language model whose one "logit" is the value of the state, 0 everywhere at first."""
     model = language_model.copy().model
     model.config.tie_word_embeddings = False
-    weight = model.get_input_embeddings().weight
-    assert isinstance(weight, Tensor)
-    model.set_output_embeddings(_zero_linear(weight.shape[1]).to(weight.device, weight.dtype))
+    head = model.get_output_embeddings()
+    hidden_size = head.in_features if isinstance(head, nn.Linear) else model.config.hidden_size
+    model.set_output_embeddings(_zero_linear(hidden_size).to(model.device, model.dtype))
     return model
 
 

@@ -102,3 +102,23 @@ def test_a_learner_of_plain_torch_learns(tmp_path):
     assert f"| score | {results['first']['score']:.3f} | {results['last']['score']:.3f} |" in page
     source = (ROOT / "benchmarks" / "cleanrl_style_ppo.py").read_text(encoding="utf-8")
     assert "prefgym.agents" not in source
+
+
+def test_exactness_benchmark_runs(tmp_path):
+    results, page = quick("exactness", tmp_path)
+    assert results["unbiased"]["ppo"]["tabular"]["p_value"] > 0.001
+    assert results["unbiased"]["ppo"]["tabular"]["cosine"] > 0.99
+    whitened = results["biased"]["advantages whitened over the rollout"][0]
+    assert whitened["p_value_own"] > 0.001
+    assert whitened["bias_cosine"] < 0.99
+    assert "| reinforce, leave_one_out | tabular | 64 | 4096 |" in page
+
+
+def test_kl_estimators_benchmark_runs(tmp_path):
+    results, page = quick("kl_estimators", tmp_path)
+    rows = {(row["use"], row["estimator"], row["level"]): row for row in results["on_policy"]["gradient"]}
+    assert rows["reward", "k1", "token"]["bias"] < 1e-4
+    assert rows["loss", "k1", "token"]["is"] == "zero"
+    assert rows["loss", "k3", "response"]["is"] == "forward KL"
+    assert results["step"] == pytest.approx(0.05, rel=1e-2)
+    assert "| loss | k2 | response | none | 1.000 | 0.0% |" in page

@@ -9,6 +9,7 @@ Importing it registers the environments by name, without importing torch:
 """
 
 from importlib.metadata import version
+from typing import Any
 
 import gymnasium as gym
 
@@ -23,3 +24,12 @@ _ENVIRONMENTS = {
 for _id, (_single, _vector) in _ENVIRONMENTS.items():
     if _id not in gym.registry:
         gym.register(_id, entry_point=_single, vector_entry_point=_vector)
+
+
+def __getattr__(name: str) -> Any:
+    """``check_agent``, loaded when it is asked for: it needs torch."""
+    if name == "check_agent":
+        from .evaluation.check_agent import check_agent
+
+        return check_agent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

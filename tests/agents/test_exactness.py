@@ -6,10 +6,13 @@ import gymnasium as gym
 import pytest
 import torch
 
-from prefgym.agents import AGENTS, LMPolicy, PolicyGradient, Rollout, collect_rollout
+from prefgym.agents import AGENTS, BASELINES, LMPolicy, PolicyGradient, collect_rollout
 from prefgym.agents.minibatch import minibatches
-from prefgym.agents.rollout import at_end
-from prefgym.models.forward import token_log_probs
+from prefgym.evaluation.check_agent import make_world, move
+from prefgym.evaluation.diagnosis import directions
+from prefgym.evaluation.enumeration import Enumeration
+from prefgym.evaluation.faults import candidates
+from prefgym.evaluation.gradient_samples import MeanTest, expectation, sample_gradients
 
 UNBIASED: dict[str, Any] = {
     "vf_coef": 0.0,
@@ -39,25 +42,66 @@ def ascent(agent: PolicyGradient) -> torch.Tensor:
     )
 
 
-def estimate(agent: PolicyGradient, episodes: int) -> torch.Tensor:
-    """One gradient estimate from fresh episodes; the policy stays as it is."""
-    rollout = collect_rollout(agent.env, agent.policy, episodes // 4, 4, agent.generator)
-    (pieces,) = minibatches(rollout, *agent.advantages(rollout), None, 1, agent.rng)
-    agent.gradient(pieces)
-    return ascent(agent)
-
-
 @pytest.mark.parametrize(("name", "options"), CONFIGURATIONS, ids=IDS)
 def test_mean_gradient_is_the_exact_gradient(
     name: str, options: dict[str, Any], policy: LMPolicy, env: gym.Env
 ) -> None:
-    agent = AGENTS[name](policy, env, seed=1, episodes_per_iteration=4096, **UNBIASED, **options)
-    exact = torch.cat([gradient.flatten() for gradient in env.unwrapped.exact_gradient(agent.policy).values()])
-    estimates = torch.stack([estimate(agent, 4096) for _ in range(4)])
-    mean = estimates.mean(0)
-    assert torch.cosine_similarity(mean, exact, dim=0) > 0.995
-    # The length along the exact gradient too: a baseline that leaks the sample, or KL counted twice, changes it.
-    assert (mean @ exact / exact.square().sum()).item() == pytest.approx(1, abs=0.1)
+    """320 estimates of 64 episodes each: the direction of their mean, and whether what is left is noise."""
+    world = env.unwrapped
+    world.kl_coef = 0.5  # far from the optimum: the gradient stands out of the noise
+    sampling = UNBIASED | {"episodes_per_iteration": 64 * 320, "batch_size": 64}
+    agent = AGENTS[name](policy, env, seed=1, **sampling, **options)
+    exact = torch.cat([gradient.flatten() for gradient in world.exact_gradient(policy).values()])
+    every = Enumeration(world, policy)
+    test = MeanTest(sample_gradients(agent, 320), directions(every, exact, list(candidates(every, world.kl_coef))))
+    assert torch.cosine_similarity(test.full_mean, exact, dim=0) > 0.999
+    assert test.fit(test.project(exact)).p_value > 0.001
+    # The test has teeth: a fifth of the gradient's length is found.
+    assert test.fit(test.project(0.8 * exact)).p_value < 0.001
+
+
+BY_DESIGN = [
+    ("reinforce", {"normalize_advantage": True}),
+    ("reinforce", {"loss_reduction": "token_mean"}),
+    ("ppo", {"gae_lambda": 0.5, "normalize_advantage": False}),
+    ("ppo", {"gae_lambda": 1.0, "normalize_advantage": True}),
+    *(("reinforce", {"baseline": name}) for name in ("group_mean", "group_normalised") if name in BASELINES),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), BY_DESIGN, ids=[str(options) for _, options in BY_DESIGN])
+def test_what_is_biased_by_design_has_its_own_expectation(name: str, options: dict[str, Any]) -> None:
+    """All 28 rollouts of two out of seven responses give the expectation; sampled rollouts of two agree with it."""
+    world = make_world(0.5, max_new_tokens=2, num_prompts=1)
+    pairs = UNBIASED | {"episodes_per_iteration": 2, "samples_per_prompt": 2, "batch_size": 2}
+    agent = AGENTS[name]("default", world, seed=1, **(pairs | options))
+    move(agent.policy)
+    every = Enumeration(world, agent.policy)
+    exact, expected = every.exact_gradient(0.5), expectation(agent, every, 2, 0.5)
+    test = MeanTest(sample_gradients(agent, 600), directions(every, exact, list(candidates(every, 0.5))))
+    assert test.fit(test.project(expected)).p_value > 0.001
+    assert torch.norm(expected - exact) > 0.05 * torch.norm(exact)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"baseline": "none", "normalize_advantage": True},
+        *({"baseline": name} for name in ["group_normalised"] if name in BASELINES),
+    ],
+)
+def test_division_by_the_standard_deviation_by_hand(options: dict[str, Any]) -> None:
+    """One word or EOS, once. Of two samples only a pair of both teaches anything, and then ±1 whatever the scores."""
+    world = make_world(0.0, num_tokens=1, max_new_tokens=1, num_prompts=1, score_table=[[2.0, 5.0]])
+    pairs = UNBIASED | {"episodes_per_iteration": 2, "samples_per_prompt": 2, "batch_size": 2}
+    agent = AGENTS["reinforce"]("default", world, **(pairs | options))
+    every = Enumeration(world, agent.policy)
+    p = float(every.probabilities[1])  # of the word
+    # 2 p (1 - p) such pairs; the mean over the two of ±∇ log π is ½ ((1 - p) + p) in the word's logit
+    table = expectation(agent, every, 2, 0.0).view(agent.policy.language_model.model.table.weight.shape)
+    assert table[2, :2].tolist() == pytest.approx([p * (1 - p), -p * (1 - p)], rel=1e-3)
+    exact = every.exact_gradient(0.0).view(table.shape)
+    assert exact[2, 0].item() == pytest.approx(p * (1 - p) * (5 - 2), rel=1e-4)
 
 
 @pytest.mark.parametrize(("name", "options"), [CONFIGURATIONS[0], CONFIGURATIONS[1], CONFIGURATIONS[3]])
@@ -66,47 +110,15 @@ def test_expected_gradient_over_all_responses(
 ) -> None:
     """No sampling: every response counts with its probability, so the agreement is to rounding."""
     agent = AGENTS[name](policy, env, **UNBIASED, **options)
-    rollout, weights = every_response(env, policy)
+    every, kl_coef = Enumeration(env.unwrapped, policy), env.unwrapped.kl_coef
+    rollout = every.rollout(torch.arange(len(every.scores)), every.prompt, kl_coef)
+    weights = (every.probabilities * len(rollout)).float()
     advantages = agent.advantages(rollout)
     weighted = advantages._replace(advantages=advantages.advantages * weights[:, None])
     (pieces,) = minibatches(rollout, *weighted, None, 1, agent.rng)
     agent.gradient(pieces)
     exact = torch.cat([gradient.flatten() for gradient in env.unwrapped.exact_gradient(policy).values()])
     assert torch.allclose(ascent(agent), exact, atol=1e-5)
-
-
-def every_response(env: gym.Env, policy: LMPolicy) -> tuple[Rollout, torch.Tensor]:
-    """All responses to all prompts as one rollout, and each one's probability relative to a uniform draw."""
-    world = env.unwrapped
-    responses, (num_prompts, count) = world.responses(), world.scores().shape
-    batch = world.encode_prompts(range(num_prompts)).repeat(count)
-    tokens, mask = responses.tokens.repeat(num_prompts, 1), responses.mask.repeat(num_prompts, 1)
-    both = torch.cat([batch.tokens, tokens], 1), torch.cat([batch.mask, mask], 1)
-    with torch.no_grad():
-        evaluation = policy.evaluate_actions(*both, tokens.shape[1])
-        ref = token_log_probs(world.reference.model, *both, tokens.shape[1], world.vocab_size)
-        weights = world.log_probs(policy).exp().flatten() * count
-    kl, scores = evaluation.log_probs - ref, world.scores().flatten().float()
-    rollout = Rollout(
-        prompt_tokens=batch.tokens,
-        prompt_mask=batch.mask,
-        response_tokens=tokens,
-        response_mask=mask,
-        log_probs=evaluation.log_probs,
-        ref_log_probs=ref,
-        values=evaluation.values,
-        kl=kl,
-        rewards=at_end(scores, mask) - world.kl_coef * kl,
-        scores=scores,
-        score_parts={},
-        groups=torch.arange(num_prompts).repeat_interleave(count),
-        finish_reasons=[],
-        prompts=batch.texts,
-        responses=[],
-        references=batch.references,
-        prompt_indices=batch.indices,
-    )
-    return rollout, weights.float()
 
 
 @pytest.mark.parametrize(

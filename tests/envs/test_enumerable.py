@@ -172,6 +172,23 @@ def test_gradient_of_a_language_model_against_a_directional_difference():
     assert (values[0] - values[1]) / 4e-3 == pytest.approx(norm, rel=1e-2)
 
 
+def test_pieces_add_up_to_the_whole(monkeypatch):
+    env = Enumerable(num_prompts=3)
+    policy = tiny_language_model(3, context=6, seed=4)
+    whole = env.log_probs(policy), env.exact_gradient(policy)
+    monkeypatch.setattr("prefgym.envs.enumerable.ROWS_AT_ONCE", 7)
+    torch.testing.assert_close(env.log_probs(policy), whole[0])
+    torch.testing.assert_close(env.exact_gradient(policy), whole[1], atol=1e-6, rtol=1e-4)
+
+
+def test_a_hundred_thousand_responses():
+    env = Enumerable(num_tokens=6, max_new_tokens=6, model="tabular")
+    assert env.scores().numel() == 2 * 55_987
+    assert float(env.optimal_policy().sum(-1).mean()) == pytest.approx(1)
+    gap = env.optimal_objective() - float(env.objective(env.reference).detach())
+    assert gap == pytest.approx(env.kl_coef * env.kl_to_optimum(env.reference), abs=1e-6)
+
+
 def test_gradient_worked_by_hand():
     """One word, one step: p = σ(z), J = p s_a + (1 - p) s_eos - β KL, and at π = π_ref the KL is flat."""
     env = Enumerable(num_tokens=1, max_new_tokens=1, num_prompts=1, score_table=[[2.0, 5.0]])

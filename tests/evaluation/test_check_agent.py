@@ -1,0 +1,112 @@
+"""``check_agent`` passes every good agent and names the fault of every faulty one."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefgym
+from prefgym.agents import AGENTS, BASELINES, PPO, REINFORCE
+from prefgym.errors import InputError
+from prefgym.evaluation.faults import SENTENCES
+
+
+def _faulty_agents():
+    """The neighbouring module: tests are imported by path."""
+    spec = importlib.util.spec_from_file_location("faulty_agents", Path(__file__).with_name("faulty_agents.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.FAULTY
+
+
+FAULTY = _faulty_agents()
+YARDSTICKS = {"best_of_n", "expert_iteration", "dpo"}  # they do not climb the policy gradient
+BIASED = {"group_mean", "group_normalised"}
+GOOD = [(name, {}) for name in AGENTS if name not in YARDSTICKS | {"reinforce"}]
+GOOD += [("reinforce", {"baseline": baseline}) for baseline in BASELINES if baseline not in BIASED]
+
+
+@pytest.mark.parametrize(("name", "options"), GOOD, ids=[options.get("baseline", name) for name, options in GOOD])
+def test_good_agents_pass(name, options, capsys):
+    report = prefgym.check_agent(AGENTS[name], estimates=256, **options)
+    assert report.passed, str(report)
+    assert report.p_value > 0.001
+    assert report.cosine > 0.999
+    assert report.share > 0.98
+    assert report.kl_to_optimum == pytest.approx(2 * (report.optimum - report.objective), abs=1e-5)  # β = 0.5
+    assert f"{AGENTS[name].__name__} on Enumerable-v0: passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("agent", FAULTY)
+def test_planted_faults_are_named(agent, capsys):
+    report = prefgym.check_agent(agent, estimates=64, iterations=0)
+    assert not report.passed
+    assert report.faults[0].fault == agent.__doc__
+    assert f"likely: {SENTENCES[agent.__doc__]}" in capsys.readouterr().out
+
+
+def test_at_least_ten_faults_are_planted_and_all_are_different():
+    assert len({agent.__doc__ for agent in FAULTY}) == len(FAULTY) >= 10
+
+
+def test_the_parts_say_how_often_kl_counts():
+    twice = next(agent for agent in FAULTY if agent.__doc__ == "kl_twice")
+    report = prefgym.check_agent(twice, estimates=64, iterations=0)
+    assert report.score_part[0] == pytest.approx(1, abs=4 * report.score_part[1])
+    assert report.kl_part[0] == pytest.approx(2, abs=4 * report.kl_part[1])
+
+
+def test_a_wrong_factor_beside_a_fault_is_told():
+    class Both(REINFORCE):
+        def loss(self, minibatch):
+            minibatch.log_probs = minibatch.log_probs.exp()
+            loss, stats = super().loss(minibatch)
+            return 3 * loss, stats
+
+    (finding, *_) = prefgym.check_agent(Both, estimates=64, iterations=0).faults
+    assert finding.fault == "probability"
+    assert "length is off too" in finding.sentence
+
+
+def test_what_is_on_no_list_is_unknown():
+    class Odd(REINFORCE):
+        def loss(self, minibatch):
+            minibatch.advantages = minibatch.advantages.square()
+            return super().loss(minibatch)
+
+    (finding,) = prefgym.check_agent(Odd, estimates=64, iterations=0).faults
+    assert finding.fault == "unknown"
+
+
+def test_a_right_gradient_that_learns_nothing_is_told_apart():
+    report = prefgym.check_agent(REINFORCE, estimates=128, iterations=2, learning_rate=1e-6)
+    assert report.p_value > 0.001
+    assert [finding.fault for finding in report.faults] == ["learning"]
+
+
+def test_without_kl_there_is_no_part_of_it():
+    report = prefgym.check_agent(REINFORCE, kl_coef=0.0, estimates=64, iterations=0)
+    assert report.passed
+    assert report.kl_part is None
+    assert "KL part" not in str(report)
+
+
+def test_a_function_that_makes_the_agent():
+    def make(policy, env, **options):
+        return PPO(policy, env, gae_lambda=1.0, normalize_advantage=False, **options)
+
+    assert prefgym.check_agent(make, estimates=64, iterations=0).passed
+
+
+@pytest.mark.parametrize(
+    ("agent", "options", "message"),
+    [
+        (lambda policy, env, **options: env, {}, "made a Enumerable; give a subclass"),
+        (PPO, {"clip_rang": 0.2}, 'Did you mean "clip_range"'),
+    ],
+)
+def test_what_cannot_be_checked(agent, options, message):
+    with pytest.raises(InputError, match=message):
+        prefgym.check_agent(agent, **options)
