@@ -35,14 +35,13 @@ from prefgym.evaluation.faults import candidates
 from prefgym.evaluation.gradient_samples import MeanTest, expectation, sample_gradients
 from prefgym.files import write_json, write_text
 
-YARDSTICKS = {"best_of_n", "expert_iteration", "dpo"}  # they do not climb the policy gradient
 BIASED_BASELINES = ("group_mean", "group_normalised")
 Options = dict[str, Any]
 
 
 def policy_gradient_agents() -> dict[str, type[PolicyGradient]]:
     """Agents by name, yardsticks left out."""
-    return {name: agent for name, agent in AGENTS.items() if name not in YARDSTICKS}
+    return {name: agent for name, agent in AGENTS.items() if agent.climbs_reward}
 
 
 def unbiased() -> Iterator[tuple[str, type[PolicyGradient], Options]]:

@@ -55,6 +55,9 @@ class TokenMDP:
         template: the text around a prompt, with ``{prompt}`` in it; None = ``"{prompt}\\n\\nTL;DR:"``.
         kl_coef: β. A new value holds for episodes that begin after it is set.
         kl_estimator: ``"k1"``, ``"k2"``, ``"k3"`` or ``"exact"``; what a policy pays. Without one it is k1, log π = 0.
+            Only with k1 is the policy gradient of the reward that of the objective: the others depend on the policy
+            where the reward is paid. ``"exact"`` becomes right, with less noise than k1, with as much of it in the
+            agent's loss (``kl_loss_coef`` = β, ``kl_loss_estimator="exact"``).
         max_prompt_tokens: P; a longer prompt is cut and counted.
         max_new_tokens: R.
         missing_eos_penalty: taken off the score of a response that the budget ended.

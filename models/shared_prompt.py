@@ -80,10 +80,11 @@ def _packed_mask(seen: Tensor, chunk: Chunk, dtype: torch.dtype) -> Tensor:
 
 def attends_to_all(model: nn.Module) -> bool:
     """Whether every layer attends to all earlier tokens by position ids alone, so that a mask may be given whole."""
-    config: Any = getattr(model, "module", model).config
+    inner: Any = getattr(model, "module", model)
+    config = inner.config
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     whole = getattr(config, "sliding_window", None) is None and set(kinds) == {"full_attention"}
-    return whole and not getattr(config, "alibi", False)
+    return whole and not getattr(config, "alibi", False) and getattr(inner, "takes_whole_masks", True)
 
 
 def _text_config(model: nn.Module) -> Any:

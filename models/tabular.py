@@ -62,6 +62,7 @@ class TabularLM(PreTrainedModel):
 
     config_class = TabularConfig
     config: TabularConfig
+    takes_whole_masks = False  # it follows tokens in their order: a mask says which, not who sees whom
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__(config)

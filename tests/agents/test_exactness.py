@@ -27,7 +27,9 @@ CONFIGURATIONS = [
     ("reinforce", {"baseline": "none"}),
     ("reinforce", {"baseline": "moving_average"}),
     ("reinforce", {"baseline": "value"}),
+    ("reinforce", {"baseline": "greedy"}),
     ("reinforce", {"baseline": "leave_one_out"}),
+    ("a2c", {}),
 ]
 IDS = [options.get("baseline", name) for name, options in CONFIGURATIONS]
 

@@ -22,9 +22,8 @@ def _faulty_agents():
 
 
 FAULTY = _faulty_agents()
-YARDSTICKS = {"best_of_n", "expert_iteration", "dpo"}  # they do not climb the policy gradient
 BIASED = {"group_mean", "group_normalised"}
-GOOD = [(name, {}) for name in AGENTS if name not in YARDSTICKS | {"reinforce"}]
+GOOD = [(name, {}) for name, agent in AGENTS.items() if agent.climbs_reward and name != "reinforce"]
 GOOD += [("reinforce", {"baseline": baseline}) for baseline in BASELINES if baseline not in BIASED]
 
 
