@@ -49,10 +49,10 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ROUGE = {
     "data.held_out": 0.4,
     "env.reward": "rouge_l",
-    "env.kl_coef": 0.0003,
+    "env.kl_coef": 0.003,
     "env.missing_eos_penalty": 0.05,
     "agent.learning_rate": 0.001,
-    "agent.total_episodes": 8192,
+    "agent.total_episodes": 3072,
     "agent.episodes_per_iteration": 128,
     "agent.samples_per_prompt": 8,
     "agent.batch_size": 64,
