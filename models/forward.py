@@ -130,7 +130,8 @@ def read_responses(
         else:
             logits, slots = _behind(model, *given)
     read = hidden[-len(logits) :]  # the head may have run on prompts before
-    return Reading(*(torch.cat([part.flatten(0, 1) for part in parts]) for parts in (logits, read)), slots)
+    joined, states = (torch.cat([part.flatten(0, 1) for part in parts]) for parts in (logits, read))
+    return Reading(joined, states, slots)
 
 
 def _plain(model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int) -> Tensor:
