@@ -236,4 +236,14 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
     if report["missing_keys"] or other_head:
         lacking = other_head[0] if other_head else f"it lacks {sorted(report['missing_keys'])[0]}"
         raise InputError(f'The weights in "{name}" are not those of a language model: {lacking}.')
+    return _aligned(model)
+
+
+def _aligned(model: PreTrainedModel) -> PreTrainedModel:
+    """Copy weights out of the file they are mapped from: at its odd addresses kernels may round otherwise.
+
+    A model that was saved and loaded then computes the same bits as before.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
     return model

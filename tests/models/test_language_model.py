@@ -333,3 +333,10 @@ def test_embedded_names(monkeypatch, folder, tmp_path):
 
 def test_dtype_of_the_weights(folder):
     assert LanguageModel.load(folder, dtype=torch.bfloat16).model.dtype == torch.bfloat16
+
+
+def test_loaded_weights_stand_at_aligned_addresses(language_model, tmp_path):
+    """Or a resumed run could round otherwise than the run it goes on with."""
+    language_model.save(tmp_path)
+    loaded = LanguageModel.load(tmp_path)
+    assert all(parameter.data_ptr() % 64 == 0 for parameter in loaded.model.parameters())
