@@ -1,6 +1,6 @@
 """Seconds of a training iteration, side by side with TRL and with the floor: the models' own work and nothing else.
 
-    python benchmarks/throughput.py --output benchmarks/throughput                 about 40 minutes on two cores
+    python benchmarks/throughput.py --output benchmarks/throughput                 about 35 minutes on two cores
     python benchmarks/throughput.py --output DIR --shape neox-160m --device cuda   the larger shape, on a GPU
     python benchmarks/throughput.py --quick --output /tmp/throughput               shows that it runs, without TRL
 
@@ -32,13 +32,13 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).resolve().parent
 COMMAND = "python benchmarks/throughput.py --output benchmarks/throughput"
 ABOUT = (
-    "Two workloads: W1, every response has 48 tokens; W2, a response ends about every 24 tokens, after 48 at most. "
-    "64 episodes of 128 prompt tokens an iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in a "
-    "process of its own, by turns. Seconds are medians, with the fastest and the slowest iteration; the peak is of "
-    "memory above the level after loading. n is samples a prompt. `ppo_*_against_shared_trunk` compares with what TRL "
-    "would take if policy and value shared a trunk, estimated from its parts; `*_memory` is our peak as a share of "
-    "theirs; `*_over_floor` is time over the floor: "
-    "every forward and backward pass of the models once, with prompts shared alike, and nothing else."
+    "Two workloads: W1, every response has 48 tokens; W2, a response ends about every 24 tokens, after 48 at most. 64 "
+    "episodes of 128 prompt tokens an iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in a "
+    "process of its own, in several turns, as a machine's speed drifts. Seconds are medians, with the fastest and the "
+    "slowest iteration; the peak is of memory above the level after loading. n is samples a prompt. "
+    "`ppo_*_against_shared_trunk` compares with what TRL would take if policy and value shared a trunk, estimated "
+    "from its parts; `*_memory` is our peak as a share of theirs; `*_over_floor` is time over the floor: every "
+    "forward and backward pass of the models once, with prompts shared alike, and nothing else."
 )
 WORKLOADS = {"w1": None, "w2": 24}  # tokens to the end of a response, on average
 TRL = {"trl-1.12": "trl==1.12.0", "trl-1.16": "trl==1.16.0"}
@@ -250,8 +250,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--shape", choices=SHAPES, default="llama-3m")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=2, help="how often every contestant has its turn")
-    parser.add_argument("--iterations", type=int, default=3, help="timed iterations of a turn")
+    parser.add_argument("--rounds", type=int, default=3, help="how often every contestant has its turn")
+    parser.add_argument("--iterations", type=int, default=2, help="timed iterations of a turn")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--venvs", type=Path, default=Path("runs/venvs"), help="where TRL is installed")
     parser.add_argument("--quick", action="store_true")

@@ -1,5 +1,6 @@
-"""What README.md shows in Python runs as it is printed, but for the sizes."""
+"""What README.md shows in Python runs as it is printed, but for the sizes; its Korean form shows the same."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,18 @@ import pytest
 from prefgym.errors import InputError
 from prefgym.models.language_model import embedded_path
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = [block.split("```")[0] for block in README.read_text(encoding="utf-8").split("```python")[1:]]
+FOLDER = Path(__file__).parents[2]
+
+
+def text_of(name):
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def blocks(name):
+    return [block.split("```")[0] for block in text_of(name).split("```python")[1:]]
+
+
+BLOCKS = blocks("README.md")
 SMALLER = {
     "samples_per_prompt=4": "samples_per_prompt=4, episodes_per_iteration=8, batch_size=8, n_epochs=1",
     "total_episodes=2048": "total_episodes=8",
@@ -35,3 +46,16 @@ def test_a_block_of_the_readme_runs(number, tmp_path, monkeypatch):
 def test_every_size_is_still_in_the_readme():
     for large in SMALLER:
         assert sum(block.count(large) for block in BLOCKS) == 1, large
+
+
+def test_the_korean_readme_shows_the_same_code_and_commands():
+    assert blocks("README.ko.md") == BLOCKS
+    english, korean = (set(re.findall(r"`[^`\n]*--[^`\n]*`", text_of(name))) for name in ("README.md", "README.ko.md"))
+    assert korean == english
+
+
+def test_every_link_of_both_readmes_leads_somewhere():
+    for name in ("README.md", "README.ko.md"):
+        links = re.findall(r"\]\(([^)#:]+)\)", text_of(name))
+        assert links
+        assert [link for link in links if not (FOLDER / link).exists()] == []
