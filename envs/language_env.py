@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,8 @@ from .prompt_source import PromptBatch
 from .render import render_episode
 
 RENDER_MODES = ("ansi", "human")
+WORKER_LOOPS = ("gymnasium.vector.async_vector_env", "stable_baselines3.common.vec_env.subproc_vec_env")
+"""Modules whose worker processes step environments for a learner elsewhere."""
 
 
 def _of_mdp(name: str, settable: bool = False) -> Any:
@@ -91,7 +94,7 @@ class LanguageEnv:
         learns. ``None`` detaches. Without a policy log π counts as 0, which is right for a deterministic one.
 
         Raises:
-            InputError: called in a worker process; or the policy cannot answer.
+            InputError: called in a vector environment's worker process; or the policy cannot answer.
         """
         if policy is not None and _in_worker():
             raise InputError(
@@ -147,4 +150,10 @@ class LanguageEnv:
 
 
 def _in_worker() -> bool:
-    return multiprocessing.parent_process() is not None
+    """Whether a vector environment's worker calls: what it hands on came through a pipe and is a copy.
+
+    A child process that trains by itself, as in a sweep of several runs, is none.
+    """
+    if multiprocessing.parent_process() is None:
+        return False
+    return any(frame.f_globals.get("__name__") in WORKER_LOOPS for frame, _ in traceback.walk_stack(None))

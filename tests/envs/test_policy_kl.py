@@ -1,14 +1,16 @@
 import copy
 import math
 import multiprocessing
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, async_vector_env
 from gymnasium.wrappers import TimeLimit, TransformReward
 from gymnasium.wrappers.vector import TransformReward as VectorTransformReward
+from stable_baselines3.common.vec_env import subproc_vec_env
 
 from prefgym.envs import PolicyKL, VectorPolicyKL
 from prefgym.errors import InputError
@@ -130,13 +132,46 @@ def test_policies_that_cannot_answer(make_env, policy):
         PolicyKL(gym.make_vec("CartPole-v1", vectorization_mode="sync"), policy)
 
 
-def test_attaching_in_a_worker_is_refused(make_env, make_vector_env, policy, monkeypatch):
-    env, vector_env = make_env(), make_vector_env()
+@pytest.mark.parametrize("loop", [async_vector_env, subproc_vec_env], ids=lambda module: module.__name__)
+def test_attaching_in_a_worker_is_refused(make_env, make_vector_env, policy, monkeypatch, loop):
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
-    for each in (env, vector_env):
+    called_there = eval("lambda env, policy: env.attach_policy(policy)", vars(loop))  # a frame of that module
+    for env in (make_env(), make_vector_env()):
         with pytest.raises(InputError, match=r"worker process.*prefgym\.envs\.PolicyKL\(env, policy\)"):
-            each.attach_policy(policy)
-        each.attach_policy(None)
+            called_there(env, policy)
+        called_there(env, None)
+
+
+def _attached(made_by, answers):
+    try:
+        env = made_by()
+        attached = Uniform()
+        env.unwrapped.attach_policy(attached)
+        env.reset(seed=0)
+        answers.put("log_prob" in env.step(0)[-1])
+    except BaseException as error:  # the parent would wait for an answer
+        answers.put(repr(error))
+        raise
+
+
+class Uniform:
+    """A policy of which a child process can have a copy."""
+
+    def log_prob(self, observation, action):
+        return torch.tensor(-1.0)
+
+
+def test_a_worker_of_gymnasium_is_recognised_and_a_child_that_trains_by_itself_is_none():
+    env = AsyncVectorEnv([partial(gym.make, "Enumerable-v0")], shared_memory=False, context="fork")
+    with pytest.raises(InputError, match="worker process"):
+        env.call("attach_policy", Uniform())
+    env.close()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_attached, args=(partial(gym.make, "Enumerable-v0"), answers))
+    child.start()
+    assert answers.get(timeout=120) is True
+    child.join()
 
 
 def vector_variants(make_env, make_vector_env, mode, **changes):
