@@ -117,7 +117,6 @@ def test_answers_to_held_out_posts_are_known(family: str, known: intent.Known) -
     rows = instruction_prompts("test", 300, families=[family])
     there = [answer_words(row["reference"]) in known[family] for row in rows]
     assert np.mean(there) >= 0.98
-    assert not any(answer_words(row["prompt"]) in known[family] for row in rows)
 
 
 def test_an_attempt_is_an_answer_and_nothing_else(known: intent.Known) -> None:

@@ -73,7 +73,7 @@ FULL_BUDGET = Budget(
     pairs=300,
     proxies=(500, 2000, 8000),
     proxy_epochs=2.0,
-    examples=(500, 2000, 6000),
+    examples=(500, 2000, 8000),
     asked=200,
     answered=1500,
 )

@@ -59,8 +59,8 @@ def finding(numbers: Numbers) -> Finding:
     differences = {f"{what}_{way}": numbers[what][way] for what in ("data", "scale") for way in MEASURES}
     of_size = next(iter(numbers["sizes"].values()))
     fewest, most = (f"{int(list(of_size)[place]):,}" for place in (1, -1))
-    small, *_, large = numbers["sizes"]
-    told = {"fewest": fewest, "most": most, "small": small, "large": large}
+    sizes = list(numbers["sizes"])
+    told = {"fewest": fewest, "most": most, "small": sizes[0], "large": sizes[-1]}
     said = {key: points(found) for key, found in differences.items()}
     return Finding(shown(list(differences.values())), {**told, **said})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -34,6 +34,7 @@ SHOWN = 80
 Known = Mapping[str, frozenset[tuple[str, ...]]]
 
 
+@cache
 def known_answers(posts: int = ANSWERS_FROM) -> Known:
     """Family -> every answer that it accepts for one or another of so many training posts, as ``answer_words``."""
     made = [post("train", index) for index in range(posts)]
