@@ -156,7 +156,9 @@ def points(found: Interval) -> str:
     return f"{100 * found['mean']:+.0f} [{100 * found['low']:+.0f}, {100 * found['high']:+.0f}]"
 
 
-def draw_line(axis: Axes, labels: Sequence[str], found: Sequence[Interval], **look: Any) -> None:
-    """Draw shares over labelled places, in percent, with their intervals."""
+def draw_line(axis: Axes, labels: Sequence[str], found: Sequence[Interval], shift: float = 0.0, **look: Any) -> None:
+    """Draw shares over labelled places, in percent, with their intervals; a little aside where lines would meet."""
     low, mean, high = (100 * np.array([one[bound] for one in found]) for bound in ("low", "mean", "high"))
-    axis.errorbar(list(labels), mean, yerr=[mean - low, high - mean], **{"marker": "o", "capsize": 3, **look})
+    places = np.arange(len(found))
+    axis.set_xticks(places, list(labels))
+    axis.errorbar(places + shift, mean, yerr=[mean - low, high - mean], **{"marker": "o", "capsize": 3, **look})

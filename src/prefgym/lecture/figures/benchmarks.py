@@ -125,14 +125,14 @@ def draw(numbers: Numbers, path: Path) -> None:
     axis = figure.subplots()
     places = np.arange(len(tasks))[::-1]
     guess = [100 * row["random"] for row in tasks.values()]
-    axis.plot(guess, places, "|", color="#b8405e", markersize=12, markeredgewidth=2, label="random guess")
+    axis.plot(guess, places, "|", color="#b8405e", markersize=16, markeredgewidth=2, label="random guess")
     for shift, (model, name) in zip((0.14, -0.14), MODELS.items(), strict=True):
         rows = [row[model]["score"] for row in tasks.values()]
         low, mean, high = (100 * np.array([row[bound] for row in rows]) for bound in ("low", "mean", "high"))
         look: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": COLOURS[model], "label": name}
         axis.errorbar(mean, places + shift, xerr=[mean - low, high - mean], **look)
     axis.set_yticks(places, list(tasks))
-    axis.set_xlim(0, 100)
+    axis.set_xlim(-2, 102)
     canvas.style(axis, "Score by task", "% of questions", "")
     canvas.legend(figure, axis)
     canvas.save(figure, path)

@@ -30,15 +30,16 @@ def measure(shop: Workshop) -> Numbers:
 def draw(numbers: Numbers, path: Path) -> None:
     """A line for each size over the number of pairs; left by generation, right by likelihood."""
     facts = f"synthetic data; unseen families, {numbers['posts']} posts each; 95 % intervals over seeds and posts"
-    figure = canvas.figure(9.4, 3.8, "Examples and model size", facts)
+    figure = canvas.figure(10.6, 3.8, "Examples and model size", facts)
     for axis, (way, title) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
-        for colour, (size, rows) in zip(COLOURS, numbers["sizes"].items(), strict=False):
+        for place, (size, rows) in enumerate(numbers["sizes"].items()):
             labels = [f"{int(pairs):,}" for pairs in rows]
-            draw_line(axis, labels, [row[way] for row in rows.values()], color=colour, label=f"{size} parameters")
+            found, colour = [row[way] for row in rows.values()], COLOURS[place % len(COLOURS)]
+            draw_line(axis, labels, found, 0.05 * (place - 1), color=colour, label=f"{size} parameters")
         chance = rows["0"]["chance"] if way == "likeliest" else 0.0
         axis.axhline(100 * chance, color="#5f6c78", linestyle="--", linewidth=1, label="random guess")
         canvas.style(axis, title, "instruction pairs tuned on", "% of instructions of unseen families")
-    axis.legend(fontsize=8, frameon=False)
+    canvas.legend(figure, axis)
     canvas.save(figure, path)
 
 

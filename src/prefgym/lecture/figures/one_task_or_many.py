@@ -34,18 +34,18 @@ def measure(shop: Workshop) -> Numbers:
 def draw(numbers: Numbers, path: Path) -> None:
     """Shares of right answers over the number of families, each seed a point beside the mean."""
     facts = f"{numbers['size']} parameters; {numbers['pairs']:,} synthetic pairs each; unseen families; 95 % intervals"
-    figure = canvas.figure(9.4, 3.8, "One task or many", facts)
+    figure = canvas.figure(10.6, 3.8, "One task or many", facts)
     rows = numbers["families"]
     labels = ["none" if count == "0" else count for count in rows]
     for axis, (way, title) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
-        for row, label in zip(rows.values(), labels, strict=True):
+        for place, row in enumerate(rows.values()):
             by_seed = [100 * value for value in row["seeds"][way]]
-            axis.plot([label] * len(by_seed), by_seed, ".", color="#b9c1c9", zorder=1)
-        draw_line(axis, labels, [row[way] for row in rows.values()], color="#1f6fb2")
+            axis.plot([place + 0.1] * len(by_seed), by_seed, ".", color="#8a97a3", label=None if place else "one seed")
+        draw_line(axis, labels, [row[way] for row in rows.values()], color="#1f6fb2", label="mean")
         chance = rows["0"]["chance"] if way == "likeliest" else 0.0
         axis.axhline(100 * chance, color="#5f6c78", linestyle="--", linewidth=1, label="random guess")
         canvas.style(axis, title, "families of tasks tuned on", "% of instructions of unseen families")
-    axis.legend(fontsize=8, frameon=False)
+    canvas.legend(figure, axis)
     canvas.save(figure, path)
 
 
