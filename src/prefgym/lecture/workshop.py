@@ -75,7 +75,7 @@ FULL_BUDGET = Budget(
     proxy_epochs=2.0,
     examples=(500, 2000, 8000),
     asked=200,
-    answered=1500,
+    answered=4000,
 )
 QUICK_BUDGET = Budget(
     sizes={

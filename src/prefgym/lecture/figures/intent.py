@@ -164,8 +164,9 @@ def finding(numbers: Numbers) -> Finding:
         agrees = True
     elif any(found["high"] < before["low"] for found in after):
         agrees = False
+    accuracies = [facts["accuracy"]["mean"] for facts in numbers["preference_models"]]
     said = {f"{model}_{measure}": interval(models[model][measure]) for model in MODELS for measure in MEASURES}
-    return Finding(agrees, said)
+    return Finding(agrees, {**said, "accuracy": percent(float(np.mean(accuracies)))})
 
 
 FIGURE = Figure("intent", measure, draw, table, finding)
