@@ -134,6 +134,8 @@ def test_people_choose_by_worth_with_slips() -> None:
     assert preferred.worth(ROW, [" my brother", "My older brother.", "the car", "my car"]) == pytest.approx(
         [4, 4, 0, 2]
     )
+    rambling = "the car " * 5 + "and so on"  # thirteen words, ten more than the longest accepted answer
+    assert preferred.worth(ROW, [rambling]) == pytest.approx([-0.5])
     assert preferred.first_preferred(4.0, 0.0) == pytest.approx(0.95 / (1 + np.exp(-4)) + 0.025)
     assert preferred.first_preferred(np.array([2.0]), np.array([2.0])).tolist() == [0.5]
     texts = [[" my brother", " the car", " the car"]] * 4000

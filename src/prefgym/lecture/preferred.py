@@ -4,8 +4,8 @@ A person who is shown two answers prefers the first with probability
 
     (1 - SLIP) σ(worth(first) - worth(second)) + SLIP / 2
 
-with worth(answer) = SCALE · ROUGE-L with the best accepted answer (Bradley and Terry 1952, and now and then a slip of
-the hand). So an answer that is right to the word is preferred to one that shares no word with a right one in all but 4
+with worth(answer) = SCALE · ROUGE-L with the best accepted answer - WORDY · words beyond the longest accepted one
+(Bradley and Terry 1952, and now and then a slip of the hand). So an answer that is right to the word is preferred to one that shares no word with a right one in all but 4
 of 100 cases. No model is told what an answer is worth: the preference model sees who won.
 """
 
@@ -24,7 +24,7 @@ from ..data.comparisons import Comparison
 from ..data.prompts import PromptSet, instruction_prompts
 from ..files import write_json
 from ..models.language_model import LanguageModel
-from ..rewards.functions import rouge_l
+from ..rewards.functions import answer_words, rouge_l
 from ..rewards.preference_model import PreferenceModel
 from .instructed import instructed
 from .workshop import Workshop
@@ -32,6 +32,7 @@ from .workshop import Workshop
 Array = NDArray[np.float64]
 
 SCALE = 4.0
+WORDY = 0.05
 SLIP = 0.05
 COMPARED_FROM = 500_000
 """Train posts that are passed over: those of the prompts of reinforcement learning."""
@@ -41,10 +42,12 @@ SAMPLES = 2
 
 
 def worth(row: Mapping[str, Any], texts: Sequence[str]) -> Array:
-    """(n,) what answers to an instruction are worth to a person, 0 to ``SCALE``."""
+    """(n,) what answers to an instruction are worth to a person, at most ``SCALE``."""
     count = len(texts)
     accepted = {name: [row[name]] * count for name in ("reference", "references")}
-    return SCALE * np.array(rouge_l([row["prompt"]] * count, texts, **accepted))
+    longest = max(len(answer_words(answer)) for answer in row["references"])
+    beyond = [max(0, len(answer_words(text)) - longest) for text in texts]
+    return SCALE * np.array(rouge_l([row["prompt"]] * count, texts, **accepted)) - WORDY * np.array(beyond)
 
 
 def first_preferred(first: Any, second: Any) -> Any:
