@@ -59,7 +59,7 @@ def exact_match(
         ValueError: a row has no reference.
     """
     pairs = zip(_accepted("exact_match", reference, references), completions, strict=True)
-    return [float(_words(text) in map(_words, targets)) for targets, text in pairs]
+    return [float(answer_words(text) in map(answer_words, targets)) for targets, text in pairs]
 
 
 def _accepted(
@@ -73,8 +73,13 @@ def _accepted(
     return [[str(text) for text in targets] for targets in accepted]
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+def answer_words(text: str) -> tuple[str, ...]:
+    """What counts of an answer: its words in lower case.
+
+    >>> answer_words(" At my sister's wedding!")
+    ('at', 'my', 'sister', 's', 'wedding')
+    """
+    return tuple(re.findall(r"\w+", text.lower()))
 
 
 def length(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:

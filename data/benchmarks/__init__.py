@@ -5,6 +5,7 @@ Knows texts and right answers, no model: what a model makes of a task is the bus
 
 from collections.abc import Callable, Mapping
 
+from ...errors import InputError
 from .bbh import read_bbh
 from .bigbench import read_bigbench
 from .mmlu import read_mmlu
@@ -19,4 +20,29 @@ READERS: Mapping[str, Callable[[str], Suite]] = {
 }
 """What reads a suite, by the suite's name."""
 
-__all__ = ["READERS", "Example", "Suite", "Task"]
+
+def read_suites(sources: Mapping[str, str | None], limit: int | None = None) -> Suite:
+    """All tasks of several suites; one in which every answer is right is among those that cannot be scored.
+
+    Args:
+        sources: by name of ``READERS`` where its files are; ``None`` leaves the suite out.
+        limit: questions of each task that are asked, from its beginning; ``None`` for all.
+
+    Raises:
+        InputError: as the readers; or none of the tasks can be scored.
+    """
+    read = [READERS[name](source) for name, source in sources.items() if source]
+    tasks, unscored = [], {name: reason for suite in read for name, reason in suite.unscored.items()}
+    for task in (task for suite in read for task in suite.tasks):
+        if all(one.chance == 1 for one in task.examples[:limit]):
+            unscored[task.name] = "every option is right, so an answer tells nothing"
+        else:
+            tasks.append(task)
+    if not tasks:
+        raise InputError(
+            f"None of these tasks can be scored; {next(iter(unscored))}: {unscored[next(iter(unscored))]}."
+        )
+    return Suite(tuple(tasks), unscored)
+
+
+__all__ = ["READERS", "Example", "Suite", "Task", "read_suites"]

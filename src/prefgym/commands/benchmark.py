@@ -88,22 +88,10 @@ def _check(names: Sequence[str], config: Config) -> None:
 
 
 def _read(config: Config) -> Suite:
-    """All tasks of the folders named; a task in which every answer is right is among those that cannot be scored."""
-    from ..data.benchmarks import READERS, Suite
+    """All tasks of the folders named."""
+    from ..data.benchmarks import READERS, read_suites
 
-    sources = {name: config[name.replace("-", "_")] for name in READERS}
-    read = [READERS[name](source) for name, source in sources.items() if source]
-    tasks, unscored = [], {name: reason for suite in read for name, reason in suite.unscored.items()}
-    for task in (task for suite in read for task in suite.tasks):
-        if all(one.chance == 1 for one in task.examples[: config["limit"]]):
-            unscored[task.name] = "every option is right, so an answer tells nothing"
-        else:
-            tasks.append(task)
-    if not tasks:
-        raise InputError(
-            f"None of these tasks can be scored; {next(iter(unscored))}: {unscored[next(iter(unscored))]}."
-        )
-    return Suite(tuple(tasks), unscored)
+    return read_suites({name: config[name.replace("-", "_")] for name in READERS}, config["limit"])
 
 
 def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:

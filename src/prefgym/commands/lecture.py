@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from ..config import COMMAND_LINE, Option, describe, parse_flags, resolve
+from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError, nearest
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, kept_folder
+from .benchmark import SUITES
+
+GIVEN = [option for option in SUITES if option.key in ("mmlu", "bigbench")]
+"""Benchmark files of the user's own."""
 
 OPTIONS = [
     Option("figure", object, None, "Figures to measure; all names up to the next option (default: all).", several=True),
     Option("quick", bool, False, "Draw every figure in minutes, with models and budgets too small to conclude from."),
     Option("seeds", int, 3, "Seeds of what is random.", minimum=1),
     Option("language", str, "en", "Language of headings and captions: en or ko."),
+    *GIVEN,
     Option("output", str, "runs/lecture", "Folder of the lecture; what is measured in it already stays."),
 ]
 
@@ -23,10 +29,13 @@ def help_text() -> str:
     from ..lecture import FIGURES
 
     return (
-        "usage: prefgym lecture [--figure NAME ...] [--quick] [--seeds N] [--language en|ko] [--output DIR]\n\n"
+        "usage: prefgym lecture [--figure NAME ...] [--quick] [--seeds N] [--language en|ko]\n"
+        "                       [--mmlu DIR] [--bigbench DIR] [--output DIR]\n\n"
         "Measure the claims of a lecture on RLHF on the embedded world, and write one page with a picture, the\n"
         "numbers and what was found for each, beside the published numbers. The whole takes hours on two cores and\n"
         "goes on where it was stopped; --quick takes minutes and shows what the page looks like.\n\n"
+        'The figure benchmarks needs lm-evaluation-harness, pip install "prefgym[eval]"; with --mmlu and --bigbench\n'
+        "it also shows the tasks of your files.\n\n"
         f"figures: {', '.join(FIGURES)}\n\n"
         "  prefgym lecture --quick --output runs/quick\n"
         "  prefgym lecture --figure over_optimisation --seeds 1\n"
@@ -43,6 +52,7 @@ def run(arguments: list[str]) -> None:
     names = _names(config["figure"], FIGURES)
     if config["language"] not in LANGUAGES:
         raise InputError(f'There is no language "{config["language"]}"; use {" or ".join(LANGUAGES)}.')
+    _check_benchmarks(config, names)
     words = read_words(config["language"])
     folder = Path(config["output"])
     _check_folder(folder, quick=config["quick"])
@@ -53,7 +63,8 @@ def run(arguments: list[str]) -> None:
     with kept_folder(folder):
         config.save(folder / CONFIG_FILE)
         budget = QUICK_BUDGET if config["quick"] else FULL_BUDGET
-        shop = Workshop(folder, budget, config["seeds"], progress=True)
+        suites = {option.key: config[option.key] for option in GIVEN}
+        shop = Workshop(folder, budget, config["seeds"], progress=True, suites=suites)
         figures, measured = [load_figure(name) for name in names], {}
         for place, figure in enumerate(figures, 1):
             print(f"\n{figure.name}: figure {place} of {len(figures)}", flush=True)
@@ -71,6 +82,21 @@ def _names(given: list[str] | None, known: tuple[str, ...]) -> list[str]:
         if name not in known:
             raise InputError(f'There is no figure "{name}"; there are {", ".join(known)}.{nearest(name, known)}')
     return [name for name in known if not given or name in given]
+
+
+def _check_benchmarks(config: Config, names: list[str]) -> None:
+    """Refuse before hours of work what the figure of that name would stumble over."""
+    given = {option.key: config[option.key] for option in GIVEN if config[option.key]}
+    if "benchmarks" not in names:
+        if given:
+            raise InputError(f"--{next(iter(given))} is for the figure benchmarks, which is not among those asked for.")
+        return
+    if find_spec("lm_eval") is None:
+        raise InputError('The figure benchmarks needs the package lm-eval: pip install "prefgym[eval]".')
+    if given:
+        from ..data.benchmarks import read_suites
+
+        read_suites(given)
 
 
 def _check_folder(folder: Path, *, quick: bool) -> None:

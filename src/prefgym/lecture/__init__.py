@@ -13,6 +13,11 @@ from importlib import import_module
 from .figure import Figure
 
 FIGURES = (
+    "intent",
+    "one_task_or_many",
+    "data_and_scale",
+    "benchmarks",
+    "flan",
     "token_level",
     "open_ended",
     "policy_gradient",

@@ -36,6 +36,9 @@ class Budget:
     pairs: pairs of summaries of equal loss.
     proxies: comparisons that the preference models of the over-optimisation study are trained on, fewest first.
     proxy_epochs: how often they read them.
+    examples: instruction pairs that models are tuned on, fewest first.
+    asked: held-out posts that each family of instructions is asked about.
+    answered: instructions whose answers simulated people compare.
     """
 
     sizes: Mapping[str, Size | None]
@@ -46,6 +49,9 @@ class Budget:
     pairs: int
     proxies: tuple[int, ...]
     proxy_epochs: float
+    examples: tuple[int, ...]
+    asked: int
+    answered: int
 
 
 _LESS: dict[str, Any] = {
@@ -67,6 +73,9 @@ FULL_BUDGET = Budget(
     pairs=300,
     proxies=(500, 2000, 8000),
     proxy_epochs=2.0,
+    examples=(500, 2000, 8000),
+    asked=200,
+    answered=4000,
 )
 QUICK_BUDGET = Budget(
     sizes={
@@ -81,6 +90,9 @@ QUICK_BUDGET = Budget(
     pairs=20,
     proxies=(40, 80),
     proxy_epochs=1.0,
+    examples=(24, 48),
+    asked=8,
+    answered=16,
 )
 
 
@@ -92,10 +104,19 @@ class Workshop:
         budget: how much is measured.
         seeds: how many seeds what is random is repeated with, counted from 0.
         progress: show progress bars.
+        suites: where the user's own benchmark files are, by name of ``data.benchmarks.READERS``.
     """
 
-    def __init__(self, folder: Path, budget: Budget, seeds: int, progress: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        budget: Budget,
+        seeds: int,
+        progress: bool = False,
+        suites: Mapping[str, str | None] | None = None,
+    ) -> None:
         self.folder, self.budget, self.seeds, self.progress = folder, budget, range(seeds), progress
+        self.suites = {name: source for name, source in (suites or {}).items() if source}
 
     @property
     def sizes(self) -> list[str]:
@@ -126,7 +147,7 @@ class Workshop:
         from ..assets import Build
 
         folder = self.folder / "models" / size
-        Build(folder, shape, progress=self.progress).run()
+        Build(folder, shape, progress=self.progress).run(stage)
         return folder / stage
 
     def trained(self, name: str, size: str, seed: int, **changes: Any) -> tuple[LanguageModel, list[dict[str, Any]]]:
