@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from prefgym.data.comparisons import Comparison
+from prefgym.data.templates import SUMMARIZE
+from prefgym.data.world import post
 from prefgym.evaluation.preference_plots import draw_pairwise_or_ratings, draw_reliability, draw_reward_models
 from prefgym.evaluation.reward_study import WAYS, StudySettings, pairwise_or_ratings, reward_models
 from prefgym.evaluation.simulated_people import Judgements, collect, expected_right, share
-from prefgym.rewards.annotators import Simulated
+from prefgym.rewards.annotators import Annotators, Simulated
 from prefgym.rewards.calibration import calibration
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.ratings import Rating
@@ -104,13 +106,23 @@ def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_
 
 
 def test_people_are_asked_about_the_embedded_posts(start):
-    found = collect(8, 2, start, start, pairs_per_post=4)
+    found = collect(8, start, start, ratings=True, test_posts=2)
     assert len(found.comparisons) >= 8
     assert all(len(ratings) >= 16 for ratings in found.ratings.values())
     assert {c.prompt for c in found.comparisons}.isdisjoint(c.prompt for c in found.test.comparisons)
     assert all(c.prompt.endswith("TL;DR:") and c.chosen.startswith(" ") for c in found.comparisons)
     assert {r.prompt for r in found.ratings["ratings"]} == {c.prompt for c in found.comparisons}
     assert 0.5 < found.people["agreement"] < found.people["ceiling"] < 1
+
+
+def test_people_are_asked_for_no_more_than_is_wanted(start):
+    few = collect(31, start, start, posts_from=7, pairs_per_post=20)
+    assert 31 <= len(few.comparisons) <= 3 * 20  # 15 of a post are certain
+    assert {c.prompt for c in few.comparisons} == {SUMMARIZE.render(post("train", i).text) for i in (7, 8, 9)}
+    assert (few.ratings, few.test.comparisons) == ({}, [])
+    exact = collect(31, start, start, posts_from=7, pairs_per_post=20, annotators=Annotators(0.01, 0.0, 0.0, 0.0))
+    assert [{c.chosen, c.rejected} for c in exact.comparisons] == [{c.chosen, c.rejected} for c in few.comparisons]
+    assert [c.chosen for c in exact.comparisons] != [c.chosen for c in few.comparisons]
 
 
 def test_the_reliability_plot(tmp_path):
