@@ -33,6 +33,11 @@ class Budget:
     pairs: pairs of summaries of equal loss.
     proxies: comparisons that the preference models of the over-optimisation study are trained on, fewest first.
     proxy_epochs: how often they read them.
+    labels: human comparisons whose worth to RLHF and to fine-tuning on own outputs is measured, fewest first.
+    comparisons: numbers of comparisons in the study of preference models, fewest first.
+    rated: those of them at which ratings of as many texts are tried too.
+    compared_posts: held-out posts from which all pairs are taken to measure a preference model.
+    least_steps: optimiser steps of the smallest of these models.
     """
 
     sizes: Mapping[str, Size | None]
@@ -43,6 +48,11 @@ class Budget:
     pairs: int
     proxies: tuple[int, ...]
     proxy_epochs: float
+    labels: tuple[int, ...]
+    comparisons: tuple[int, ...]
+    rated: tuple[int, ...]
+    compared_posts: int
+    least_steps: int
 
 
 _LESS: dict[str, Any] = {
@@ -64,6 +74,11 @@ FULL_BUDGET = Budget(
     pairs=300,
     proxies=(500, 2000, 8000),
     proxy_epochs=2.0,
+    labels=(125, 500, 2000, 8000),
+    comparisons=(500, 1000, 2000, 4000, 8000, 16_000),
+    rated=(500, 2000, 8000),
+    compared_posts=500,
+    least_steps=150,
 )
 QUICK_BUDGET = Budget(
     sizes={
@@ -78,6 +93,11 @@ QUICK_BUDGET = Budget(
     pairs=20,
     proxies=(40, 80),
     proxy_epochs=1.0,
+    labels=(40, 80),
+    comparisons=(40, 80),
+    rated=(40, 80),
+    compared_posts=10,
+    least_steps=4,
 )
 
 
