@@ -70,6 +70,10 @@ def test_models_learn_and_stand_beside_people(judgements, make_model, tmp_path):
     assert last["accuracy"]["mean"] == pytest.approx(0.9)
     assert last["seeds"] == [pytest.approx(0.9)] * 2
     assert 0 <= last["ece_after"] <= 1
+    assert last["by_length"] == [{"from": 0, "to": 0, "accuracy": 1.0}]  # on the labels as they fell
+    first = results["models"]["tiny"]["points"][0]
+    gain = results["models"]["tiny"]["gain"]
+    assert gain["mean"] == pytest.approx(last["accuracy"]["mean"] - first["accuracy"]["mean"], abs=1e-5)
     path = draw_reward_models(results, tmp_path / "reward_models.png")
     assert path.stat().st_size > 1000
 
@@ -100,7 +104,10 @@ def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_
         assert [point["judgements"] for point in results["ways"][way]] == made
     for way in ("comparisons", "ratings", "ratings_by_person"):
         assert results["ways"][way][-1]["accuracy"]["mean"] == pytest.approx(0.9)
-    assert results["ways"]["ratings_one_scale"][-1]["accuracy"]["mean"] == pytest.approx(0.1)
+    turned = results["ways"]["ratings_one_scale"][-1]
+    assert turned["accuracy"]["mean"] == pytest.approx(0.1)
+    assert turned["lead"]["mean"] == pytest.approx(0.8)
+    assert results["ways"]["comparisons"][-1]["lead"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     path = draw_pairwise_or_ratings(results, tmp_path / "ways.png")
     assert path.stat().st_size > 1000
 

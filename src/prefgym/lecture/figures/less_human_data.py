@@ -41,7 +41,7 @@ def measure(shop: Workshop) -> Numbers:
         "annotator": _labels_behind(shop),
         "wanted": wanted,
         "needed": {
-            way: [needed(shop.budget.labels, gains, wanted) for gains in zip(*(row["seeds"] for row in rows))]
+            way: [needed(shop.budget.labels, gains, wanted) for gains in zip(*(row["seeds"] for row in rows), strict=True)]
             for way, rows in ways.items()
         },
     }

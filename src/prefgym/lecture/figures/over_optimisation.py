@@ -82,7 +82,7 @@ def _far(shop: Workshop, name: str, seed: int, beta: float = 0.0) -> list[dict[s
         kl_coef=beta,
         episodes=shop.budget.far_episodes,
         reward=proxies(shop)[name](seed),
-        watched=SHOWN if name == next(iter(proxies(shop))) else 0,
+        watched=SHOWN if not beta and name == next(iter(proxies(shop))) else 0,
     )
     return history
 
@@ -118,8 +118,8 @@ def _texts(shop: Workshop, way: float) -> list[dict[str, Any]]:
         scores = make(0)([SUMMARIZE.render(row["prompt"]) for row in posts], texts)
         golds = gold_of(posts, texts)
         for place, (text, score, gold) in enumerate(zip(texts, scores, golds, strict=True)):
-            told = {"policy": policy, "text": text.strip(), "post": place}
-            rows.append({**told, "kl": kl, "proxy": float(score), "gold": float(gold)})
+            row = {"policy": policy, "text": text.strip(), "post": place}
+            rows.append({**row, "kl": kl, "proxy": float(score), "gold": float(gold)})
     return sorted(rows, key=lambda row: row["post"])
 
 
@@ -165,7 +165,7 @@ def draw(numbers: Numbers, path: Path) -> None:
         canvas.style(axis, f"{title}: gold (lines) and proxy (dashes)", "KL from the start policy, nats", "gain")
     for (beta, ends), shape in zip(numbers["held"].items(), ("D", "s"), strict=True):
         d = canvas.root(np.array([end["kl"] for end in ends]))
-        told = {"color": COLOURS[0], "markeredgecolor": "white", "markersize": 9, "zorder": 4}
+        told: dict[str, Any] = {"color": COLOURS[0], "markeredgecolor": "white", "markersize": 9, "zorder": 4}
         panels[0].plot(d, [end["gold"] for end in ends], shape, label=f"the first, at β = {beta}: gold", **told)
     for axis in panels:
         canvas.root_scale(axis)
