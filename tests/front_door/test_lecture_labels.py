@@ -44,7 +44,8 @@ def test_labels_of_several_seeds_have_a_geometric_mean_or_none() -> None:
 
 
 def labels_numbers(ai: dict[str, float], needed: dict[str, list[float | None]]) -> dict[str, Any]:
-    rows = [{"n": n, "gain": around(gain), "seeds": [gain] * 2} for n, gain in zip(LABELS, (0.2, 0.6, 1.0), strict=True)]
+    gains = zip(LABELS, (0.2, 0.6, 1.0), strict=True)
+    rows = [{"n": n, "gain": around(gain), "seeds": [gain] * 2} for n, gain in gains]
     ways = {"rlhf": rows, "own": rows}
     return {"ways": ways, "ai": {"gain": ai}, "annotator": 5000, "wanted": 0.9, "needed": needed}
 

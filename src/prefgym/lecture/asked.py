@@ -1,5 +1,7 @@
-"""What simulated people say when they are asked for comparisons and for ratings, and who learns from it, for the figures
-that study preference models by themselves."""
+"""What simulated people say when they are asked for comparisons and for ratings, and who learns from it.
+
+For the figures that study preference models by themselves.
+"""
 
 from __future__ import annotations
 

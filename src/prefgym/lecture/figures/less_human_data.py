@@ -1,4 +1,4 @@
-"""``less_human_data``: how many human labels the same gold takes by RLHF, AI feedback and fine-tuning on own outputs."""
+"""``less_human_data``: human labels that the same gold takes by RLHF, AI feedback and fine-tuning on own outputs."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ def measure(shop: Workshop) -> Numbers:
         "ai": _over_seeds(shop, "ai", _by_ai),
         "annotator": _labels_behind(shop),
         "wanted": wanted,
-        "needed": {
-            way: [needed(shop.budget.labels, gains, wanted) for gains in zip(*(row["seeds"] for row in rows), strict=True)]
-            for way, rows in ways.items()
-        },
+        "needed": {way: _needed_by_seed(rows, wanted) for way, rows in ways.items()},
     }
+
+
+def _needed_by_seed(rows: Sequence[dict[str, Any]], wanted: float) -> list[float | None]:
+    labels, runs = [row["n"] for row in rows], range(len(rows[0]["seeds"]))
+    return [needed(labels, [row["seeds"][run] for row in rows], wanted) for run in runs]
 
 
 def _over_seeds(shop: Workshop, name: str, train: Any) -> dict[str, Any]:

@@ -31,8 +31,10 @@ def draw(numbers: Numbers, path: Path) -> None:
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
     """One row for each number of texts read, one column for each way to ask."""
-    columns = numbers["ways"].values()
-    rows = [[f"{row[0]['texts']:,}", *(interval(point["accuracy"]) for point in row)] for row in zip(*columns, strict=True)]
+    rows = [
+        [f"{row[0]['texts']:,}", *(interval(point["accuracy"]) for point in row)]
+        for row in zip(*numbers["ways"].values(), strict=True)
+    ]
     return ["texts read", *(WAYS[way] for way in numbers["ways"])], rows
 
 

@@ -1,4 +1,4 @@
-"""``reward_models``: how good a preference model gets by number of comparisons and size, beside people and the ceiling."""
+"""``reward_models``: how good a preference model gets by comparisons and size, beside people and the ceiling."""
 
 from __future__ import annotations
 
