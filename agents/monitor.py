@@ -116,6 +116,7 @@ def shown(scalars: Mapping[str, float]) -> dict[str, str]:
     """
     own = "objective/score_"
     parts = {key.removeprefix(own): value for key, value in scalars.items() if key.startswith(own)}
+    parts.pop("missing_eos_penalty", None)  # the environment's own, and no part of the reward
     scores = {"score": scalars["objective/scores"], **(parts if len(parts) > 1 else {})}
     return {**{name: f"{value:+.3f}" for name, value in scores.items()}, "kl": f"{scalars['objective/kl']:.2f}"}
 

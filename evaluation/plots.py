@@ -52,11 +52,13 @@ CURVES = (
 
 PART = "objective/score_"
 """Begins the scalar of each part of the reward, before its weight."""
+PENALTY = "objective/score_missing_eos_penalty"
+"""Stands among them, and is the environment's own."""
 
 
 def score_parts(history: History) -> dict[str, str]:
     """Name -> scalar of the parts of the reward, where there are several; one alone is the score itself."""
-    keys = dict.fromkeys(key for row in history for key in row if key.startswith(PART))
+    keys = dict.fromkeys(key for row in history for key in row if key.startswith(PART) and key != PENALTY)
     return {key.removeprefix(PART): key for key in keys} if len(keys) > 1 else {}
 
 
