@@ -64,7 +64,9 @@ def test_the_parts_of_a_reward_stand_beside_the_score(tmp_path, drawn):
     both = {"objective/score_preference": 1.0, "objective/score_gold": 2.0}
     plots.learning_curves([{**row, **both} for row in HISTORY], tmp_path / "curves.png")
     assert shown(drawn[0])[:3] == ["Score", "Score: preference", "Score: gold"]
-    plots.learning_curves([{**row, "objective/score_fit": 1.0, plots.PENALTY: 0.0} for row in HISTORY], tmp_path / "one.png")
+    plots.learning_curves(
+        [{**row, "objective/score_fit": 1.0, plots.PENALTY: 0.0} for row in HISTORY], tmp_path / "one.png"
+    )
     assert shown(drawn[1]) == [curve.title for curve in plots.CURVES]  # a single part is the score itself
 
 

@@ -144,7 +144,7 @@ def over(turned: tuple[bool, ...]) -> dict[str, Any]:
     held = {"0.1": [{"kl": 2.0, "proxy": 1.0, "gold": 1.5}] * 2, "0.5": [{"kl": 1.0, "proxy": 0.5, "gold": 1.0}] * 2}
     texts = [{"policy": "post", "text": "My dog.", "post": 0}, {"policy": "at the end", "text": "Dog.", "post": 0}]
     texts[1] |= {"kl": 4.0, "proxy": 3.0, "gold": 1.0}
-    names = [f"proxy {i}" for i in range(len(over_optimisation.COLOURS))]
+    names = [f"proxy {i}" for i in range(len(over_optimisation.COLOURS) - 1)]  # as many as in the quick form
     return {"curves": dict.fromkeys(names, runs), "held": held, "texts": texts, "ensemble": [pair, pair]}
 
 

@@ -125,19 +125,27 @@ def _texts(shop: Workshop, way: float) -> list[dict[str, Any]]:
 
 def _best_of(shop: Workshop, name: str, seed: int) -> Numbers:
     """Expected proxy and gold of best-of-n under the proxy, for n = 1, 2, 4, ...; from one draw of the most samples."""
-    most, posts = shop.budget.best_of, shop.posts()
-    posts = posts[: max(8, len(posts) // 4)]
-    written = write_samples(shop.model(shop.largest, "start"), posts, most, DecodeSettings(), seed=seed)
-    rows = [row for row in posts for _ in range(most)]
-    gold = gold_of(rows, written.texts).reshape(-1, most)
-    scorer = proxies(shop)[name](seed)
-    score = np.array(scorer([prompt.text for prompt in written.prompts], written.texts)).reshape(-1, most)
+    most = shop.budget.best_of
+    drawn = shop.remember(f"over_optimisation-samples-seed{seed}", partial(_draw_samples, shop, seed))
+    prompts = [prompt for prompt in drawn["prompts"] for _ in range(most)]
+    score = np.array(proxies(shop)[name](seed)(prompts, drawn["texts"])).reshape(-1, most)
+    gold = np.array(drawn["gold"]).reshape(-1, most)
     sizes = [2**k for k in range(int(math.log2(most)) + 1)]
     return {
         "kl": [best_of_n_kl(n) for n in sizes],
         "proxy": [expected_best(score, score, n) for n in sizes],
         "gold": [expected_best(score, gold, n) for n in sizes],
     }
+
+
+def _draw_samples(shop: Workshop, seed: int) -> dict[str, list[Any]]:
+    """The start policy's samples of a quarter of the posts, those of a post side by side: the same for every proxy."""
+    most, posts = shop.budget.best_of, shop.posts()
+    posts = posts[: max(8, len(posts) // 4)]
+    written = write_samples(shop.model(shop.largest, "start"), posts, most, DecodeSettings(), seed=seed)
+    golds = gold_of([row for row in posts for _ in range(most)], written.texts)
+    prompts = [prompt.text for prompt in written.prompts[::most]]
+    return {"prompts": prompts, "texts": written.texts, "gold": golds.tolist()}
 
 
 def _against_ensemble(curves: dict[str, Any]) -> list[dict[str, float]]:
@@ -156,7 +164,7 @@ def draw(numbers: Numbers, path: Path) -> None:
     panels = figure.subplots(1, 2)
     titles = {"rl": "RL without a KL term", "bon": "Best of n"}
     for axis, (way, title) in zip(panels, titles.items(), strict=True):
-        for colour, (name, curves) in zip(COLOURS, numbers["curves"].items(), strict=True):
+        for colour, (name, curves) in zip(COLOURS, numbers["curves"].items(), strict=False):
             for place, curve in enumerate(curves[way]):
                 d = canvas.root(np.array(curve["kl"]))
                 axis.plot(d, curve["gold"], color=colour, linewidth=1.5, label=name if place == 0 else None)
