@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prefgym.cli import main
 from prefgym.data import pairs, prompts
 from prefgym.data.comparisons import Comparison
-from prefgym.lecture import proxies
+from prefgym.lecture import load_figure, proxies
 from prefgym.lecture.figures import less_human_data as less
 from prefgym.lecture.figures import over_optimisation, pairwise_or_ratings, reward_models
 from prefgym.lecture.workshop import QUICK_BUDGET, WATCH_EVERY, Workshop, _Watch
@@ -121,6 +122,17 @@ def test_posts_of_proxies_are_behind_those_of_every_other_stage() -> None:
     first, count = prompts._EMBEDDED["train"]
     assert proxies.POSTS_FROM >= first + pairs._POSTS_FROM + 1_000_000 > first + count
     assert QUICK_BUDGET.proxies[-1] < proxies.POSTS_OF_A_SEED
+
+
+def test_a_lecture_that_fails_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(shop: Workshop) -> Any:
+        shop.remember("half", lambda: {"value": 1})
+        raise KeyboardInterrupt
+
+    figure = replace(load_figure("open_ended"), measure=measure)
+    monkeypatch.setattr("prefgym.lecture.load_figure", lambda name: figure)
+    main(["lecture", "--quick", "--figure", "open_ended", "--output", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "measured" / "half.json").is_file()
 
 
 def test_a_watch_writes_down_texts_every_few_iterations(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> None:
     from ..lecture.report import verdict, write_lecture
     from ..lecture.workshop import FULL_BUDGET, QUICK_BUDGET, Workshop
 
-    with kept_folder(folder):
+    with kept_folder(folder, worth="*/*"):  # a model, or a measurement
         config.save(folder / CONFIG_FILE)
         budget = QUICK_BUDGET if config["quick"] else FULL_BUDGET
         shop = Workshop(folder, budget, config["seeds"], progress=True)
