@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint format assets clean
+.PHONY: help demo hack test lint format assets clean
 
 help:
 	@echo "make demo    train PPO in Summarize-v0, evaluate, write runs/demo/report.html (about 3 minutes, offline)"
+	@echo "make hack    the same without the KL term: watch gold fall while the score rises, in runs/hack/report.html"
 	@echo "make test    lint, types and the whole test suite with branch coverage"
 	@echo "make lint    ruff and mypy (mypy on an installed tree)"
 	@echo "make format  ruff format and import order"
@@ -23,6 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	$(BIN)/prefgym train --config tldr-ppo --output runs/demo --overwrite
+
+hack: $(VENV)/.installed
+	$(BIN)/prefgym train --config hack --output runs/hack --overwrite
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85

@@ -60,7 +60,7 @@ class Monitor:
         if self._writer is not None:
             self._write_events(self._writer, rollout, scalars)
         if self._bar is not None:
-            self._bar.set_postfix(score=f"{scalars['objective/scores']:+.3f}", kl=f"{scalars['objective/kl']:.2f}")
+            self._bar.set_postfix(shown(scalars))
             self._bar.update(len(rollout))
 
     def close(self) -> None:
@@ -106,6 +106,19 @@ class Monitor:
             for place in range(min(NUM_TEXTS, len(rollout))):
                 writer.add_text(f"sample/{place}", describe(rollout, place), step)
         writer.flush()
+
+
+def shown(scalars: Mapping[str, float]) -> dict[str, str]:
+    """What stands behind the progress bar: the score, every part of it where there are several, and the KL.
+
+    >>> shown({"objective/scores": 1.5, "objective/kl": 2.0, "objective/score_fit": 1.5, "objective/score_gold": 4.0})
+    {'score': '+1.500', 'fit': '+1.500', 'gold': '+4.000', 'kl': '2.00'}
+    """
+    own = "objective/score_"
+    parts = {key.removeprefix(own): value for key, value in scalars.items() if key.startswith(own)}
+    parts.pop("missing_eos_penalty", None)  # the environment's own, and no part of the reward
+    scores = {"score": scalars["objective/scores"], **(parts if len(parts) > 1 else {})}
+    return {**{name: f"{value:+.3f}" for name, value in scores.items()}, "kl": f"{scalars['objective/kl']:.2f}"}
 
 
 def describe(rollout: Rollout, row: int) -> str:

@@ -50,12 +50,30 @@ CURVES = (
 )
 
 
-def learning_curves(history: History, path: str | Path, curves: Sequence[Curve] = CURVES, subtitle: str = "") -> Path:
+PART = "objective/score_"
+"""Begins the scalar of each part of the reward, before its weight."""
+PENALTY = "objective/score_missing_eos_penalty"
+"""Stands among them, and is the environment's own."""
+
+
+def score_parts(history: History) -> dict[str, str]:
+    """Name -> scalar of the parts of the reward, where there are several; one alone is the score itself."""
+    keys = dict.fromkeys(key for row in history for key in row if key.startswith(PART) and key != PENALTY)
+    return {key.removeprefix(PART): key for key in keys} if len(keys) > 1 else {}
+
+
+def curves_of(history: History) -> list[Curve]:
+    """The panels of a history: beside the score every part of it, where there are several."""
+    parts = [Curve(key, f"Score: {name}", CURVES[0].unit) for name, key in score_parts(history).items()]
+    return [CURVES[0], *parts, *CURVES[1:]]
+
+
+def learning_curves(history: History, path: str | Path, subtitle: str = "") -> Path:
     """Draw each scalar over episodes: every iteration as a dot, their moving average as a line.
 
     A scalar that the history does not have leaves no panel.
     """
-    drawn = [curve for curve in curves if any(curve.key in row for row in history)]
+    drawn = [curve for curve in curves_of(history) if any(curve.key in row for row in history)]
     columns = min(3, max(1, len(drawn)))
     lines = max(1, math.ceil(len(drawn) / columns))
     figure = canvas.figure(3.8 * columns, 2.6 * lines + 0.8, "Learning curves", subtitle)

@@ -13,7 +13,7 @@ from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table
 from .evaluate import Evaluation
 from .formats import difference, interval, label, label_one, number
 from .plots import History, learning_curves, score_against_kl, win_rates
-from .tables import difference_table, figure_table, shown
+from .tables import difference_table, figure_table, shown, training_table
 
 Metrics = Mapping[str, Any]
 
@@ -30,6 +30,12 @@ FIGURES_EXPLAINED = (
     "of stated facts that the post does not hold."
 )
 """What the columns of a table of figures mean."""
+
+PARTS_EXPLAINED = (
+    "Means of what was sampled in training up to that episode, each part before its weight. A part of weight 0 is "
+    "watched and not paid for: where one that is paid rises and gold falls, the policy has learned to please the one "
+    "at the cost of the other."
+)
 
 
 def write_report(
@@ -174,6 +180,9 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     if history:
         learning_curves(history, folder / "learning_curves.png", subtitle=below)
         parts.append(Picture("learning_curves.png", "Score, KL, reward, length and value loss over training episodes"))
+    header, rows = training_table(history)
+    if rows:
+        parts += [Heading("Parts of the reward over training", 3), Table(header, rows), Paragraph(PARTS_EXPLAINED)]
     return parts
 
 

@@ -22,13 +22,14 @@ from ..data.splits import split_prompts
 from ..files import write_json
 from ..rewards.accuracy import leads
 from ..rewards.annotators import Simulated
+from ..rewards.breakdown import by_annotator, by_length_difference
 from ..rewards.calibration import expected_calibration_error
 from ..rewards.preference_model import PreferenceModel
 from ..rewards.rating_training import train_on_ratings
 from ..rewards.ratings import standardised
 from ..rewards.training import calibrate_temperature, train_preference_model
 from .simulated_people import TEXTS_OF_A_COMPARISON, Judged, Judgements, expected_right, share
-from .win_rate import crossed_interval, mean_interval
+from .win_rate import Interval, crossed_interval
 
 Array = NDArray[np.float64]
 MakeModel = Callable[[int], PreferenceModel]
@@ -91,18 +92,26 @@ def reward_models(
 
     Returns:
         ``people`` (``agreement``, ``ceiling``, ``longer`` on the test comparisons), ``settings``, and ``models``: by
-        name ``parameters`` and ``points``, each with ``n`` and, over the seeds, ``accuracy`` (mean with a 95 % interval
-        for other seeds and other posts), ``ece_before`` and ``ece_after`` temperature scaling.
+        name ``parameters``, ``points`` and ``gain``. A point has ``n`` and, over the seeds, ``accuracy`` (mean with a
+        95 % interval for other seeds and other posts), ``ece_before`` and ``ece_after`` temperature scaling,
+        ``by_annotator`` and ``by_length`` (accuracy on the labels, see ``rewards.breakdown``). The gain is that of the
+        accuracy from the fewest to the most comparisons, paired by prompt.
     """
     grid = [(name, n) for name in models for n in settings.counts]
-    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
+    runs: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in models}
     for name, n in tqdm(grid, desc="preference models", unit="point"):
-        runs = _points(name, "comparisons", n, models[name], judgements, settings, folder)
-        measured[name].append(_over_seeds(n, runs))
+        runs[name].append(_points(name, "comparisons", n, models[name], judgements, settings, folder))
     return {
         "people": judgements.people,
         "settings": asdict(settings),
-        "models": {name: {"parameters": parameters(make), "points": measured[name]} for name, make in models.items()},
+        "models": {
+            name: {
+                "parameters": parameters(make),
+                "points": [_over_seeds(n, point) for n, point in zip(settings.counts, runs[name], strict=True)],
+                "gain": _lead(runs[name][-1], runs[name][0]),
+            }
+            for name, make in models.items()
+        },
     }
 
 
@@ -123,15 +132,18 @@ def pairwise_or_ratings(
 
     Returns:
         ``people``, ``settings``, ``model``, ``parameters`` and ``ways``: by key of ``WAYS`` the points, each with
-        ``texts`` read, ``judgements`` made, and ``accuracy``.
+        ``texts`` read, ``judgements`` made, ``accuracy``, and ``lead``: that of comparisons of as many texts over it,
+        paired by prompt.
     """
     grid = [(way, n) for way in WAYS for n in settings.counts]
     ways: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    compared: dict[int, list[dict[str, Any]]] = {}
     for way, n in tqdm(grid, desc="comparisons or ratings", unit="point"):
-        found = _over_seeds(n, _points(name, way, n, make_model, judgements, settings, folder))
-        texts = TEXTS_OF_A_COMPARISON * n
+        runs = _points(name, way, n, make_model, judgements, settings, folder)
+        found, texts = _over_seeds(n, runs), TEXTS_OF_A_COMPARISON * n
         cost = {"texts": texts, "judgements": n if way == "comparisons" else texts}
-        ways[way].append({**cost, "accuracy": found["accuracy"], "seeds": found["seeds"]})
+        lead = _lead(compared.setdefault(n, runs), runs)
+        ways[way].append({**cost, "accuracy": found["accuracy"], "seeds": found["seeds"], "lead": lead})
     return {
         "people": judgements.people,
         "settings": asdict(settings),
@@ -177,6 +189,8 @@ def _from_comparisons(
     lead, tie = leads(pm, test), np.zeros(len(test), dtype=bool)
     temperature = calibrate_temperature(pm, held_out)
     return _accuracy(lead, judgements.test) | {
+        "by_annotator": {who: row["mean"] for who, row in (by_annotator(lead, test) or {}).items()},
+        "by_length": [{**row, "accuracy": row["accuracy"]["mean"]} for row in by_length_difference(lead, test)],
         "temperature": temperature,
         "ece_before": expected_calibration_error(lead, tie),
         "ece_after": expected_calibration_error(lead / temperature, tie),
@@ -223,9 +237,21 @@ def _over_seeds(n: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found["accuracy"] = crossed_interval([run["by_prompt"] for run in runs])
     for key in ("ece_before", "ece_after"):
         if key in runs[0]:
-            found[key] = mean_interval([run[key] for run in runs])["mean"]
+            found[key] = float(np.mean([run[key] for run in runs]))
+    if "by_length" in runs[0]:
+        people, ranges = runs[0]["by_annotator"], runs[0]["by_length"]
+        found["by_annotator"] = {who: float(np.mean([run["by_annotator"][who] for run in runs])) for who in people}
+        found["by_length"] = [
+            {**row, "accuracy": float(np.mean([run["by_length"][place]["accuracy"] for run in runs]))}
+            for place, row in enumerate(ranges)
+        ]
     found["seeds"] = [run["accuracy"] for run in runs]
     return found
+
+
+def _lead(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Interval:
+    """Accuracy of the runs a less that of the runs b, seed by seed and prompt by prompt."""
+    return crossed_interval([np.subtract(x["by_prompt"], y["by_prompt"]) for x, y in zip(a, b, strict=True)])
 
 
 def parameters(make_model: MakeModel) -> int:

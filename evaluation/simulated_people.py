@@ -18,7 +18,7 @@ from ..data.comparisons import Comparison
 from ..data.templates import SUMMARIZE
 from ..data.world import Post, post
 from ..models.language_model import LanguageModel
-from ..rewards.annotators import Simulated, simulate_comparisons
+from ..rewards.annotators import Annotators, Simulated, simulate_comparisons
 from ..rewards.ratings import Raters, Rating, simulate_ratings
 from .world_candidates import candidates
 
@@ -28,7 +28,7 @@ Judged = TypeVar("Judged", Comparison, Rating)
 POSTS_FROM = 700_000
 """Training posts that no other stage reads."""
 TEXTS_OF_A_COMPARISON = 2
-RATED_OF_A_POST = 6
+TEXTS_OF_A_POST = 6
 """Different texts that a post has at the least, over many posts."""
 
 
@@ -38,8 +38,8 @@ class Judgements:
 
     Attributes:
         comparisons: of training posts, those of a post side by side; prompts are templated.
-        ratings: by way, of the same posts and texts.
-        test: comparisons of held-out posts.
+        ratings: by way, of the same posts and texts; empty where nobody was asked for them.
+        test: comparisons of held-out posts, where there are any.
     """
 
     comparisons: list[Comparison]
@@ -60,41 +60,53 @@ class Judgements:
 
 def collect(
     comparisons: int,
-    test_posts: int,
     start: LanguageModel,
     pretrained: LanguageModel,
     *,
+    posts_from: int = POSTS_FROM,
     pairs_per_post: int = 4,
+    annotators: Annotators | None = None,
+    ratings: bool = False,
+    test_posts: int = 0,
     seed: int = 0,
 ) -> Judgements:
-    """Let simulated people compare and rate summaries of training posts, and compare those of held-out ones.
+    """Let simulated people compare summaries of training posts, rate them, and compare those of held-out posts.
 
     Args:
-        comparisons: how many are wanted at least; twice as many ratings come with them.
-        test_posts: number of held-out posts.
+        comparisons: how many are wanted at least.
         start: writes some of the summaries.
         pretrained: writes a few bad ones.
-        pairs_per_post: comparisons of each training post.
+        posts_from: the first training post.
+        pairs_per_post: comparisons of each training post, where it has so many.
+        annotators: who judges; the default people when left out.
+        ratings: whether they also rate, at least twice as many texts.
+        test_posts: number of held-out posts.
         seed: of samples, people and slips.
     """
-    per_post = min(pairs_per_post, RATED_OF_A_POST / TEXTS_OF_A_COMPARISON)
-    posts = [post("train", POSTS_FROM + index) for index in range(math.ceil(comparisons / per_post))]
+    people = annotators or Annotators()
+    per_post = min(pairs_per_post, math.comb(TEXTS_OF_A_POST, 2))
+    if ratings:
+        per_post = min(per_post, TEXTS_OF_A_POST // TEXTS_OF_A_COMPARISON)
+    posts = [post("train", posts_from + index) for index in range(math.ceil(comparisons / per_post))]
     held_out = [post("validation", index) for index in range(test_posts)]
     texts = candidates(posts, start, pretrained, seed)
-    simulated = simulate_comparisons(posts, texts, seed=seed, pairs_per_post=pairs_per_post)
-    test = simulate_comparisons(held_out, candidates(held_out, start, pretrained, seed), seed=seed)
+    made = simulate_comparisons(posts, texts, seed=seed, pairs_per_post=pairs_per_post, annotators=people)
+    of_test = candidates(held_out, start, pretrained, seed) if held_out else []
+    test = simulate_comparisons(held_out, of_test, seed=seed, annotators=people)
     return Judgements(
-        [comparison.render(SUMMARIZE) for comparison in simulated.comparisons],
-        _ratings(posts, texts, seed),
+        [comparison.render(SUMMARIZE) for comparison in made.comparisons],
+        _ratings(posts, texts, people, seed) if ratings else {},
         replace(test, comparisons=[comparison.render(SUMMARIZE) for comparison in test.comparisons]),
     )
 
 
-def _ratings(posts: Sequence[Post], texts: Sequence[Sequence[str]], seed: int) -> dict[str, list[Rating]]:
+def _ratings(
+    posts: Sequence[Post], texts: Sequence[Sequence[str]], people: Annotators, seed: int
+) -> dict[str, list[Rating]]:
     """The same texts rated by the same persons with the same slips, on scales of their own and on one."""
     own, one = (
         [rating.render(SUMMARIZE) for rating in simulate_ratings(posts, texts, seed=seed, raters=raters)]
-        for raters in (Raters(), Raters(offset=0.0, spread=0.0))
+        for raters in (Raters(people), Raters(people, offset=0.0, spread=0.0))
     )
     return {"ratings": own, "ratings_by_person": own, "ratings_one_scale": one}
 

@@ -6,9 +6,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .evaluate import Evaluation
 from .figures import FIGURES
 from .formats import NONE, difference, interval, label, label_one, number, percent
+from .plots import History, score_parts
 
 Metrics = Mapping[str, Any]
 
@@ -46,6 +49,21 @@ def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[st
             what = "win rate against references" if share else key.replace("_", " ")
             rows.append([f"{label(name)}: {what}", difference(values, share)])
     return ["", "minus the start policy"], rows
+
+
+def training_table(history: History, lines: int = 8) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: how every part of the reward and the KL went over training, in means of equal stretches.
+
+    Where the reward has a single part there are no rows.
+    """
+    parts = {**score_parts(history), "KL": "objective/kl"}
+    if len(parts) == 1:
+        return [], []
+    rows = []
+    for stretch in np.array_split(np.arange(len(history)), min(lines, len(history))):
+        means = [float(np.mean([history[i][key] for i in stretch])) for key in parts.values()]
+        rows.append([f"{history[stretch[-1]]['episodes']:,.0f}", *map(number, means)])
+    return ["episodes", *parts], rows
 
 
 def summary_table(metrics: Metrics) -> str:

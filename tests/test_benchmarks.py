@@ -214,15 +214,3 @@ def test_instructions_benchmark_runs(tmp_path):
     assert "chosen" not in results["ending"]
     assert "| where (unseen) |" in page
     assert "| **all seen** |" in page
-
-
-def test_reward_models_benchmark_runs(tmp_path):
-    results, page = quick("reward_models", tmp_path)
-    people, models = results["reward_models"]["people"], results["reward_models"]["models"]
-    assert 0.5 < people["agreement"] < people["ceiling"] < 1
-    assert [[point["n"] for point in model["points"]] for model in models.values()] == [[40, 80]] * 3
-    assert all(point["accuracy"]["mean"] <= people["ceiling"] for model in models.values() for point in model["points"])
-    assert results["pairwise_or_ratings"]["ways"]["ratings"][0]["texts"] == 80
-    assert "| ratings, 1 to 7 |" in page
-    for name in ("reward_models.png", "pairwise_or_ratings.png"):
-        assert (tmp_path / name).stat().st_size > 1000

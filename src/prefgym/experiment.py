@@ -237,7 +237,7 @@ def write_run_report(
 ) -> None:
     """Write metrics, pictures and report, add the figures to TensorBoard, and print them with a sample."""
     from .evaluation.report import write_report
-    from .evaluation.tables import sample_block, summary_table
+    from .evaluation.tables import align, sample_block, summary_table, training_table
 
     core = env.unwrapped
     write_json(folder / METRICS_FILE, evaluation.metrics)
@@ -252,6 +252,9 @@ def write_run_report(
         missing_eos_penalty=core.missing_eos_penalty,
         config=config.to_yaml(),
     )
+    header, rows = training_table(history)
+    if rows:
+        print(f"\nover training, as sampled; each part of the reward before its weight\n\n{align(header, rows)}")
     print(f"\n{summary_table(evaluation.metrics)}\n\n{sample_block(evaluation)}\n\nreport: {page}")
 
 

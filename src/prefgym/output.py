@@ -59,8 +59,9 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def kept_folder(folder: Path) -> Iterator[Path]:
-    """Make ``folder``, or go on in it. When the work fails before a run stands in it, what was made is removed."""
+def kept_folder(folder: Path, worth: str = f"*/*/{CONFIG_FILE}") -> Iterator[Path]:
+    """Make ``folder``, or go on in it. When the work fails before anything of the pattern ``worth`` stands in it, by
+    default a run, what was made is removed."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def kept_folder(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if made and not any(folder.glob(f"*/*/{CONFIG_FILE}")):
+        if made and not any(folder.glob(worth)):
             shutil.rmtree(folder)
             for parent in made[1:]:
                 parent.rmdir()

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from prefgym.agents import PPO
-from prefgym.agents.monitor import describe
+from prefgym.agents.monitor import describe, shown
 
 SCALARS = {
     "objective/kl",
@@ -96,3 +96,11 @@ def test_an_episode_in_words(env: gym.Env) -> None:
     assert rollout.prompts[1] in text
     assert rollout.responses[1] in text
     assert f"{rollout.scores[1]:+.3f}" in text
+
+
+def test_the_bar_shows_the_parts_of_a_reward_where_there_are_several() -> None:
+    scalars = {"objective/scores": 1.0, "objective/kl": 0.5, "objective/score_a": 1.0}
+    scalars |= {"objective/score_missing_eos_penalty": 0.0}
+    assert shown(scalars) == {"score": "+1.000", "kl": "0.50"}
+    both = {**scalars, "objective/score_gold": -2.0}
+    assert shown(both) == {"score": "+1.000", "a": "+1.000", "gold": "-2.000", "kl": "0.50"}

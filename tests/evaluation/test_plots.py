@@ -60,6 +60,16 @@ def test_short_histories_can_be_drawn(tmp_path, rows):
     assert_png(plots.learning_curves(HISTORY[:rows] or [{"episodes": 1, KEYS[0]: 0.0}], tmp_path / "curves.png"))
 
 
+def test_the_parts_of_a_reward_stand_beside_the_score(tmp_path, drawn):
+    both = {"objective/score_preference": 1.0, "objective/score_gold": 2.0}
+    plots.learning_curves([{**row, **both} for row in HISTORY], tmp_path / "curves.png")
+    assert shown(drawn[0])[:3] == ["Score", "Score: preference", "Score: gold"]
+    plots.learning_curves(
+        [{**row, "objective/score_fit": 1.0, plots.PENALTY: 0.0} for row in HISTORY], tmp_path / "one.png"
+    )
+    assert shown(drawn[1]) == [curve.title for curve in plots.CURVES]  # a single part is the score itself
+
+
 def test_moving_average_by_hand():
     np.testing.assert_allclose(plots.moving_average(np.array([1.0, 2.0, 6.0, 7.0])), [1.5, 3, 5, 6.5])
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from prefgym.evaluation.report import headline, notice, write_report
-from prefgym.evaluation.tables import figure_table, sample_block, summary_table
+from prefgym.evaluation.tables import figure_table, sample_block, summary_table, training_table
 
 HISTORY = [{"episodes": 8 * (i + 1), "objective/scores": 0.1 * i, "objective/kl": 0.2 * i} for i in range(5)]
 
@@ -104,6 +104,16 @@ def test_without_beta_and_history_the_report_leaves_those_parts_out(tmp_path, ev
     text = (tmp_path / "report.md").read_text()
     assert "Rewards by token" not in text
     assert not (tmp_path / "learning_curves.png").exists()
+
+
+def test_parts_of_the_reward_stand_side_by_side_over_training(tmp_path, evaluation):
+    assert training_table(HISTORY) == ([], [])
+    history = [row | {"objective/score_a": i, "objective/score_gold": -i} for i, row in enumerate(HISTORY)]
+    header, rows = training_table(history, lines=2)
+    assert header == ["episodes", "a", "gold", "KL"]
+    assert rows == [["24", "1.00", "-1.00", "0.20"], ["40", "3.50", "-3.50", "0.70"]]
+    write_report(tmp_path, evaluation, history)
+    assert "Parts of the reward over training" in (tmp_path / "report.md").read_text()
 
 
 def test_hostile_text_is_escaped(tmp_path, evaluation):

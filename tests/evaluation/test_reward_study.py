@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from prefgym.data.comparisons import Comparison
+from prefgym.data.templates import SUMMARIZE
+from prefgym.data.world import post
 from prefgym.evaluation.preference_plots import draw_pairwise_or_ratings, draw_reliability, draw_reward_models
 from prefgym.evaluation.reward_study import WAYS, StudySettings, pairwise_or_ratings, reward_models
 from prefgym.evaluation.simulated_people import Judgements, collect, expected_right, share
-from prefgym.rewards.annotators import Simulated
+from prefgym.rewards.annotators import Annotators, Simulated
 from prefgym.rewards.calibration import calibration
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.ratings import Rating
@@ -68,6 +70,10 @@ def test_models_learn_and_stand_beside_people(judgements, make_model, tmp_path):
     assert last["accuracy"]["mean"] == pytest.approx(0.9)
     assert last["seeds"] == [pytest.approx(0.9)] * 2
     assert 0 <= last["ece_after"] <= 1
+    assert last["by_length"] == [{"from": 0, "to": 0, "accuracy": 1.0}]  # on the labels as they fell
+    first = results["models"]["tiny"]["points"][0]
+    gain = results["models"]["tiny"]["gain"]
+    assert gain["mean"] == pytest.approx(last["accuracy"]["mean"] - first["accuracy"]["mean"], abs=1e-5)
     path = draw_reward_models(results, tmp_path / "reward_models.png")
     assert path.stat().st_size > 1000
 
@@ -98,19 +104,32 @@ def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_
         assert [point["judgements"] for point in results["ways"][way]] == made
     for way in ("comparisons", "ratings", "ratings_by_person"):
         assert results["ways"][way][-1]["accuracy"]["mean"] == pytest.approx(0.9)
-    assert results["ways"]["ratings_one_scale"][-1]["accuracy"]["mean"] == pytest.approx(0.1)
+    turned = results["ways"]["ratings_one_scale"][-1]
+    assert turned["accuracy"]["mean"] == pytest.approx(0.1)
+    assert turned["lead"]["mean"] == pytest.approx(0.8)
+    assert results["ways"]["comparisons"][-1]["lead"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     path = draw_pairwise_or_ratings(results, tmp_path / "ways.png")
     assert path.stat().st_size > 1000
 
 
 def test_people_are_asked_about_the_embedded_posts(start):
-    found = collect(8, 2, start, start, pairs_per_post=4)
+    found = collect(8, start, start, ratings=True, test_posts=2)
     assert len(found.comparisons) >= 8
     assert all(len(ratings) >= 16 for ratings in found.ratings.values())
     assert {c.prompt for c in found.comparisons}.isdisjoint(c.prompt for c in found.test.comparisons)
     assert all(c.prompt.endswith("TL;DR:") and c.chosen.startswith(" ") for c in found.comparisons)
     assert {r.prompt for r in found.ratings["ratings"]} == {c.prompt for c in found.comparisons}
     assert 0.5 < found.people["agreement"] < found.people["ceiling"] < 1
+
+
+def test_people_are_asked_for_no_more_than_is_wanted(start):
+    few = collect(31, start, start, posts_from=7, pairs_per_post=20)
+    assert 31 <= len(few.comparisons) <= 3 * 20  # 15 of a post are certain
+    assert {c.prompt for c in few.comparisons} == {SUMMARIZE.render(post("train", i).text) for i in (7, 8, 9)}
+    assert (few.ratings, few.test.comparisons) == ({}, [])
+    exact = collect(31, start, start, posts_from=7, pairs_per_post=20, annotators=Annotators(0.01, 0.0, 0.0, 0.0))
+    assert [{c.chosen, c.rejected} for c in exact.comparisons] == [{c.chosen, c.rejected} for c in few.comparisons]
+    assert [c.chosen for c in exact.comparisons] != [c.chosen for c in few.comparisons]
 
 
 def test_the_reliability_plot(tmp_path):

@@ -13,6 +13,7 @@ from prefgym.errors import InputError
 from prefgym.experiment import hyperparameters, prompt_shape, world_of
 from prefgym.options import ENV_OPTIONS, agent_options
 
+OF_AN_AGENT = [name for name in preset_names() if name != "hack"]
 OPTIONS = [
     Option("seed", int, 0, "Seed.", minimum=0),
     Option("quick", bool, False, "Be quick."),
@@ -149,8 +150,8 @@ def test_presets_resolve_and_their_head_says_how_to_launch(name):
 
 
 def test_the_promised_presets_exist_and_train_the_agents_in_their_names():
-    assert {"tldr-ppo", "tldr-reinforce"} <= set(preset_names())
-    for preset in preset_names():
+    assert {"tldr-ppo", "tldr-reinforce", "hack"} <= set(preset_names())
+    for preset in OF_AN_AGENT:
         world, _, agent = preset.partition("-")
         config = read_config(["--config", preset])
         assert config["agent.name"] == agent.replace("-", "_")
@@ -158,9 +159,17 @@ def test_the_promised_presets_exist_and_train_the_agents_in_their_names():
 
 
 def test_every_agent_has_a_preset_and_all_presets_have_one_budget():
-    configs = [read_config(["--config", preset]) for preset in preset_names()]
+    configs = [read_config(["--config", preset]) for preset in OF_AN_AGENT]
     assert {config["agent.name"] for config in configs} == set(AGENTS)
     assert {config["agent.total_episodes"] for config in configs} == {3072}
+
+
+def test_hack_is_ppo_that_pays_for_no_kl_and_watches_gold():
+    config = read_config(["--config", "hack"])
+    assert config["agent.name"] == "ppo"
+    assert config["env.kl_coef"] == 0
+    paid, watched = config["env.reward"].values()
+    assert (paid["weight"], watched) == (1, {"function": "gold", "weight": 0})
 
 
 def test_environment_options_are_the_arguments_of_the_environment():

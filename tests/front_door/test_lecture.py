@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from prefgym.cli import main
-from prefgym.lecture import FIGURES, load_figure
-from prefgym.lecture.figures import over_optimisation as far
+from prefgym.lecture import FIGURES, curves, load_figure
+from prefgym.lecture.budget import QUICK_BUDGET
 from prefgym.lecture.figures.policy_gradient import own_words
 from prefgym.lecture.figures.token_level import loss_of
 from prefgym.lecture.words import LANGUAGES, read_words
-from prefgym.lecture.workshop import QUICK_BUDGET, Workshop
+from prefgym.lecture.workshop import Workshop
 from prefgym.models.language_model import LanguageModel
 
 
@@ -27,42 +27,46 @@ def test_expected_best_is_the_mean_over_all_subsets(n: int) -> None:
     values = np.array([[5.0, 1.0, 2.0, 7.0]])
     subsets = list(itertools.combinations(range(4), n))
     expected = np.mean([values[0, max(subset, key=lambda i: by[0, i])] for subset in subsets])
-    assert far.expected_best(by, values, n) == pytest.approx(expected)
+    assert curves.expected_best(by, values, n) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("form", "gain"),
     [
-        (far.bon_form, lambda d: d * (1.5 - 0.25 * d)),
-        (far.rl_form, lambda d: d * (1.5 - 0.25 * np.log(d))),
+        (curves.bon_form, lambda d: d * (1.5 - 0.25 * d)),
+        (curves.rl_form, lambda d: d * (1.5 - 0.25 * np.log(d))),
     ],
 )
 def test_a_curve_of_the_form_gives_back_its_coefficients(form: object, gain: object) -> None:
     d = np.linspace(0.1, 5, 40)
-    found = far.fit(d**2, gain(d), form)  # type: ignore[operator]
+    found = curves.fit(d**2, gain(d), form)  # type: ignore[operator]
     assert found["alpha"] == pytest.approx(1.5)
     assert found["beta"] == pytest.approx(0.25)
     assert found["r2"] == pytest.approx(1.0)
 
 
 def test_rl_form_is_zero_at_the_start() -> None:
-    assert far.rl_form(np.array([0.0])).tolist() == [[0.0, 0.0]]
+    assert curves.rl_form(np.array([0.0])).tolist() == [[0.0, 0.0]]
 
 
 def test_a_curve_turns_over_where_gold_ends_below_its_peak() -> None:
     gains = {"gold": [0.0, 2.0, 1.0], "proxy": [0.0, 1.0, 3.0]}
-    found = far.peak([0.0, 1.0, 4.0], gains)
+    found = curves.peak([0.0, 1.0, 4.0], gains)
     assert found["kl"] == 1.0
     assert found["turned"]
     assert found["proxy_rose"]
-    rising = far.peak([0.0, 1.0, 4.0], {"gold": [0.0, 1.0, 2.0], "proxy": [0.0, 1.0, 3.0]})
+    rising = curves.peak([0.0, 1.0, 4.0], {"gold": [0.0, 1.0, 2.0], "proxy": [0.0, 1.0, 3.0]})
     assert not rising["turned"]
+    wobbling = curves.peak([0.0, 1.0, 4.0], {"gold": [0.0, 2.0, 1.9], "proxy": [0.0, 1.0, 3.0]})
+    assert not wobbling["turned"]  # a twentieth of what was gained
+    falling = curves.peak([0.0, 1.0], {"gold": [0.0, -0.1], "proxy": [0.0, 1.0]})
+    assert falling["turned"]
 
 
 def test_what_is_lost_counts_up_to_a_kl() -> None:
     curve = {"kl": [0.0, 1.0, 2.0, 3.0], "gold": [0.0, 5.0, 4.0, 1.0]}
-    assert far._lost(curve, 2.5) == 1.0
-    assert far._lost(curve, 3.0) == 4.0
+    assert curves.lost(curve, 2.5) == 1.0
+    assert curves.lost(curve, 3.0) == 4.0
 
 
 def test_own_words_counts_words_of_the_prompt() -> None:

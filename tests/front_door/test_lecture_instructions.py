@@ -17,10 +17,11 @@ from prefgym.evaluation.instructions import follow
 from prefgym.evaluation.win_rate import crossed_interval, wilson_interval
 from prefgym.lecture import instructed, load_figure, preferred
 from prefgym.lecture.benchmark_files import BIGBENCH, MMLU, write_suites
+from prefgym.lecture.budget import QUICK_BUDGET, SHIPPED
 from prefgym.lecture.figures import benchmarks, intent
 from prefgym.lecture.report import verdict
 from prefgym.lecture.words import read_words
-from prefgym.lecture.workshop import QUICK_BUDGET, SHIPPED, Workshop
+from prefgym.lecture.workshop import Workshop
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.functions import answer_words
 

@@ -17,7 +17,7 @@ GIVEN = [option for option in SUITES if option.key in ("mmlu", "bigbench")]
 OPTIONS = [
     Option("figure", object, None, "Figures to measure; all names up to the next option (default: all).", several=True),
     Option("quick", bool, False, "Draw every figure in minutes, with models and budgets too small to conclude from."),
-    Option("seeds", int, 3, "Seeds of what is random.", minimum=1),
+    Option("seeds", int, None, "Seeds of what is random (default: 3; of the quick form 1).", minimum=1),
     Option("language", str, "en", "Language of headings and captions: en or ko."),
     *GIVEN,
     Option("output", str, "runs/lecture", "Folder of the lecture; what is measured in it already stays."),
@@ -57,20 +57,22 @@ def run(arguments: list[str]) -> None:
     folder = Path(config["output"])
     _check_folder(folder, quick=config["quick"])
 
+    from ..lecture.budget import FULL_BUDGET, QUICK_BUDGET
     from ..lecture.report import verdict, write_lecture
-    from ..lecture.workshop import FULL_BUDGET, QUICK_BUDGET, Workshop
+    from ..lecture.workshop import Workshop
 
-    with kept_folder(folder):
+    with kept_folder(folder, worth="*/*"):  # a model, or a measurement
         config.save(folder / CONFIG_FILE)
         budget = QUICK_BUDGET if config["quick"] else FULL_BUDGET
+        seeds = config["seeds"] or budget.seeds
         suites = {option.key: config[option.key] for option in GIVEN}
-        shop = Workshop(folder, budget, config["seeds"], progress=True, suites=suites)
+        shop = Workshop(folder, budget, seeds, progress=True, suites=suites)
         figures, measured = [load_figure(name) for name in names], {}
         for place, figure in enumerate(figures, 1):
             print(f"\n{figure.name}: figure {place} of {len(figures)}", flush=True)
             measured[figure.name] = figure.measure(shop)
             print(verdict(figure, measured[figure.name], words), flush=True)
-        told = {"seeds": config["seeds"], "quick": config["quick"]}
+        told = {"seeds": seeds, "quick": config["quick"]}
         write_json(folder / METRICS_FILE, {**told, "figures": measured})
         page = write_lecture(folder, figures, measured, words, largest=shop.largest, **told)
     print(f"\nreport: {page}")

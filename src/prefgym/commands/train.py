@@ -56,7 +56,7 @@ def help_text() -> str:
         "model folder.\n\n"
         f"presets: {', '.join(preset_names())}\n\n"
         "  prefgym train --config tldr-ppo --output runs/mine\n"
-        "  prefgym train --config tldr-ppo --env.kl_coef 0 --agent.total_episodes 8192 --output runs/hack\n"
+        "  prefgym train --config hack --output runs/hack\n"
         "  prefgym train --config tldr-reinforce --data.prompts posts.jsonl --env.reward my_rewards.py:score\n"
         "  prefgym train --resume --output runs/mine\n"
         "  tensorboard --logdir runs\n"

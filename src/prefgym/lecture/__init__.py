@@ -21,9 +21,12 @@ FIGURES = (
     "token_level",
     "open_ended",
     "policy_gradient",
+    "pairwise_or_ratings",
+    "reward_models",
     "rlhf_or_sft",
     "over_optimisation",
     "hallucination",
+    "less_human_data",
 )
 """Names of the figures, in order."""
 

@@ -12,6 +12,9 @@ from .workshop import Workshop
 Numbers = dict[str, Any]
 """What a figure measured, as JSON."""
 
+Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Header and rows of a table; a column called ``text`` holds sentences."""
+
 
 class Finding(NamedTuple):
     """What the numbers say of the claim.
@@ -33,10 +36,12 @@ class Figure:
     draw: writes the picture, whose axes are named in English.
     table: header and rows, beside the picture.
     finding: what the numbers say of the claim.
+    samples: a second table, of texts to read.
     """
 
     name: str
     measure: Callable[[Workshop], Numbers]
     draw: Callable[[Numbers, Path], None]
-    table: Callable[[Numbers], tuple[Sequence[str], Sequence[Sequence[str]]]]
+    table: Callable[[Numbers], Rows]
     finding: Callable[[Numbers], Finding]
+    samples: Callable[[Numbers], Rows] | None = None

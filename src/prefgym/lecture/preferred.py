@@ -28,7 +28,7 @@ from ..models.language_model import LanguageModel
 from ..rewards.functions import answer_words, rouge_l
 from ..rewards.preference_model import PreferenceModel
 from .instructed import instructed
-from .workshop import Workshop
+from .workshop import RECIPES, Workshop
 
 Array = NDArray[np.float64]
 
@@ -142,18 +142,7 @@ def _align(shop: Workshop, run: Path, seed: int) -> dict[str, Any]:
     logged = {name: {"function": name, "weight": 0.0} for name in ("rouge_l", "exact_match")}
     reward = {"score": {"function": pm, "weight": 1.0}, **logged}
     env = gym.make("Instruct-v0", model=tuned, reward=reward, kl_coef=0.1)
-    agent = PPO(
-        "default",
-        env,
-        seed=seed,
-        episodes_per_iteration=64,
-        samples_per_prompt=8,
-        batch_size=32,
-        learning_rate=1e-4,
-        n_epochs=2,
-        vf_coef=0.02,
-        clip_range_vf=None,
-    )
+    agent = PPO("default", env, seed=seed, **RECIPES["ppo"])
     agent.learn(shop.budget.episodes, progress_bar=shop.progress)
     agent.save(run)
     return {"preference_model": pm.facts, "history": agent.history}

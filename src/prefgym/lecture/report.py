@@ -45,13 +45,13 @@ def verdict(figure: Figure, numbers: Numbers, words: Words) -> str:
 def _parts(folder: Path, figure: Figure, numbers: Numbers, words: Words) -> list[Part]:
     own, picture = words[figure.name], f"{figure.name}.png"
     figure.draw(numbers, folder / picture)
-    header, rows = figure.table(numbers)
+    tables = [make(numbers) for make in (figure.table, figure.samples) if make is not None]
     return [
         Heading(own["title"]),
         Paragraph(own["claim"]),
         Picture(picture, own["caption"]),
         Paragraph(own["caption"]),
-        Table(list(header), [list(row) for row in rows], prose=("text",)),
+        *(Table(list(header), [list(row) for row in rows], prose=("text",)) for header, rows in tables),
         Paragraph(verdict(figure, numbers, words), "headline"),
         Paragraph(f"{words['page']['published']}: {own['published']}"),
     ]

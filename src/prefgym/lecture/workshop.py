@@ -7,9 +7,7 @@ a full lecture is the shipped one.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,83 +15,17 @@ from ..data.prompts import PromptSet, embedded_prompts
 from ..files import write_json
 from ..models.language_model import LanguageModel
 from ..rewards.preference_model import PreferenceModel
-from ..sizes import FULL, QUICK, Size
+from .budget import Budget
 
-PROXY_POSTS_FROM = 2_000_000  # behind those of every other stage
-
-SHIPPED = "1.3M"
-"""The size whose models come with the package."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a lecture measures.
-
-    sizes: name -> shape and amounts of training; ``None`` stands for the shipped models.
-    posts: held-out posts that judge a policy.
-    episodes: of a run of reinforcement learning; ``far_episodes`` of one that is to go too far.
-    best_of: the largest n of best-of-n.
-    pairs: pairs of summaries of equal loss.
-    proxies: comparisons that the preference models of the over-optimisation study are trained on, fewest first.
-    proxy_epochs: how often they read them.
-    examples: instruction pairs that models are tuned on, fewest first.
-    asked: held-out posts that each family of instructions is asked about.
-    answered: instructions whose answers simulated people compare.
-    """
-
-    sizes: Mapping[str, Size | None]
-    posts: int
-    episodes: int
-    far_episodes: int
-    best_of: int
-    pairs: int
-    proxies: tuple[int, ...]
-    proxy_epochs: float
-    examples: tuple[int, ...]
-    asked: int
-    answered: int
-
-
-_LESS: dict[str, Any] = {
-    "pretrain_posts": 20_000,
-    "finetune_posts": 40_000,
-    "comparison_posts": 8_000,
-    "lesson_posts": 8_000,
+_ALL: dict[str, Any] = {"episodes_per_iteration": 64, "samples_per_prompt": 8}
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "ppo": {**_ALL, "batch_size": 32, "learning_rate": 1e-4, "n_epochs": 2, "vf_coef": 0.02, "clip_range_vf": None},
+    "expert_iteration": {**_ALL, "batch_size": 4, "learning_rate": 3e-4},
 }
-FULL_BUDGET = Budget(
-    sizes={
-        "0.1M": replace(FULL, hidden_size=32, layers=2, heads=2, intermediate_size=96, **_LESS),
-        "0.3M": replace(FULL, hidden_size=64, layers=3, heads=4, intermediate_size=240, **_LESS),
-        SHIPPED: None,
-    },
-    posts=500,
-    episodes=3072,
-    far_episodes=16_384,
-    best_of=256,
-    pairs=300,
-    proxies=(500, 2000, 8000),
-    proxy_epochs=2.0,
-    examples=(500, 2000, 8000),
-    asked=200,
-    answered=4000,
-)
-QUICK_BUDGET = Budget(
-    sizes={
-        "tiny": replace(QUICK, hidden_size=16),
-        "small": QUICK,
-        SHIPPED: None,
-    },
-    posts=32,
-    episodes=128,
-    far_episodes=256,
-    best_of=16,
-    pairs=20,
-    proxies=(40, 80),
-    proxy_epochs=1.0,
-    examples=(24, 48),
-    asked=8,
-    answered=16,
-)
+"""Hyperparameters by the agent's short name: those of its preset, at a constant learning rate."""
+
+WATCH_EVERY = 4
+"""Iterations between two looks at what a policy writes."""
 
 
 class Workshop:
@@ -134,13 +66,14 @@ class Workshop:
 
     def model(self, size: str, stage: str) -> LanguageModel:
         """The ``"pretrained"`` model or the fine-tuned ``"start"`` of a size."""
-        return LanguageModel.load(self._models(size, stage))
+        return LanguageModel.load(self.path(size, stage))
 
     def preference(self, size: str) -> PreferenceModel:
         """The preference model of a size."""
-        return PreferenceModel.load(self._models(size, "preference"))
+        return PreferenceModel.load(self.path(size, "preference"))
 
-    def _models(self, size: str, stage: str) -> str | Path:
+    def path(self, size: str, stage: str) -> str | Path:
+        """What a size's ``"pretrained"``, ``"start"`` or ``"preference"`` model is loaded by."""
         shape = self.budget.sizes[size]
         if shape is None:
             return f"embedded/{stage}"
@@ -151,57 +84,19 @@ class Workshop:
         return folder / stage
 
     def trained(self, name: str, size: str, seed: int, **changes: Any) -> tuple[LanguageModel, list[dict[str, Any]]]:
-        """The policy that PPO makes of a size's start policy, and its history.
+        """The policy that an agent makes of a size's start policy, and its history.
 
         Args:
             name: of the run; another recipe needs another name.
             size: whose start policy and preference model.
             seed: of the training.
-            **changes: of ``recipe``: ``kl_coef``, ``episodes``, ``reward``.
+            **changes: ``kl_coef``, ``episodes``, ``reward``, ``agent`` (of ``RECIPES``), ``watched``, hyperparameters.
         """
         run = self.folder / "runs" / f"{name}-{size}-seed{seed}"
         history = run / "lecture.json"
         if not history.is_file():
             write_json(history, self._train(run, size, seed, **changes))
         return LanguageModel.load(run), json.loads(history.read_text(encoding="utf-8"))
-
-    def proxy(self, comparisons: int, seed: int, *, exact: bool = False) -> PreferenceModel:
-        """A preference model of the largest size from few comparisons.
-
-        Args:
-            comparisons: pairs that the annotators judged, of samples of the start policy and its relatives.
-            seed: of the comparisons and of the training.
-            exact: the annotators are of one mind with gold and make no slips.
-        """
-        folder = self.folder / "proxies" / f"{comparisons}{'-exact' if exact else ''}-seed{seed}"
-        if not (folder / "config.json").is_file():
-            self._train_proxy(comparisons, seed, exact).save(folder)
-        return PreferenceModel.load(folder)
-
-    def _train_proxy(self, comparisons: int, seed: int, exact: bool) -> PreferenceModel:
-        from ..assets import PAIRS_PER_POST
-        from ..data.templates import SUMMARIZE
-        from ..data.world import post
-        from ..evaluation.world_candidates import candidates
-        from ..rewards.annotators import Annotators, simulate_comparisons
-        from ..rewards.training import reference_shift, train_preference_model
-
-        start, pretrained = self.model(self.largest, "start"), self.model(self.largest, "pretrained")
-        first = PROXY_POSTS_FROM + 10_000 * seed
-        posts = [post("train", first + i) for i in range(math.ceil(comparisons / PAIRS_PER_POST))]
-        people = Annotators(0.01, 0.0, 0.0, 0.0) if exact else Annotators()
-        texts = candidates(posts, start, pretrained, seed)
-        made = simulate_comparisons(posts, texts, seed=seed, pairs_per_post=PAIRS_PER_POST, annotators=people)
-        rows = [comparison.render(SUMMARIZE) for comparison in made.comparisons[:comparisons]]
-        pm = PreferenceModel.from_language_model(start, seed=seed)
-        epochs = self.budget.proxy_epochs
-        train_preference_model(
-            pm, rows, epochs=epochs, learning_rate=3e-4, batch_size=32, seed=seed, progress=self.progress
-        )
-        held_out = [post("validation", i) for i in range(self.budget.posts)]
-        prompts = [SUMMARIZE.render(item.text) for item in held_out]
-        reference_shift(pm, prompts, [SUMMARIZE.render_response(item.reference) for item in held_out])
-        return pm
 
     def far(self, seed: int) -> tuple[LanguageModel, list[dict[str, Any]]]:
         """The largest size trained without a KL term and for long: what the preference model alone asks for."""
@@ -216,34 +111,32 @@ class Workshop:
         kl_coef: float = 0.1,
         episodes: int | None = None,
         reward: Any = None,
+        agent: str = "ppo",
+        watched: int = 0,
         **hyperparameters: Any,
     ) -> list[dict[str, Any]]:
-        """Train with the demo's settings and save the run; gold is written down beside the score and never paid."""
+        """Train with the demo's settings and save the run; gold is written down beside the score and never paid.
+
+        Where posts are ``watched``, the history also holds what the policy of every few iterations writes of the first
+        held-out ones.
+        """
         import gymnasium as gym
 
-        from ..agents import PPO
+        from ..agents import AGENTS
 
         paid = self.preference(size) if reward is None else reward
         env = gym.make(
             "Summarize-v0",
-            model=self._models(size, "start"),
+            model=self.path(size, "start"),
             reward={"score": {"function": paid, "weight": 1.0}, "gold": {"function": "gold", "weight": 0.0}},
             prompts=embedded_prompts("train"),
             kl_coef=kl_coef,
         )
-        settings: dict[str, Any] = {
-            "episodes_per_iteration": 64,
-            "samples_per_prompt": 8,
-            "batch_size": 32,
-            "learning_rate": 1e-4,
-            "n_epochs": 2,
-            "vf_coef": 0.02,
-            "clip_range_vf": None,
-        }
-        agent = PPO("default", env, seed=seed, **{**settings, **hyperparameters})
-        agent.learn(episodes or self.budget.episodes, progress_bar=self.progress)
-        agent.save(run)
-        return agent.history
+        learner = AGENTS[agent]("default", env, seed=seed, **{**RECIPES[agent], **hyperparameters})
+        watch = _Watch(self.posts()[:watched])
+        learner.learn(episodes or self.budget.episodes, progress_bar=self.progress, callback=watch)
+        learner.save(run)
+        return [{**row, **watch.seen.get(row["iteration"], {})} for row in learner.history]
 
     def remember(self, key: str, make: Callable[[], Any]) -> Any:
         """What ``make`` returned when it was first asked for under this key, as JSON."""
@@ -251,3 +144,17 @@ class Workshop:
         if not path.is_file():
             write_json(path, make())
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+class _Watch:
+    """Looks at what a policy in training writes of some posts: ``seen``, iteration -> ``texts``."""
+
+    def __init__(self, posts: PromptSet) -> None:
+        self.posts = posts
+        self.seen: dict[float, dict[str, list[str]]] = {}
+
+    def __call__(self, agent: Any, scalars: Mapping[str, float]) -> None:
+        from ..evaluation.decode import decode
+
+        if len(self.posts) and agent.iteration % WATCH_EVERY == 0:
+            self.seen[agent.iteration] = {"texts": decode(agent.policy.language_model, self.posts).texts}

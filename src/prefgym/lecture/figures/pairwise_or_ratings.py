@@ -1,0 +1,57 @@
+"""``pairwise_or_ratings``: whether comparisons train the better preference model than ratings at equal label cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...evaluation.formats import difference, interval
+from ...evaluation.preference_plots import draw_pairwise_or_ratings
+from ...evaluation.reward_study import WAYS, pairwise_or_ratings
+from ..asked import judgements, learners, points, settings
+from ..figure import Figure, Finding, Numbers
+from ..workshop import Workshop
+
+
+def measure(shop: Workshop) -> Numbers:
+    """Accuracy of the largest size from comparisons, and from ratings of as many texts."""
+
+    def make() -> Numbers:
+        chosen = replace(settings(shop), counts=shop.budget.rated)
+        learner = learners(shop)[shop.largest]
+        return pairwise_or_ratings(shop.largest, learner, judgements(shop), chosen, points(shop))
+
+    return dict(shop.remember(f"pairwise_or_ratings-{len(shop.seeds)}-seeds", make))
+
+
+def draw(numbers: Numbers, path: Path) -> None:
+    """Accuracy over what labels cost, a line for each way to ask."""
+    draw_pairwise_or_ratings(numbers, path, "synthetic posts, simulated people; bands: 95 %")
+
+
+def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
+    """One row for each number of texts read, one column for each way to ask."""
+    rows = [
+        [f"{row[0]['texts']:,}", *(interval(point["accuracy"]) for point in row)]
+        for row in zip(*numbers["ways"].values(), strict=True)
+    ]
+    return ["texts read", *(WAYS[way] for way in numbers["ways"])], rows
+
+
+def finding(numbers: Numbers) -> Finding:
+    """Whether comparisons are ahead of ratings at every number of texts read, intervals of the difference above 0."""
+    leads = [point["lead"] for point in numbers["ways"]["ratings"]]
+    ahead, behind = sum(lead["low"] > 0 for lead in leads), sum(lead["high"] < 0 for lead in leads)
+    values = {
+        "ahead": str(ahead),
+        "behind": str(behind),
+        "amounts": str(len(leads)),
+        "texts": f"{numbers['ways']['ratings'][-1]['texts']:,}",
+        "lead": difference(leads[-1], share=True),
+        "by_person": difference(numbers["ways"]["ratings_by_person"][-1]["lead"], share=True),
+        "one_scale": difference(numbers["ways"]["ratings_one_scale"][-1]["lead"], share=True),
+    }
+    return Finding(True if ahead == len(leads) else False if behind else None, values)
+
+
+FIGURE = Figure("pairwise_or_ratings", measure, draw, table, finding)
