@@ -33,8 +33,8 @@ FIGURES_EXPLAINED = (
 
 PARTS_EXPLAINED = (
     "Means of what was sampled in training up to that episode, each part before its weight. A part of weight 0 is "
-    "watched and not paid for: where one that is paid rises and gold falls, the policy has learned to please the one "
-    "at the cost of the other."
+    "watched and not paid for: where a part that is paid rises and one that is watched falls, the policy has learned "
+    "to please the one at the cost of the other."
 )
 
 
