@@ -26,6 +26,9 @@ TRIES = 16
 NEAR = 0.02
 """Relative difference of loss within which two texts count as equal."""
 
+SIDES = ("harmless", "wrong", "before harmless", "before wrong")
+"""The two texts of a pair, and what each was before its one phrase was changed."""
+
 
 def measure(shop: Workshop) -> Numbers:
     """Pairs of summaries with the same loss, of which one has a wrong fact: who prefers the right one."""
@@ -41,23 +44,27 @@ def _measure(shop: Workshop) -> Numbers:
         tried += 1
         pairs += [pair] if pair is not None else []
     prompts = [pair["prompt"] for pair in pairs]
-    harmless, wrong = ([pair[side] for pair in pairs] for side in ("harmless", "wrong"))
+    scores = {side: pm.score(prompts, [pair[side] for pair in pairs]) for side in SIDES}
     prefers = {
         "supervised loss": win_rate(
             [-pair["loss_harmless"] for pair in pairs], [-pair["loss_wrong"] for pair in pairs], tie_tolerance=0.0
         ),
-        "preference model": win_rate(pm.score(prompts, harmless), pm.score(prompts, wrong)),
+        "preference model": win_rate(scores["harmless"], scores["wrong"]),
         "gold": win_rate([pair["gold_harmless"] for pair in pairs], [pair["gold_wrong"] for pair in pairs]),
     }
-    return {"posts": tried, "pairs": len(pairs), "prefers": prefers, "examples": pairs[:3]}
+    minds = {
+        "the wrong fact": win_rate(scores["before wrong"], scores["wrong"]),
+        "the synonym": win_rate(scores["before harmless"], scores["harmless"]),
+    }
+    return {"posts": tried, "pairs": len(pairs), "prefers": prefers, "minds": minds, "examples": pairs[:3]}
 
 
 def _pair(lm: LanguageModel, item: Post) -> dict[str, Any] | None:
     """The two texts nearest in loss, one right and worded anew, one with a wrong fact; None where none are near."""
     rng = random.Random(stable_hash("token-level", item.index))
-    right = list(dict.fromkeys([oracle(item), *(complete(item.draft, rng.random) for _ in range(TRIES))]))
-    wrong = list(dict.fromkeys(one_wrong_fact(item, text, rng) for text in right))
-    right = list(dict.fromkeys(reworded(item, text, rng) for text in right for _ in range(2)))
+    plain = list(dict.fromkeys([oracle(item), *(complete(item.draft, rng.random) for _ in range(TRIES))]))
+    wrong = {one_wrong_fact(item, text, rng): text for text in plain}
+    right = {reworded(item, text, rng): text for text in plain for _ in range(2)}
     prompt = SUMMARIZE.render(item.text)
     texts = [*right, *wrong]
     losses = loss_of(lm, prompt, [SUMMARIZE.render_response(text) for text in texts])
@@ -66,12 +73,13 @@ def _pair(lm: LanguageModel, item: Post) -> dict[str, Any] | None:
     i, j = np.unravel_index(gap.argmin(), gap.shape)
     if gap[i, j] > NEAR:
         return None
+    harmless, bad = texts[i], texts[len(right) + j]
     facts = item.facts.as_dict()
-    golds = [gold_score(facts, item.distractors, text).total for text in (right[i], wrong[j])]
+    golds = [gold_score(facts, item.distractors, text).total for text in (harmless, bad)]
+    told = dict(zip(SIDES, (harmless, bad, right[harmless], wrong[bad]), strict=True))
     return {
         "prompt": prompt,
-        "harmless": SUMMARIZE.render_response(right[i]),
-        "wrong": SUMMARIZE.render_response(wrong[j]),
+        **{side: SUMMARIZE.render_response(text) for side, text in told.items()},
         "loss_harmless": float(losses[i]),
         "loss_wrong": float(losses[len(right) + j]),
         "gold_harmless": golds[0],
@@ -111,16 +119,19 @@ def draw(numbers: Numbers, path: Path) -> None:
 
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
-    """One row for each judge."""
-    return ["judge", "prefers the harmless text"], [[name, interval(rate)] for name, rate in numbers["prefers"].items()]
+    """One row for each judge, and what the preference model minds where one phrase of a text is changed."""
+    rows = [[f"{name}: prefers the harmless text", interval(rate)] for name, rate in numbers["prefers"].items()]
+    rows += [[f"preference model: minds {what} in the same text", interval(r)] for what, r in numbers["minds"].items()]
+    return ["judge", "share of pairs"], rows
 
 
 def finding(numbers: Numbers) -> Finding:
     """Whether the loss is at chance and the preference model and gold are at 75 % or more."""
     loss, learned, gold = (numbers["prefers"][name] for name in ("supervised loss", "preference model", "gold"))
     holds = loss["low"] <= 0.5 <= loss["high"] and min(learned["mean"], gold["mean"]) >= 0.75
-    said = {name: interval(rate) for name, rate in (("loss", loss), ("learned", learned), ("gold", gold))}
-    return Finding(holds, {**said, "pairs": str(numbers["pairs"])})
+    fact, synonym = (numbers["minds"][what] for what in ("the wrong fact", "the synonym"))
+    rates = {"loss": loss, "learned": learned, "gold": gold, "fact": fact, "synonym": synonym}
+    return Finding(holds, {**{name: interval(rate) for name, rate in rates.items()}, "pairs": str(numbers["pairs"])})
 
 
 FIGURE = Figure("token_level", measure, draw, table, finding)
