@@ -207,11 +207,13 @@ class Build:
         }
 
 
-def finetune_start(lm: LanguageModel, size: Size, seed: int = 0, progress: bool = False) -> dict[str, Any]:
+def finetune_start(
+    lm: LanguageModel, size: Size, seed: int = 0, progress: bool = False, **options: Any
+) -> dict[str, Any]:
     """Fine-tune ``lm`` in place on ``size.finetune_posts`` posts with their references; the metrics of ``finetune``.
 
     Each post has several references, all such as its author writes: a batch reads the post once for all of them, and
-    the model sees that the same post can be told in more ways than one.
+    the model sees that the same post can be told in more ways than one. ``options`` are further ones of ``finetune``.
     """
 
     def pairs(split: str, count: int) -> list[tuple[str, str]]:
@@ -227,6 +229,7 @@ def finetune_start(lm: LanguageModel, size: Size, seed: int = 0, progress: bool 
         bf16=size.bf16,
         seed=seed,
         progress=progress,
+        **options,
     )
 
 
