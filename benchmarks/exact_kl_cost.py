@@ -105,7 +105,7 @@ def main() -> None:
         options.output / "README.md",
         "# What the exact KL costs\n\n`python benchmarks/exact_kl_cost.py --output benchmarks/exact_kl_cost`\n\n"
         f"Seconds of an iteration with `kl_estimator` k1 and exact, medians of {sizes['rounds']} rounds by turns; "
-        f"{about['threads']} threads, fp32, torch {about['torch']}. Llama shape with random weights: {LAYERS} layers, "
+        f"threads: {about['threads']}; fp32, torch {about['torch']}. Llama shape with random weights: {LAYERS} layers, "
         f"vocabulary {sizes['vocabulary']:,}. {sizes['episodes']} episodes of {sizes['prompt']} + {sizes['response']} "
         "tokens, 4 samples a prompt; PPO with 4 epochs in minibatches of 16, REINFORCE with one step. The last column "
         f"is the range of the ratio over rounds.\n\n{text}\n",
