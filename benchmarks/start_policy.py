@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the posts, to measure now")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    size, shares, draws = (QUICK, SHARES[1:3], 200) if options.quick else (FULL, options.shares, DRAWS)
+    size, shares, draws = (QUICK, SHARES[:2], 200) if options.quick else (FULL, options.shares, DRAWS)
     held_out = [post("validation", index) for index in range(size.held_out)]
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "results.json"

@@ -83,7 +83,7 @@ def test_memory_growth_benchmark_runs(tmp_path):
 
 def test_start_policy_benchmark_runs(tmp_path):
     results, page = quick("start_policy", tmp_path)
-    assert [run["posts"] for run in results["runs"]] == [100, 200]
+    assert [run["posts"] for run in results["runs"]] == [50, 100]
     assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
     assert "by the last doubling" in page
 

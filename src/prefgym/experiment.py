@@ -76,8 +76,9 @@ def load_splits(config: Config) -> dict[str, PromptSet]:
 
     source, held_out = config["data.prompts"], config["data.held_out"]
     number = max(config["evaluation.prompts"], 1)
+    few = min(VALIDATION_PROMPTS, number)
     if source is None:
-        counts = {"train": None, "validation": VALIDATION_PROMPTS, "test": number}
+        counts = {"train": None, "validation": few, "test": number}
         made = world_of(config["env.id"]).prompts
         return {split: made(split, count) for split, count in counts.items()}
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
@@ -85,7 +86,7 @@ def load_splits(config: Config) -> dict[str, PromptSet]:
         splits = {split: load_prompts(source, split=split, **columns) for split in ("train", "validation", "test")}
     else:
         splits = _divide(load_prompts(source, **columns), held_out)
-    return {**splits, "validation": splits["validation"][:VALIDATION_PROMPTS], "test": splits["test"][:number]}
+    return {**splits, "validation": splits["validation"][:few], "test": splits["test"][:number]}
 
 
 def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
