@@ -5,7 +5,9 @@
 
 A policy trained for a while by PPO, so that its values mean something, writes many rollouts and is left as it is. Each
 baseline turns the same rollouts into gradients. The variance is the trace of their covariance, relative to that without
-a baseline; intervals are from resampling rollouts. Writes results.json, README.md and a picture. Synthetic data.
+a baseline; intervals are from resampling rollouts. Beside them stands what the best constant would do: of a constant b
+the gradient is g - b s, with s the gradient where every advantage is 1. Writes results.json, README.md and a picture.
+Synthetic data.
 """
 
 from __future__ import annotations
@@ -26,15 +28,26 @@ import matplotlib.pyplot as plt
 
 import prefgym  # noqa: F401  (registers the environments)
 from prefgym.agents import BASELINES, PPO, REINFORCE, LMPolicy, Rollout, collect_rollout
+from prefgym.agents.base import Advantages
 from prefgym.agents.minibatch import minibatches
 
 EPISODES, SAMPLES, RESAMPLES = 64, 4, 2000
 TRAINING: dict[str, Any] = {"samples_per_prompt": SAMPLES, "seed": 0}
 
 
-def gradients(baseline: str, policy: LMPolicy, env: Any, rollouts: list[Rollout]) -> torch.Tensor:
+class Ones(REINFORCE):
+    """Every advantage is 1: the gradient of the log-probability of what was written, whose expectation is 0."""
+
+    def advantages(self, rollout: Rollout) -> Advantages:
+        """(B, 1)."""
+        return Advantages(torch.ones(len(rollout.returns), 1))
+
+
+def gradients(
+    baseline: str, policy: LMPolicy, env: Any, rollouts: list[Rollout], kind: type[REINFORCE] = REINFORCE
+) -> torch.Tensor:
     """One gradient estimate for each rollout but the first, which only warms a moving average up: (K, parameters)."""
-    agent = REINFORCE(
+    agent = kind(
         policy, env, **TRAINING, baseline=baseline, loss_reduction="episode_sum", max_grad_norm=None, vf_coef=0.0
     )
     found = []
@@ -68,6 +81,9 @@ def measure(num_rollouts: int, episodes: int, training: int) -> dict[str, Any]:
     for name in BASELINES:
         found = gradients(name, policy, agent.env, rollouts).double()
         grams[name] = (found @ found.T).numpy()
+        if name == "none":
+            ones = gradients(name, policy, agent.env, rollouts, Ones).double()
+            constant = constants(found, ones, [float(rollout.returns.mean()) for rollout in rollouts[1:]])
     rng, whole = np.random.default_rng(0), np.arange(num_rollouts)[None]
     draws = rng.integers(num_rollouts, size=(RESAMPLES, num_rollouts))
     nothing = traces(grams["none"], draws)
@@ -85,7 +101,47 @@ def measure(num_rollouts: int, episodes: int, training: int) -> dict[str, Any]:
             },
             "squared_mean_gradient": float(signal),
         }
-    return {"rollouts": num_rollouts, "episodes": episodes, "samples": SAMPLES, "training": training, **results}
+    told = {"rollouts": num_rollouts, "episodes": episodes, "samples": SAMPLES, "training": training}
+    return {**told, "constant": constant, **results}
+
+
+def constants(plain: torch.Tensor, ones: torch.Tensor, mean_returns: list[float]) -> dict[str, float]:
+    """What a constant baseline does to the variance, which is a parabola in it.
+
+    Tr Cov(g - b s) = Tr Cov(g) - 2 b Tr Cov(g, s) + b² Tr Cov(s), least at b = Tr Cov(g, s) / Tr Cov(s).
+
+    Args:
+        plain: (K, parameters) g, the gradients without a baseline.
+        ones: (K, parameters) s, those where every advantage is 1.
+        mean_returns: of the K rollouts.
+    """
+    g, s = plain - plain.mean(0), ones - ones.mean(0)
+    whole, both, square = (float((a * b).sum()) for a, b in ((g, g), (g, s), (s, s)))
+    best, mean = both / square, float(np.mean(mean_returns))
+    relative = {name: 1 + (b * b * square - 2 * b * both) / whole for name, b in (("best", best), ("mean", mean))}
+    return {
+        "best": best,
+        "relative_at_best": relative["best"],
+        "mean_return": mean,
+        "relative_at_mean_return": relative["mean"],
+        "spread_of_mean_returns": float(np.std(mean_returns, ddof=1)),
+    }
+
+
+def told_of_constants(found: dict[str, float]) -> str:
+    """What a constant can do here, in words; and why a moving average may add noise."""
+    text = (
+        f"The best constant to take off every return would be {found['best']:.2f} and leave "
+        f"{found['relative_at_best']:.3f} of the variance; the mean return is {found['mean_return']:.2f} (standard "
+        f"deviation from rollout to rollout {found['spread_of_mean_returns']:.2f}), and taking that off leaves "
+        f"{found['relative_at_mean_return']:.3f}."
+    )
+    if found["relative_at_mean_return"] > 1:
+        text += (
+            " So a baseline that only knows the mean of past returns, as the moving average does, adds noise here: "
+            "responses of low return have the longer gradients and weigh more in the variance than in the mean."
+        )
+    return text
 
 
 def table(results: dict[str, Any]) -> str:
@@ -131,7 +187,8 @@ def main() -> None:
         f"prompt), at one policy (the embedded one after {results['training']} episodes of PPO, seed 0; 1.26 M "
         f"parameters, synthetic posts). The same {results['rollouts']} rollouts for every baseline; 95 % intervals by "
         f"resampling. `group_mean` is `leave_one_out` scaled by (n - 1) / n; `group_normalised` estimates another "
-        f"gradient, so its variance is in other units.\n\n{text}\n\n![Variance by baseline](variance.png)\n",
+        f"gradient, so its variance is in other units.\n\n{text}\n\n{told_of_constants(results['constant'])}\n\n"
+        "![Variance by baseline](variance.png)\n",
         encoding="utf-8",
     )
     print(text)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,16 +41,29 @@ def test_real_data_benchmark_runs(tmp_path, real_data):
         assert row in table
 
 
-def quick(name, folder):
-    """Run the quick form of a benchmark; its results and its page."""
-    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", "--quick", "--output", folder]
-    subprocess.run(command, check=True, capture_output=True, cwd=folder)
-    page = (folder / "README.md").read_text(encoding="utf-8")
-    return json.loads((folder / "results.json").read_text(encoding="utf-8")), page
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Lets a test import what stands in the folder of benchmarks."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
 
-def test_throughput_benchmark_runs_and_gives_its_ratios(tmp_path):
-    results, page = quick("throughput", tmp_path)
+@pytest.fixture
+def quick(benchmarks, monkeypatch, tmp_path):
+    """Runs the quick form of a benchmark into ``tmp_path``; its results and its page."""
+
+    def run(name):
+        script = ROOT / "benchmarks" / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(script), "--quick", "--output", str(tmp_path)])
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(script), run_name="__main__")
+        page = (tmp_path / "README.md").read_text(encoding="utf-8")
+        return json.loads((tmp_path / "results.json").read_text(encoding="utf-8")), page
+
+    return run
+
+
+def test_throughput_benchmark_runs_and_gives_its_ratios(quick, tmp_path):
+    results, page = quick("throughput")
     seconds = {name: rows["w1"]["seconds"][0] for name, rows in results["contestants"].items()}
     ratio = results["ratios"]["ppo_n8_over_floor"]["w1"]
     assert ratio == pytest.approx(seconds["PPO, n = 8"] / seconds["floor of PPO, n = 8"])
@@ -60,44 +75,56 @@ def test_throughput_benchmark_runs_and_gives_its_ratios(tmp_path):
     assert (tmp_path / "parts.png").stat().st_size > 1000
 
 
-def test_cost_benchmark_runs(tmp_path):
-    measured, page = quick("cost", tmp_path)
+def test_cost_benchmark_runs(quick, tmp_path):
+    measured, page = quick("cost")
     assert len(measured) == 3
     assert page.count("| samples |") == page.count("| prompt |") == 2
     assert (tmp_path / "time.png").stat().st_size > 1000
 
 
-def test_learning_benchmark_compares_by_seed(tmp_path):
-    results, page = quick("learning", tmp_path)
+def test_learning_benchmark_compares_by_seed(quick):
+    results, page = quick("learning")
     assert set(results) == {"shared", "plain", "separate value trunk"}
     plain = results["plain"]
     assert plain["shared_minus_this"]["mean"] == pytest.approx(results["shared"]["gold"][0] - plain["gold"][0])
     assert "| separate value trunk |" in page
 
 
-def test_memory_growth_benchmark_runs(tmp_path):
-    results, page = quick("memory_growth", tmp_path)
+def test_memory_growth_benchmark_runs(quick):
+    results, page = quick("memory_growth")
     assert len(results["megabytes"]) == 8
     assert "kB an iteration" in page
 
 
-def test_start_policy_benchmark_runs(tmp_path):
-    results, page = quick("start_policy", tmp_path)
+def test_start_policy_benchmark_runs(quick):
+    results, page = quick("start_policy")
     assert [run["posts"] for run in results["runs"]] == [50, 100]
     assert 0.1 < results["entropy"] < 0.2 < results["runs"][0]["eval_loss_minimum"]
     assert "by the last doubling" in page
 
 
-def test_gradient_variance_benchmark_runs(tmp_path):
-    results, page = quick("gradient_variance", tmp_path)
+def test_gradient_variance_benchmark_runs(quick):
+    results, page = quick("gradient_variance")
     assert results["none"]["relative"] == pytest.approx({"mean": 1, "low": 1, "high": 1})
     assert results["group_mean"]["variance"] == pytest.approx(results["leave_one_out"]["variance"] * (3 / 4) ** 2)
     assert results["value"]["variance"] > 0
     assert "| leave_one_out |" in page
 
 
-def test_a_learner_of_plain_torch_learns(tmp_path):
-    results, page = quick("cleanrl_style_ppo", tmp_path)
+@pytest.mark.usefixtures("benchmarks")
+def test_the_best_constant_baseline_by_hand():
+    """g - b s with g = (1, 3) and s = (0, 1): no variance at b = 2, a quarter of it at b = 1."""
+    from gradient_variance import constants, told_of_constants
+
+    found = constants(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]]), [0.0, 2.0])
+    assert found["best"] == pytest.approx(2)
+    assert found["relative_at_best"] == pytest.approx(0)
+    assert found["relative_at_mean_return"] == pytest.approx(0.25)
+    assert "adds noise" not in told_of_constants(found)
+
+
+def test_a_learner_of_plain_torch_learns(quick):
+    results, page = quick("cleanrl_style_ppo")
     assert abs(results["history"][0]["kl"]) < 1e-4
     assert results["last"]["reward"] > results["first"]["reward"] + 0.5
     assert f"| score | {results['first']['score']:.3f} | {results['last']['score']:.3f} |" in page
@@ -105,8 +132,8 @@ def test_a_learner_of_plain_torch_learns(tmp_path):
     assert "prefgym.agents" not in source
 
 
-def test_exactness_benchmark_runs(tmp_path):
-    results, page = quick("exactness", tmp_path)
+def test_exactness_benchmark_runs(quick):
+    results, page = quick("exactness")
     assert results["unbiased"]["ppo"]["tabular"]["p_value"] > 0.001
     assert results["unbiased"]["ppo"]["tabular"]["cosine"] > 0.99
     whitened = results["biased"]["advantages whitened over the rollout"][0]
@@ -115,8 +142,8 @@ def test_exactness_benchmark_runs(tmp_path):
     assert "| reinforce, leave_one_out | tabular | 64 | 4096 |" in page
 
 
-def test_kl_estimators_benchmark_runs(tmp_path):
-    results, page = quick("kl_estimators", tmp_path)
+def test_kl_estimators_benchmark_runs(quick):
+    results, page = quick("kl_estimators")
     rows = {(row["use"], row["estimator"], row["level"]): row for row in results["on_policy"]["gradient"]}
     assert rows["reward", "k1", "token"]["bias"] < 1e-4
     assert rows["loss", "k1", "token"]["is"] == "zero"
@@ -125,8 +152,8 @@ def test_kl_estimators_benchmark_runs(tmp_path):
     assert "| loss | k2 | response | none | 1.000 | 0.0% |" in page
 
 
-def test_exact_kl_cost_benchmark_runs(tmp_path):
-    results, page = quick("exact_kl_cost", tmp_path)
+def test_exact_kl_cost_benchmark_runs(quick):
+    results, page = quick("exact_kl_cost")
     assert [row["agent"] for row in results["rows"]] == ["ppo", "reinforce"]
     for row in results["rows"]:
         (k1, exact), ratio = row["seconds"].values(), row["ratio"]
@@ -161,12 +188,6 @@ def test_gauntlet_runs_and_goes_on_from_what_is_there(tmp_path):
     assert again == {**kept, "ppo-seed0.json": again["ppo-seed0.json"]}
     repeated = json.loads((tmp_path / "runs" / "ppo-seed0.json").read_text())
     assert repeated["posts"] == runs["ppo"]["posts"]
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """Lets a test import what stands in the folder of benchmarks."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
 
 @pytest.mark.usefixtures("benchmarks")
@@ -206,8 +227,8 @@ def test_a_share_of_gain_is_paired_by_seed_and_post():
     assert found["high"] - found["mean"] == pytest.approx(half, rel=1e-3)
 
 
-def test_instructions_benchmark_runs(tmp_path):
-    results, page = quick("instructions", tmp_path)
+def test_instructions_benchmark_runs(quick):
+    results, page = quick("instructions")
     assert results["unseen"]["chance"] == pytest.approx((1 / 4 + 1 / 2 + 1 / 4 + 1 / 4) / 4)
     row = results["unseen"]["chosen"]
     assert row["gain"]["mean"] == pytest.approx(row["tuned"]["mean"] - row["pretrained"]["mean"])

@@ -1,6 +1,7 @@
 """The study of preference models: what it draws, what accuracy it means, and that it goes on where it stopped."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -85,15 +86,16 @@ def test_a_stopped_study_goes_on_and_other_settings_do_not(judgements, make_mode
         made.append(seed)
         return make_model(seed)
 
-    first = reward_models({"tiny": counted}, judgements, SETTINGS, tmp_path)
+    settings = replace(SETTINGS, counts=(4, 8), min_steps=2)
+    first = reward_models({"tiny": counted}, judgements, settings, tmp_path)
     runs = len(made)
-    (tmp_path / "tiny-comparisons-40-seed1.json").unlink()
-    assert reward_models({"tiny": counted}, judgements, SETTINGS, tmp_path) == first
+    (tmp_path / "tiny-comparisons-8-seed1.json").unlink()
+    assert reward_models({"tiny": counted}, judgements, settings, tmp_path) == first
     assert len(made) - runs == 2  # the point that was lost, and one for the number of parameters
-    file = tmp_path / "tiny-comparisons-20-seed0.json"
+    file = tmp_path / "tiny-comparisons-4-seed0.json"
     before = json.loads(file.read_text())["made_by"]
-    reward_models({"tiny": counted}, judgements, StudySettings(**{**vars(SETTINGS), "min_steps": 9}), tmp_path)
-    assert json.loads(file.read_text())["made_by"] == {**before, "min_steps": 9}
+    reward_models({"tiny": counted}, judgements, replace(settings, min_steps=3), tmp_path)
+    assert json.loads(file.read_text())["made_by"] == {**before, "min_steps": 3}
 
 
 def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_path):
