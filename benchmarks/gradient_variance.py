@@ -39,8 +39,8 @@ class Ones(REINFORCE):
     """Every advantage is 1: the gradient of the log-probability of what was written, whose expectation is 0."""
 
     def advantages(self, rollout: Rollout) -> Advantages:
-        """(B, 1)."""
-        return Advantages(torch.ones(len(rollout.returns), 1))
+        """(B, R), 0 at padding."""
+        return Advantages(rollout.response_mask.float())
 
 
 def gradients(

@@ -3,9 +3,9 @@
     python benchmarks/memory_growth.py --output benchmarks/memory_growth     500 iterations, about 15 minutes
     python benchmarks/memory_growth.py --quick --output /tmp/memory_growth   shows that it runs
 
-PPO on the embedded posts, small iterations. The slope is that of a line through the last four fifths, and through the
-last half, when the allocator has settled, each with the 95 % interval that 20 blocks of iterations give. Writes
-results.json, README.md and a picture.
+PPO on the embedded posts, small iterations. The slope is that of a line through the last four fifths, by which growth
+is judged, and beside it through the last half, which was added when a first result had been seen; each with the 95 %
+interval that 20 blocks of iterations give. Writes results.json, README.md and a picture.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def write(folder: Path, megabytes: list[float]) -> None:
     ]
     text = (
         f"Of {len(megabytes)} iterations: {', '.join(said)}; {megabytes[0]:.0f} MB after the first, "
-        f"{megabytes[-1]:.0f} MB at the end."
+        f"{megabytes[-1]:.0f} MB at the end. Growth is judged by the last four fifths; the last half was added when a "
+        "first result had been seen."
     )
     page = (
         "# Memory over many iterations\n\n`python benchmarks/memory_growth.py --output benchmarks/memory_growth`\n\n"
