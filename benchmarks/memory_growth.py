@@ -40,7 +40,8 @@ def slope(megabytes: list[float], skipped: float) -> dict[str, float]:
     late = np.array(megabytes[round(skipped * len(megabytes)) :])
     blocks = np.array_split(np.arange(len(late)), min(BLOCKS, len(late)))
     fit = stats.linregress([block.mean() for block in blocks], [late[block].mean() for block in blocks])
-    half = stats.t.ppf(0.975, len(blocks) - 2) * fit.stderr
+    # SciPy gives no error of a line through values that are all the same: memory that stands still has none.
+    half = stats.t.ppf(0.975, len(blocks) - 2) * np.nan_to_num(fit.stderr)
     return {"mean": float(fit.slope), "low": float(fit.slope - half), "high": float(fit.slope + half)}
 
 

@@ -96,6 +96,17 @@ def test_memory_growth_benchmark_runs(quick):
     assert "kB an iteration" in page
 
 
+@pytest.mark.usefixtures("benchmarks")
+def test_the_slope_of_memory_by_hand():
+    from memory_growth import slope
+
+    assert slope([9.0, 5.0, 5.0, 5.0, 5.0], skipped=0.2) == {"mean": 0, "low": 0, "high": 0}
+    # Through 1, 3, 2, 4: slope 0.8, squares left over 1.8, so its error is sqrt(1.8 / 2 / 5) and t(0.975, 2) is 4.303.
+    found = slope([0.0, 1.0, 3.0, 2.0, 4.0], skipped=0.2)
+    assert found["mean"] == pytest.approx(0.8)
+    assert found["high"] - found["mean"] == pytest.approx(4.3027 * 0.18**0.5, rel=1e-4)
+
+
 def test_start_policy_benchmark_runs(quick):
     results, page = quick("start_policy")
     assert [run["posts"] for run in results["runs"]] == [50, 100]
