@@ -6,6 +6,7 @@ the policy and fills the minibatch with its log-probs, values and entropies.
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -234,6 +235,7 @@ class PolicyGradient:
             **{f"time/{name}_seconds": value for name, value in seconds.items()},
         }
         scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
+        scalars = {sys.intern(name): value for name, value in scalars.items()}  # history holds each name once
         self.kl.update(scalars["objective/kl"])
         self.history.append(scalars)
         return rollout, scalars

@@ -92,19 +92,26 @@ def test_learning_benchmark_compares_by_seed(quick):
 
 def test_memory_growth_benchmark_runs(quick):
     results, page = quick("memory_growth")
-    assert len(results["megabytes"]) == 8
-    assert "kB an iteration" in page
+    assert len(results) == 3
+    for name, run in results.items():
+        assert len(run["megabytes"]) == 8
+        assert 0.0005 < run["history_mb_per_iteration"] < 0.003
+        assert f"| {name} | {run['megabytes'][0]:.0f} |" in page
 
 
 @pytest.mark.usefixtures("benchmarks")
 def test_the_slope_of_memory_by_hand():
-    from memory_growth import slope
+    from memory_growth import history_size, slope
 
-    assert slope([9.0, 5.0, 5.0, 5.0, 5.0], skipped=0.2) == {"mean": 0, "low": 0, "high": 0}
+    assert slope([9.0, 5.0, 5.0, 5.0, 5.0]) == {"mean": 0, "low": 0, "high": 0}
     # Through 1, 3, 2, 4: slope 0.8, squares left over 1.8, so its error is sqrt(1.8 / 2 / 5) and t(0.975, 2) is 4.303.
-    found = slope([0.0, 1.0, 3.0, 2.0, 4.0], skipped=0.2)
+    found = slope([0.0, 1.0, 3.0, 2.0, 4.0])
     assert found["mean"] == pytest.approx(0.8)
     assert found["high"] - found["mean"] == pytest.approx(4.3027 * 0.18**0.5, rel=1e-4)
+    row = {"score": 0.5}
+    once = sum(map(sys.getsizeof, (row, "score", 0.5)))
+    assert history_size([row]) == once
+    assert history_size([row, {**row}]) == once + sys.getsizeof(row)
 
 
 def test_start_policy_benchmark_runs(quick):
