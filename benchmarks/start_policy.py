@@ -129,11 +129,11 @@ def main() -> None:
         options.output / "README.md",
         "# How far supervised training on the references is from its end\n\n"
         "`python benchmarks/start_policy.py --output benchmarks/start_policy`\n\n"
-        f"Two CPU cores, one seed; {lm.num_parameters / 1e6:.2f} M parameters, vocabulary 2,048; synthetic posts, "
+        f"CPU, one seed; {lm.num_parameters / 1e6:.2f} M parameters, vocabulary 2,048; synthetic posts, "
         f"{size.references} references of each, {len(held_out)} held-out posts (win rates by gold, 95 % intervals). "
         f"The references' own entropy is {results['entropy']:.4f} nats per token: no model comes below it. "
         "The shipped start policy is the run of "
-        f"{size.finetune_posts:,} posts.\n\n{table(results)}\n\n![Validation loss against steps](loss.png)\n",
+        f"{size.finetune_posts:,} posts, trained when it was built, where sums were rounded a little differently.\n\n{table(results)}\n\n![Validation loss against steps](loss.png)\n",
     )
     print(table(results))
 
