@@ -133,7 +133,8 @@ def main() -> None:
         f"{size.references} references of each, {len(held_out)} held-out posts (win rates by gold, 95 % intervals). "
         f"The references' own entropy is {results['entropy']:.4f} nats per token: no model comes below it. "
         "The shipped start policy is the run of "
-        f"{size.finetune_posts:,} posts, trained when it was built, where sums were rounded a little differently.\n\n{table(results)}\n\n![Validation loss against steps](loss.png)\n",
+        f"{size.finetune_posts:,} posts, trained when it was built, where sums were rounded a little differently.\n\n"
+        f"{table(results)}\n\n![Validation loss against steps](loss.png)\n",
     )
     print(table(results))
 
