@@ -63,6 +63,17 @@ def test_a_curve_turns_over_where_gold_ends_below_its_peak() -> None:
     assert falling["turned"]
 
 
+def test_a_training_is_drawn_in_blocks_as_gains_over_the_start_policy() -> None:
+    """32 rollouts in 16 blocks of 2: gold 1, 3, 1, 3, ... over a start policy worth 1.5 has gains of 0.5."""
+    training = {"kl": list(range(32)), "proxy": [0.0] * 30 + [4.0, 6.0], "gold": [1.0, 3.0] * 16}
+    found = curves.with_fit(training, curves.rl_form, {"proxy": 1.0, "gold": 1.5})
+    assert found["kl"] == [0.5 + 2 * block for block in range(16)]
+    assert found["gold"] == [0.5] * 16
+    assert found["proxy"] == [-1.0] * 15 + [4.0]
+    exact = curves.with_fit({"kl": [0.0, 0.2], "proxy": [1.0, 2.0], "gold": [3.0, 5.0]}, curves.bon_form)
+    assert exact["gold"] == [0.0, 2.0]
+
+
 def test_what_is_lost_counts_up_to_a_kl() -> None:
     curve = {"kl": [0.0, 1.0, 2.0, 3.0], "gold": [0.0, 5.0, 4.0, 1.0]}
     assert curves.lost(curve, 2.5) == 1.0

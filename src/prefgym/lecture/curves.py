@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Form = Callable[[Array], Array]
 LEAST_LOST = 0.1
+BLOCKS = 16
+"""Points that the rollouts of a training are drawn as: each has other prompts, so that single ones are noisy."""
 Curve = dict[str, Any]
 """``kl``, ``proxy`` and ``gold``, lists of equal length; with a fit, the last two as gains over the start policy."""
 
@@ -55,12 +57,19 @@ def fit(kl: Sequence[float], gain: Sequence[float], form: Form) -> dict[str, flo
     return {"alpha": float(alpha), "beta": float(beta), "r2": float(1 - rest / whole) if whole > 0 else 0.0}
 
 
-def with_fit(curve: Mapping[str, Sequence[float]], form: Form) -> Curve:
-    """Gold and proxy as gains over the start policy, smoothed over rollouts, and the fit of gold."""
-    start = max(1, len(curve["kl"]) // 100) if form is rl_form else 1
-    width = len(curve["kl"]) // 32 if form is rl_form else 1
+def with_fit(curve: Mapping[str, Sequence[float]], form: Form, start: Mapping[str, float] | None = None) -> Curve:
+    """Gold and proxy as gains over the start policy, and the fit of gold.
+
+    Args:
+        curve: ``kl``, ``proxy`` and ``gold``.
+        form: what is fitted.
+        start: proxy and gold of the start policy, for the rollouts of a training, which are then averaged in
+            ``BLOCKS`` blocks; None where the curve begins with the start policy and has no noise of that kind.
+    """
+    width = len(curve["kl"]) // BLOCKS if start else 1
+    start = start or {name: curve[name][0] for name in ("proxy", "gold")}
     smooth = {name: smoothed(values, width) for name, values in curve.items()}
-    gains = {name: [v - float(np.mean(curve[name][:start])) for v in smooth[name]] for name in ("proxy", "gold")}
+    gains = {name: [value - start[name] for value in smooth[name]] for name in ("proxy", "gold")}
     kl = smooth["kl"]
     return {"kl": kl, **gains, "fit": fit(kl, gains["gold"], form), "peak": peak(kl, gains)}
 

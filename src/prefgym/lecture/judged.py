@@ -41,7 +41,7 @@ def _by_post(shop: Workshop, size: str, policy: str, seed: int) -> dict[str, lis
 
 def _load(shop: Workshop, size: str, policy: str, seed: int) -> LanguageModel:
     if policy == "trained":
-        return shop.trained("rlhf", size, seed)[0]
+        return shop.trained("rlhf", size, seed, episodes=shop.budget.long_episodes)[0]
     return shop.model(size, policy)
 
 

@@ -1,4 +1,4 @@
-"""RLHF of an instruction-tuned model: simulated people compare answers, a preference model learns, PPO climbs.
+"""RLHF of an instruction-tuned model: simulated people compare answers, a preference model learns, REINFORCE climbs.
 
 A person who is shown two answers prefers the first with probability
 
@@ -132,17 +132,17 @@ def aligned(shop: Workshop, seed: int) -> tuple[LanguageModel, dict[str, Any]]:
 
 
 def _align(shop: Workshop, run: Path, seed: int) -> dict[str, Any]:
-    """Train with PPO and save; what answers are worth is written down and never paid."""
+    """Train and save; what answers are worth is written down and never paid."""
     import gymnasium as gym
 
-    from ..agents import PPO
+    from ..agents import REINFORCE
 
     tuned = instructed(shop, shop.largest, shop.budget.examples[-1], seed)
     pm = answer_preference(shop, tuned, seed)
     logged = {name: {"function": name, "weight": 0.0} for name in ("rouge_l", "exact_match")}
     reward = {"score": {"function": pm, "weight": 1.0}, **logged}
     env = gym.make("Instruct-v0", model=tuned, reward=reward, kl_coef=0.1)
-    agent = PPO("default", env, seed=seed, **RECIPES["ppo"])
+    agent = REINFORCE("default", env, seed=seed, **RECIPES["reinforce"])
     agent.learn(shop.budget.episodes, progress_bar=shop.progress)
     agent.save(run)
     return {"preference_model": pm.facts, "history": agent.history}

@@ -22,7 +22,7 @@ from ..workshop import Workshop
 
 WAYS = {"rlhf": "RLHF", "own": "fine-tuning on own outputs"}
 """Ways that read new human comparisons; AI feedback reads none."""
-AGENTS = {"rlhf": "ppo", "own": "expert_iteration"}
+AGENTS = {"rlhf": "reinforce", "own": "expert_iteration"}
 COLOURS = {"rlhf": "#1f6fb2", "own": "#d9772b", "ai": "#2f8f5b"}
 SHARE = 0.9
 """Of what RLHF gains with the most labels: the gold that every way is asked for."""

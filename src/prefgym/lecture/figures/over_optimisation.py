@@ -20,11 +20,13 @@ from ..curves import bon_form, expected_best, lost, rl_form, with_fit
 from ..figure import Figure, Finding, Numbers
 from ..judged import gold_of
 from ..proxies import EXACT, proxy
-from ..workshop import Workshop
+from ..workshop import FAR, Workshop
 
 MEMBERS = 4
 BETAS = (0.1, 0.5)
 """Prices of a nat of KL, beside none, for the weakest proxy."""
+LINES = {"kl": "objective/kl", "proxy": "objective/score_score", "gold": "objective/score_gold"}
+"""What is looked at, and where an agent's history has it."""
 SHOWN = 2
 """Posts whose texts are shown."""
 COLOURS = ("#b8405e", "#d9772b", "#1f6fb2", "#d9a441", "#7a55a8", "#2f8f5b")
@@ -32,16 +34,17 @@ COLOURS = ("#b8405e", "#d9772b", "#1f6fb2", "#d9a441", "#7a55a8", "#2f8f5b")
 
 def measure(shop: Workshop) -> Numbers:
     """Gold and proxy over the root of KL: RL with no KL term and best-of-n for every proxy, and RL at some prices."""
-    curves: dict[str, Any] = {}
-    for name in proxies(shop):
-        runs = [_remember(shop, "rl", name, seed, partial(_rl, shop, name, seed)) for seed in shop.seeds]
-        bests = [_remember(shop, "bon", name, seed, partial(_best_of, shop, name, seed)) for seed in shop.seeds]
-        curves[name] = {"rl": [with_fit(run, rl_form) for run in runs], "bon": [with_fit(b, bon_form) for b in bests]}
-    weakest = next(iter(curves))
-    held = {
-        str(beta): [_remember(shop, f"beta-{beta}", weakest, s, partial(_held, shop, beta, s)) for s in shop.seeds]
-        for beta in BETAS
+    bests = {
+        name: [_remember(shop, "bon", name, seed, partial(_best_of, shop, name, seed)) for seed in shop.seeds]
+        for name in proxies(shop)
     }
+    curves = {
+        name: {"rl": _climbs(shop, name, found), "bon": [with_fit(best, bon_form) for best in found]}
+        for name, found in bests.items()
+    }
+    weakest = next(iter(curves))
+    ends = {str(beta): _climbs(shop, weakest, bests[weakest], beta) for beta in BETAS}
+    held = {beta: [{line: run[line][-1] for line in LINES} for run in runs] for beta, runs in ends.items()}
     way = curves[weakest]["rl"][0]["peak"]["way"]
     texts = _remember(shop, "texts", weakest, 0, partial(_texts, shop, way))
     return {"curves": curves, "held": held, "texts": texts, "ensemble": _against_ensemble(curves)}
@@ -79,25 +82,26 @@ def _far(shop: Workshop, name: str, seed: int, beta: float = 0.0) -> list[dict[s
         f"far-{_slug(name)}{price}",
         shop.largest,
         seed,
-        kl_coef=beta,
-        episodes=shop.budget.far_episodes,
+        episodes=shop.budget.long_episodes,
         reward=proxies(shop)[name](seed),
         watched=SHOWN if not beta and name == next(iter(proxies(shop))) else 0,
+        **{**FAR, "kl_coef": beta},
     )
     return history
 
 
+def _climbs(shop: Workshop, name: str, bests: list[Numbers], beta: float = 0.0) -> list[Numbers]:
+    """The training of every seed; gains are over what one sample of the start policy is worth, the best of 1."""
+    what = f"beta-{beta}" if beta else "rl"
+    runs = [_remember(shop, what, name, seed, partial(_rl, shop, name, seed, beta)) for seed in shop.seeds]
+    starts = [{line: best[line][0] for line in ("proxy", "gold")} for best in bests]
+    return [with_fit(run, rl_form, start) for run, start in zip(runs, starts, strict=True)]
+
+
 def _rl(shop: Workshop, name: str, seed: int, beta: float = 0.0) -> Numbers:
     """KL, proxy and gold of every rollout of a training."""
-    columns = {"kl": "objective/kl", "proxy": "objective/score_score", "gold": "objective/score_gold"}
     history = _far(shop, name, seed, beta)
-    return {short: [row[key] for row in history] for short, key in columns.items()}
-
-
-def _held(shop: Workshop, beta: float, seed: int) -> Numbers:
-    """Where a training at this price of KL ends under the weakest proxy."""
-    curve = with_fit(_rl(shop, next(iter(proxies(shop))), seed, beta), rl_form)
-    return {key: curve[key][-1] for key in ("kl", "proxy", "gold")}
+    return {line: [row[key] for row in history] for line, key in LINES.items()}
 
 
 def _texts(shop: Workshop, way: float) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def _measure(shop: Workshop) -> Numbers:
-    lm, pm = shop.model(shop.largest, "start"), shop.preference(shop.largest)
+    lm, pm = shop.model(shop.largest, "start"), shop.preference()
     pairs: list[dict[str, Any]] = []
     tried = 0
     while len(pairs) < shop.budget.pairs and tried < 20 * shop.budget.pairs:
