@@ -53,7 +53,7 @@ class Budget:
     least_steps: int
 
 
-_LESS: dict[str, Any] = {"layers": 3, "pretrain_posts": 20_000, "finetune_posts": 80_000}
+_LESS: dict[str, Any] = {"layers": 3, "bf16": False, "pretrain_posts": 20_000, "finetune_posts": 80_000}
 # Chosen after a trial with 40,000 posts, in which a size of 0.1M copied no facts and won nothing at any stage.
 FULL_BUDGET = Budget(
     sizes={

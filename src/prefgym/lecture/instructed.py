@@ -19,6 +19,7 @@ from ..data.pairs import instruction_pairs
 from ..data.world.instructions import SEEN, UNSEEN
 from ..evaluation.win_rate import Interval, crossed_interval, wilson_interval
 from ..models.language_model import LanguageModel
+from ..sizes import FULL
 from .workshop import Workshop
 
 Array = NDArray[np.float64]
@@ -63,7 +64,8 @@ def _tune(shop: Workshop, size: str, count: int, seed: int, families: int) -> La
     lm = shop.model(size, "pretrained")
     made = instruction_pairs(drawn(families, seed), count=count, start=POSTS_OF_A_SEED * seed)
     pairs = [(pair.prompt, pair.response) for pair in made]
-    finetune(lm, pairs, learning_rate=1e-3, batch_size=16, epochs=1.0, bf16=True, seed=seed, progress=shop.progress)
+    options: dict[str, Any] = {"bf16": (shop.budget.sizes[size] or FULL).bf16, "seed": seed, "progress": shop.progress}
+    finetune(lm, pairs, learning_rate=1e-3, batch_size=16, epochs=1.0, **options)
     return lm
 
 
