@@ -13,9 +13,6 @@ from ..evaluation.simulated_people import Judgements, collect
 from ..rewards.preference_model import PreferenceModel
 from .workshop import Workshop
 
-EPOCHS = 3.0
-"""How often the comparisons are read."""
-
 
 @lru_cache(maxsize=1)
 def judgements(shop: Workshop) -> Judgements:
@@ -29,7 +26,11 @@ def settings(shop: Workshop) -> StudySettings:
     """The amounts of the study."""
     budget = shop.budget
     return StudySettings(
-        budget.comparisons, len(shop.seeds), budget.compared_posts, min_steps=budget.least_steps, epochs=EPOCHS
+        counts=budget.comparisons,
+        seeds=len(shop.seeds),
+        test_posts=budget.compared_posts,
+        epochs=budget.preference_epochs,
+        min_steps=budget.least_steps,
     )
 
 

@@ -23,7 +23,7 @@ class Budget:
     best_of: the largest n of best-of-n.
     pairs: pairs of summaries of equal loss.
     proxies: comparisons that the preference models of the over-optimisation study are trained on, fewest first.
-    proxy_epochs: how often they read them.
+    preference_epochs: how often a preference model reads its comparisons, in every study.
     examples: instruction pairs that models are tuned on, fewest first.
     asked: held-out posts that each family of instructions is asked about.
     answered: instructions whose answers simulated people compare.
@@ -42,7 +42,7 @@ class Budget:
     best_of: int
     pairs: int
     proxies: tuple[int, ...]
-    proxy_epochs: float
+    preference_epochs: float
     examples: tuple[int, ...]
     asked: int
     answered: int
@@ -68,7 +68,7 @@ FULL_BUDGET = Budget(
     best_of=128,
     pairs=300,
     proxies=(500, 2000, 8000),
-    proxy_epochs=2.0,
+    preference_epochs=2.0,
     examples=(500, 2000, 8000),
     asked=200,
     answered=4000,
@@ -91,7 +91,7 @@ QUICK_BUDGET = Budget(
     best_of=16,
     pairs=20,
     proxies=(40, 80),
-    proxy_epochs=1.0,
+    preference_epochs=1.0,
     examples=(24, 48),
     asked=8,
     answered=16,

@@ -74,7 +74,7 @@ def _train(shop: Workshop, pm: PreferenceModel, comparisons: Sequence[Comparison
     train_preference_model(
         pm,
         comparisons,
-        epochs=shop.budget.proxy_epochs,
+        epochs=shop.budget.preference_epochs,
         learning_rate=LEARNING_RATE,
         batch_size=BATCH_SIZE,
         seed=seed,
