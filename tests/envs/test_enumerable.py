@@ -177,7 +177,8 @@ def test_pieces_add_up_to_the_whole(monkeypatch):
     policy = tiny_language_model(3, context=6, seed=4)
     whole = env.log_probs(policy), env.exact_gradient(policy)
     monkeypatch.setattr("prefgym.envs.enumerable.ROWS_AT_ONCE", 7)
-    torch.testing.assert_close(env.log_probs(policy), whole[0])
+    # the model computes in float32, and how a batch is cut changes the order of its sums
+    torch.testing.assert_close(env.log_probs(policy), whole[0], atol=1e-5, rtol=1.3e-6)
     torch.testing.assert_close(env.exact_gradient(policy), whole[1], atol=1e-6, rtol=1e-4)
 
 
