@@ -34,14 +34,17 @@ def _far(shop: Workshop, seed: int) -> dict[str, list[float]]:
 
 def draw(numbers: Numbers, path: Path) -> None:
     """Invented facts over size."""
-    figure = canvas.figure(6.4, 3.8, "Invented facts", "synthetic posts; facts known by construction; 95 % intervals")
+    figure = canvas.figure(7.6, 3.8, "Invented facts", "synthetic posts; facts known by construction; 95 % intervals")
     axis = figure.subplots()
     draw_by_size(axis, numbers["sizes"])
     axis.axhline(numbers["references"]["mean"], color="#2f8f5b", linestyle="--", linewidth=1, label="references")
     axis.axhline(numbers["over_optimised"]["mean"], color="#b8405e", linestyle=":", linewidth=1.5, label="no KL term")
-    axis.set_ylim(bottom=0)
-    canvas.style(axis, "Facts stated that the post does not hold", "parameters", "per summary")
-    axis.legend(fontsize=8, frameon=False)
+    # pretrained models invent tens of times as many as the others
+    axis.set_yscale("symlog", linthresh=0.1)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_ylim(0, 10)
+    canvas.style(axis, "Facts stated that the post does not hold", "parameters", "per summary, log scale above 0.1")
+    canvas.legend(figure, axis)
     canvas.save(figure, path)
 
 
