@@ -60,7 +60,9 @@ def measure(shop: Workshop) -> Numbers:
         "posts": shop.budget.asked,
         "models": alike,
         "families": {family: _family(family, runs) for family in FAMILIES},
-        "preference_models": [aligned(shop, seed)[1]["preference_model"] for seed in shop.seeds],
+        "preference_models": [
+            shop.remember(f"intent-preference-seed{seed}", partial(_preference, shop, seed)) for seed in shop.seeds
+        ],
     }
 
 
@@ -83,6 +85,12 @@ def _replies(shop: Workshop, model: str, seed: int) -> Numbers:
     name = "pretrained" if model == "pretrained" else f"{model}-seed{seed}"
     found: Numbers = shop.remember(f"intent-{name}", partial(_ask, shop, model, seed))
     return found
+
+
+def _preference(shop: Workshop, seed: int) -> Numbers:
+    """How the preference model did that the RLHF model climbed."""
+    facts: Numbers = aligned(shop, seed)[1]["preference_model"]
+    return facts
 
 
 def _ask(shop: Workshop, model: str, seed: int) -> Numbers:
