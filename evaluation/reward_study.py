@@ -106,11 +106,11 @@ def reward_models(
         "settings": asdict(settings),
         "models": {
             name: {
-                "parameters": parameters(make),
+                "parameters": runs[name][-1][0]["parameters"],
                 "points": [_over_seeds(n, point) for n, point in zip(settings.counts, runs[name], strict=True)],
                 "gain": _lead(runs[name][-1], runs[name][0]),
             }
-            for name, make in models.items()
+            for name in models
         },
     }
 
@@ -148,7 +148,7 @@ def pairwise_or_ratings(
         "people": judgements.people,
         "settings": asdict(settings),
         "model": name,
-        "parameters": parameters(make_model),
+        "parameters": runs[0]["parameters"],
         "ways": ways,
     }
 
@@ -171,8 +171,10 @@ def _points(
         if found.get("made_by") != made_by:
             began = time.perf_counter()
             measure = _from_comparisons if way == "comparisons" else _from_ratings
-            found = measure(way, n, make_model(seed), judgements, settings, seed)
-            found |= {"made_by": made_by, "seconds": time.perf_counter() - began}
+            pm = make_model(seed)
+            found = measure(way, n, pm, judgements, settings, seed)
+            size = sum(parameter.numel() for parameter in pm.model.parameters())
+            found |= {"parameters": size, "made_by": made_by, "seconds": time.perf_counter() - began}
             write_json(file, found)
         runs.append(found)
     return runs
@@ -252,8 +254,3 @@ def _over_seeds(n: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _lead(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Interval:
     """Accuracy of the runs a less that of the runs b, seed by seed and prompt by prompt."""
     return crossed_interval([np.subtract(x["by_prompt"], y["by_prompt"]) for x, y in zip(a, b, strict=True)])
-
-
-def parameters(make_model: MakeModel) -> int:
-    """Number of parameters of a model."""
-    return sum(parameter.numel() for parameter in make_model(0).model.parameters())
