@@ -234,10 +234,9 @@ class PolicyGradient:
             "time/update_seconds": ended - collected,
             **{f"time/{name}_seconds": value for name, value in seconds.items()},
         }
-        scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | {
-            sys.intern(name): value
-            for name, value in scalars.items()  # history holds each name once
-        }
+        # history holds each name once
+        scalars = {sys.intern(name): value for name, value in scalars.items()}
+        scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
         self.kl.update(scalars["objective/kl"])
         self.history.append(scalars)
         return rollout, scalars

@@ -42,7 +42,7 @@ def draw(numbers: Numbers, path: Path) -> None:
     # pretrained models invent tens of times as many as the others
     axis.set_yscale("symlog", linthresh=0.1)
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.set_ylim(0, 10)
+    axis.set_ylim(0, 1.3 * max(row["high"] for values in numbers["sizes"].values() for row in values.values()))
     canvas.style(axis, "Facts stated that the post does not hold", "parameters", "per summary, log scale above 0.1")
     canvas.legend(figure, axis)
     canvas.save(figure, path)
