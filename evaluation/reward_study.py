@@ -36,7 +36,10 @@ MakeModel = Callable[[int], PreferenceModel]
 """A new, untrained model; the seed draws its head."""
 
 HELD_OUT = 0.1
-"""Share of the judgements that choose the step; they are paid for like the others."""
+"""Share of the judgements that choose the step and set the temperature; they are paid for like the others."""
+HELD_OUT_AT_LEAST = 400
+"""Judgements that are held out where there are enough: what 50 say of a temperature is too uncertain."""
+HELD_OUT_AT_MOST = 0.4
 
 WAYS = {
     "comparisons": "comparisons",
@@ -91,11 +94,12 @@ def reward_models(
         folder: of the points.
 
     Returns:
-        ``people`` (``agreement``, ``ceiling``, ``longer`` on the test comparisons), ``settings``, and ``models``: by
-        name ``parameters``, ``points`` and ``gain``. A point has ``n`` and, over the seeds, ``accuracy`` (mean with a
+        ``people`` (``agreement``, ``ceiling``, ``longer`` on the test comparisons), ``settings``, ``larger`` (by how
+        much the last model's accuracy is above the first one's at the most comparisons), and ``models``: by name
+        ``parameters``, ``points`` and ``gain``. A point has ``n`` and, over the seeds, ``accuracy`` (mean with a
         95 % interval for other seeds and other posts), ``ece_before`` and ``ece_after`` temperature scaling,
         ``by_annotator`` and ``by_length`` (accuracy on the labels, see ``rewards.breakdown``). The gain is that of the
-        accuracy from the fewest to the most comparisons, paired by prompt.
+        accuracy from the fewest to the most comparisons. Differences are paired by prompt.
     """
     grid = [(name, n) for name in models for n in settings.counts]
     runs: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in models}
@@ -104,6 +108,7 @@ def reward_models(
     return {
         "people": judgements.people,
         "settings": asdict(settings),
+        "larger": _lead(runs[list(models)[-1]][-1], runs[next(iter(models))][-1]),
         "models": {
             name: {
                 "parameters": runs[name][-1][0]["parameters"],
@@ -166,7 +171,7 @@ def _points(
     runs = []
     for seed in range(settings.seeds):
         file = folder / f"{name}-{way}-{n}-seed{seed}.json".replace(" ", "-")
-        made_by = {**asdict(settings), "counts": n, "seeds": seed}
+        made_by = {**asdict(settings), "counts": n, "seeds": seed, "held_out": held_out_share(n)}
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if found.get("made_by") != made_by:
             began = time.perf_counter()
@@ -184,7 +189,7 @@ def _from_comparisons(
     way: str, n: int, pm: PreferenceModel, judgements: Judgements, settings: StudySettings, seed: int
 ) -> dict[str, Any]:
     """Train on n comparisons and measure on the test ones."""
-    train, held_out = _divide(share(judgements.comparisons, n, seed), seed)
+    train, held_out = _divide(share(judgements.comparisons, n, seed), held_out_share(n), seed)
     options = settings.training(TEXTS_OF_A_COMPARISON * n, settings.batch_size)
     train_preference_model(pm, train, eval_comparisons=held_out, seed=seed, **options)
     test = judgements.test.comparisons
@@ -204,15 +209,25 @@ def _from_ratings(
 ) -> dict[str, Any]:
     """Train on ratings of as many texts as n comparisons read, and measure on the test comparisons."""
     rated = share(judgements.ratings[way], TEXTS_OF_A_COMPARISON * n, seed)
-    train, held_out = _divide(standardised(rated, by_annotator=way == "ratings_by_person"), seed)
+    scaled = standardised(rated, by_annotator=way == "ratings_by_person")
+    train, held_out = _divide(scaled, held_out_share(n), seed)
     options = settings.training(len(rated), TEXTS_OF_A_COMPARISON * settings.batch_size)
     train_on_ratings(pm, train, eval_ratings=held_out, seed=seed, **options)
     return _accuracy(leads(pm, judgements.test.comparisons), judgements.test)
 
 
-def _divide(judged: Sequence[Judged], seed: int) -> tuple[list[Judged], list[Judged]]:
-    """What is learned, and what chooses the step; no prompt is in both."""
-    sides = split_prompts([item.prompt for item in judged], {"train": 1 - HELD_OUT, "held_out": HELD_OUT}, seed)
+def held_out_share(n: int) -> float:
+    """The share of n judgements that is held out.
+
+    >>> [held_out_share(n) for n in (500, 2000, 16000)]
+    [0.4, 0.2, 0.1]
+    """
+    return min(HELD_OUT_AT_MOST, max(HELD_OUT, HELD_OUT_AT_LEAST / n))
+
+
+def _divide(judged: Sequence[Judged], out: float, seed: int) -> tuple[list[Judged], list[Judged]]:
+    """What is learned, and the share ``out`` that chooses the step; no prompt is in both."""
+    sides = split_prompts([item.prompt for item in judged], {"train": 1 - out, "held_out": out}, seed)
     kept: dict[str, list[Judged]] = {"train": [], "held_out": []}
     for item, side in zip(judged, sides, strict=True):
         kept[side].append(item)

@@ -10,8 +10,9 @@ import pytest
 from prefgym.data.comparisons import Comparison
 from prefgym.data.templates import SUMMARIZE
 from prefgym.data.world import post
+from prefgym.evaluation import reward_study
 from prefgym.evaluation.preference_plots import draw_pairwise_or_ratings, draw_reliability, draw_reward_models
-from prefgym.evaluation.reward_study import WAYS, StudySettings, pairwise_or_ratings, reward_models
+from prefgym.evaluation.reward_study import WAYS, StudySettings, held_out_share, pairwise_or_ratings, reward_models
 from prefgym.evaluation.simulated_people import Judgements, collect, expected_right, share
 from prefgym.rewards.annotators import Annotators, Simulated
 from prefgym.rewards.calibration import calibration
@@ -77,6 +78,24 @@ def test_models_learn_and_stand_beside_people(judgements, make_model, tmp_path):
     assert gain["mean"] == pytest.approx(last["accuracy"]["mean"] - first["accuracy"]["mean"], abs=1e-5)
     path = draw_reward_models(results, tmp_path / "reward_models.png")
     assert path.stat().st_size > 1000
+
+
+def test_enough_judgements_are_held_out_to_set_a_temperature(make_model, tmp_path, monkeypatch):
+    """4 of 10 of the fewest, 400 of thousands, then a tenth; prompts fall to a side as a coin does."""
+    assert [round(n * held_out_share(n)) for n in (100, 500, 1000, 2000, 4000, 16000)] == [40, 200, 400, 400, 400, 1600]
+    learned, used = [], []
+    monkeypatch.setattr(reward_study, "train_preference_model", lambda pm, made, **options: learned.extend(made))
+    monkeypatch.setattr(reward_study, "calibrate_temperature", lambda pm, made: used.extend(made) or 1.0)
+    asked = [vote(f"Post {i}. TL;DR:") for i in range(300)]
+    judged = Judgements(asked, {}, Simulated([vote("Test. TL;DR:")], np.full(1, 0.9), 0.8))
+    reward_models({"tiny": make_model}, judged, replace(SETTINGS, counts=(300,), seeds=1), tmp_path)
+    assert 90 <= len(used) <= 150  # 120, and 3.5 of its standard deviations of 8.5
+    assert sorted(c.prompt for c in learned + used) == sorted(c.prompt for c in asked)
+
+
+def test_a_larger_model_is_paired_with_a_smaller_one_by_prompt(judgements, make_model, tmp_path):
+    results = reward_models({"a": make_model, "b": make_model}, judgements, SETTINGS, tmp_path)
+    assert results["larger"] == {"mean": 0.0, "low": 0.0, "high": 0.0}  # the same model twice
 
 
 def test_a_stopped_study_goes_on_and_other_settings_do_not(judgements, make_model, tmp_path):

@@ -71,21 +71,29 @@ def test_where_human_labels_gain_nothing_there_is_nothing_to_reach(tmp_path: Pat
     assert (tmp_path / "labels.png").stat().st_size > 10_000
 
 
-def study(gain: float, error: float) -> dict[str, Any]:
+def study(gain: float, error: float, larger: float = 0.02) -> dict[str, Any]:
     point = {"n": 500, "accuracy": around(0.7, 0.01), "ece_before": 0.09, "ece_after": error}
     last = {"by_annotator": {"3": 0.8, "1": 0.6, "2": 0.7}, "by_length": [{"from": -9, "to": -4, "accuracy": 0.66}]}
     model = {"points": [point, {**point, **last, "n": 1000}], "gain": around(gain, 0.01)}
-    return {"people": {"ceiling": 0.87, "agreement": 0.75, "longer": 0.6}, "models": {"small": model, "large": model}}
+    people = {"ceiling": 0.87, "agreement": 0.75, "longer": 0.6}
+    return {"people": people, "larger": around(larger, 0.01), "models": {"small": model, "large": model}}
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "agrees"),
-    [(0.05, 0.03, True), (0.05, 0.06, False), (-0.05, 0.03, False), (0.005, 0.03, None)],
+    ("gain", "error", "larger", "agrees"),
+    [
+        (0.05, 0.03, 0.02, True),
+        (0.05, 0.06, 0.02, False),
+        (-0.05, 0.03, 0.02, False),
+        (0.005, 0.03, 0.02, None),
+        (0.05, 0.03, 0.005, None),
+        (0.05, 0.03, -0.02, False),
+    ],
 )
-def test_reward_models_agree_where_accuracy_rises_and_all_are_calibrated(
-    gain: float, error: float, agrees: bool | None
+def test_reward_models_agree_where_accuracy_rises_with_data_and_size_and_all_are_calibrated(
+    gain: float, error: float, larger: float, agrees: bool | None
 ) -> None:
-    assert reward_models.finding(study(gain, error)).agrees is agrees
+    assert reward_models.finding(study(gain, error, larger)).agrees is agrees
 
 
 def test_the_table_of_reward_models_ends_with_where_labels_differ() -> None:

@@ -26,9 +26,11 @@ Array = NDArray[np.float64]
 Answers = Mapping[str, Mapping[str, Any]]
 """Family -> ``exact`` and ``chosen``, 0 or 1 for every post, and ``chance``, what guessing among the options gets."""
 
-ASKED_FROM = 1000
-"""Test posts that are passed over: those of the choice of what is held out, of any other stage."""
+ASKED_FROM = 3000
+"""Test posts that are passed over: those of the choice of what is held out, of any other stage, and of the trial by
+which the largest number of pairs was chosen."""
 POSTS_OF_A_SEED = 20_000
+"""No less than the largest number of pairs, each of which is of another post."""
 
 WAYS = ("written", "likeliest", "normalised")
 """How an answer is scored: by what is written, to the word, where a guess gets 0; by the likeliest option; and by that

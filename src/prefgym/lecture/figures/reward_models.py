@@ -66,23 +66,25 @@ def _spread(shares: list[float]) -> dict[str, float]:
 
 
 def finding(numbers: Numbers) -> Finding:
-    """Whether accuracy rises with data at every size, and every point is calibrated after temperature scaling."""
-    models = numbers["models"]
+    """Whether accuracy rises with data at every size, and with size; and every point is calibrated once scaled."""
+    models, larger = numbers["models"], numbers["larger"]
     gains = [model["gain"] for model in models.values()]
-    rises, falls = sum(gain["low"] > 0 for gain in gains), sum(gain["high"] < 0 for gain in gains)
+    rises = sum(gain["low"] > 0 for gain in gains)
     worst = max(row["ece_after"] for model in models.values() for row in model["points"])
-    shows = rises == len(models) and worst < CALIBRATED
+    shows = rises == len(models) and larger["low"] > 0 and worst < CALIBRATED
+    against = any(gain["high"] < 0 for gain in [*gains, larger]) or worst >= CALIBRATED
     last = list(models.values())[-1]
     values = {
         "rises": str(rises),
         "sizes": str(len(models)),
         "gain": difference(gains[-1], share=True),
+        "larger": difference(larger, share=True),
         "accuracy": interval(last["points"][-1]["accuracy"]),
         "ceiling": percent(numbers["people"]["ceiling"], 1),
         "agreement": percent(numbers["people"]["agreement"], 1),
         "worst": percent(worst, 1),
     }
-    return Finding(True if shows else False if falls or worst >= CALIBRATED else None, values)
+    return Finding(True if shows else False if against else None, values)
 
 
 FIGURE = Figure("reward_models", measure, draw, table, finding)
