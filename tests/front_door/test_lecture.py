@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from prefgym.assets import Build
 from prefgym.cli import main
 from prefgym.lecture import FIGURES, curves, load_figure
 from prefgym.lecture.budget import QUICK_BUDGET
@@ -113,6 +117,25 @@ def test_a_workshop_measures_once(tmp_path: Path) -> None:
     shop = Workshop(tmp_path, replace(QUICK_BUDGET, posts=4), seeds=1)
     assert shop.remember("x", lambda: {"value": 1}) == {"value": 1}
     assert shop.remember("x", lambda: pytest.fail("measured again")) == {"value": 1}
+
+
+def test_two_lectures_in_a_folder_make_a_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, building = [], threading.Lock()
+
+    def tokenizer(build: Build, folder: Path) -> dict[str, int]:
+        assert building.acquire(blocking=False), "two at once"
+        time.sleep(0.2)
+        made.append(folder)
+        building.release()
+        return {}
+
+    monkeypatch.setattr(Build, "tokenizer", tokenizer)
+    with ThreadPoolExecutor() as both:
+        shops = [Workshop(tmp_path, QUICK_BUDGET, seeds=1) for _ in range(2)]
+        paths = list(both.map(lambda shop: shop.path("tiny", "tokenizer"), shops))
+    assert len(made) == 1
+    assert paths[0] == paths[1]
+    assert (Path(paths[0]) / "build.json").is_file()
 
 
 def test_the_command_writes_the_page_in_both_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
