@@ -248,6 +248,14 @@ def test_the_user_s_own_tasks_are_shown_and_marked(shop: Workshop, tmp_path: Pat
     assert numbers["average"] == load_figure("benchmarks").measure(shop)["average"]  # of our own alone
 
 
+def test_tasks_that_are_not_scored_are_named_by_reason(shop: Workshop) -> None:
+    pytest.importorskip("lm_eval")
+    unscored = {"mmlu/a": "no questions", "bigbench/b": "a program", "mmlu/c": "no questions"}
+    numbers = load_figure("benchmarks").measure(shop) | {"unscored": unscored}
+    last = [row[0] for row in benchmarks.table(numbers)[1][-2:]]
+    assert last == ["not scored, no questions: mmlu/a, mmlu/c", "not scored, a program: bigbench/b"]
+
+
 def test_the_harness_is_missed_at_once_and_only_where_it_is_needed(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     output = ("--output", str(tmp_path / "out"))

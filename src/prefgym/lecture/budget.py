@@ -28,8 +28,8 @@ class Budget:
     asked: held-out posts that each family of instructions is asked about.
     answered: instructions whose answers simulated people compare.
     labels: human comparisons whose worth to RLHF and to fine-tuning on own outputs is measured, fewest first.
-    comparisons: numbers of comparisons in the study of preference models, fewest first.
-    rated: those of them at which ratings of as many texts are tried too.
+    comparisons: numbers of comparisons in the study of preference models, fewest first; ratings of as many texts are
+        tried too.
     compared_posts: held-out posts from which all pairs are taken to measure a preference model.
     least_steps: optimiser steps of the smallest of these models.
     """
@@ -48,7 +48,6 @@ class Budget:
     answered: int
     labels: tuple[int, ...]
     comparisons: tuple[int, ...]
-    rated: tuple[int, ...]
     compared_posts: int
     least_steps: int
 
@@ -75,7 +74,6 @@ FULL_BUDGET = Budget(
     answered=4000,
     labels=(125, 500, 2000, 8000),
     comparisons=(500, 2000, 8000, 16_000),
-    rated=(500, 2000, 8000),
     compared_posts=500,
     least_steps=150,
 )
@@ -98,7 +96,6 @@ QUICK_BUDGET = Budget(
     answered=16,
     labels=(40, 80),
     comparisons=(40, 80),
-    rated=(40, 80),
     compared_posts=10,
     least_steps=4,
 )

@@ -144,10 +144,12 @@ def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
         [name, percent(row["random"]), *(interval(row[m][kind]) for kind in ("score", "normalised") for m in MODELS)]
         for name, row in numbers["tasks"].items()
     ]
-    averages = {f"average, {SUITES[suite]}": row for suite, row in numbers["suites"].items()}
-    averages["average of all"] = numbers["average"]
+    averages = {f"average, synthetic, {SUITES[suite]}": row for suite, row in numbers["suites"].items()}
+    averages["average, synthetic"] = numbers["average"]
     rows += [[name, "", "", "", *(interval(row[model]) for model in MODELS)] for name, row in averages.items()]
-    rows += [[f"{name}: not scored, {reason}", "", "", "", "", ""] for name, reason in numbers["unscored"].items()]
+    for reason in dict.fromkeys(numbers["unscored"].values()):
+        alike = [name for name, why in numbers["unscored"].items() if why == reason]
+        rows.append([f"not scored, {reason}: {', '.join(alike)}", "", "", "", "", ""])
     columns = [f"{name}{told}" for told in ("", ", normalised") for name in MODELS.values()]
     return ["task", "random guess", *columns], rows
 

@@ -65,6 +65,7 @@ def finding(numbers: Numbers) -> Finding:
         agrees = None
     values = {"sizes": str(len(rows))}
     for way in MEASURES:
+        values[f"{way}_above"] = str(sum(row["gain"][way]["low"] > 0 for row in rows))
         values[f"{way}_gains"] = ", ".join(f"{100 * row['gain'][way]['mean']:+.1f}" for row in rows)
         values[f"{way}_apart"], values[f"{way}_growth"] = str(apart[way]), points(numbers["growth"][way])
     return Finding(agrees, values)

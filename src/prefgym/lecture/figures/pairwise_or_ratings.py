@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ...evaluation.formats import difference, interval
@@ -17,9 +16,8 @@ def measure(shop: Workshop) -> Numbers:
     """Accuracy of the largest size from comparisons, and from ratings of as many texts."""
 
     def make() -> Numbers:
-        chosen = replace(settings(shop), counts=shop.budget.rated)
         learner = learners(shop)[shop.largest]
-        return pairwise_or_ratings(shop.largest, learner, judgements(shop), chosen, points(shop))
+        return pairwise_or_ratings(shop.largest, learner, judgements(shop), settings(shop), points(shop))
 
     return dict(shop.remember(f"pairwise_or_ratings-{len(shop.seeds)}-seeds", make))
 

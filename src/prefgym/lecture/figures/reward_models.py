@@ -70,7 +70,8 @@ def finding(numbers: Numbers) -> Finding:
     models, larger = numbers["models"], numbers["larger"]
     gains = [model["gain"] for model in models.values()]
     rises = sum(gain["low"] > 0 for gain in gains)
-    worst = max(row["ece_after"] for model in models.values() for row in model["points"])
+    errors = [row["ece_after"] for model in models.values() for row in model["points"]]
+    worst = max(errors)
     shows = rises == len(models) and larger["low"] > 0 and worst < CALIBRATED
     against = any(gain["high"] < 0 for gain in [*gains, larger]) or worst >= CALIBRATED
     last = list(models.values())[-1]
@@ -82,6 +83,8 @@ def finding(numbers: Numbers) -> Finding:
         "accuracy": interval(last["points"][-1]["accuracy"]),
         "ceiling": percent(numbers["people"]["ceiling"], 1),
         "agreement": percent(numbers["people"]["agreement"], 1),
+        "calibrated": str(sum(error < CALIBRATED for error in errors)),
+        "points": str(len(errors)),
         "worst": percent(worst, 1),
     }
     return Finding(True if shows else False if against else None, values)
