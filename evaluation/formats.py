@@ -72,6 +72,16 @@ def estimate(values: Mapping[str, float] | None, digits: int = 2) -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def points(values: Mapping[str, float], digits: int = 0) -> str:
+    """A difference of rates in percentage points, without the word, with its 95 % interval.
+
+    >>> points({"mean": 0.2, "low": 0.15, "high": 0.25})
+    '+20 [+15, +25]'
+    """
+    mean, low, high = (f"{100 * values[bound]:+.{digits}f}" for bound in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
 def difference(values: Mapping[str, float], share: bool = False) -> str:
     """A signed difference with its 95 % interval; of two rates in percentage points.
 

@@ -114,7 +114,7 @@ def test_comparisons_beat_ratings_where_every_interval_says_so(leads: tuple[floa
     numbers = {"ways": dict.fromkeys(("comparisons", "ratings", "ratings_by_person", "ratings_one_scale"), points)}
     found = pairwise_or_ratings.finding(numbers)
     assert found.agrees is agrees
-    assert found.values["lead"] == "+30.0 points [+20.0, +40.0]"
+    assert found.values["lead"] == "+30.0 [+20.0, +40.0]"
 
 
 def test_ai_labels_take_no_notice_of_what_people_said(monkeypatch: pytest.MonkeyPatch) -> None:

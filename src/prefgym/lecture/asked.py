@@ -43,6 +43,6 @@ def _on_trunk(shop: Workshop, size: str, seed: int) -> PreferenceModel:
     return PreferenceModel.from_language_model(shop.model(size, "start"), seed=seed)
 
 
-def points(shop: Workshop) -> Path:
+def points_folder(shop: Workshop) -> Path:
     """The folder of what was measured; both figures use the points that the other made."""
     return shop.folder / "points"

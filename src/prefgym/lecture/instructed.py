@@ -151,15 +151,6 @@ def shown(differences: Sequence[Interval]) -> bool | None:
     return False if any(found["high"] < 0 for found in differences) else None
 
 
-def points(found: Interval) -> str:
-    """A difference of shares in percentage points.
-
-    >>> points({"mean": 0.2, "low": 0.15, "high": 0.25})
-    '+20 [+15, +25]'
-    """
-    return f"{100 * found['mean']:+.0f} [{100 * found['low']:+.0f}, {100 * found['high']:+.0f}]"
-
-
 def draw_line(axis: Axes, labels: Sequence[str], found: Sequence[Interval], shift: float = 0.0, **look: Any) -> None:
     """Draw shares over labelled places, in percent, with their intervals; a little aside where lines would meet."""
     low, mean, high = (100 * np.array([one[bound] for one in found]) for bound in ("low", "mean", "high"))

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...evaluation import canvas
-from ...evaluation.formats import interval, percent
+from ...evaluation.formats import interval, percent, points
 from ...evaluation.win_rate import Interval, crossed_interval
 from ..benchmark_files import write_suites
 from ..figure import Figure, Finding, Numbers
-from ..instructed import ASKED_FROM, instructed, points, share, shown
+from ..instructed import ASKED_FROM, instructed, share, shown
 from ..workshop import Workshop
 
 if TYPE_CHECKING:

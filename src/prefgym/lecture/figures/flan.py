@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...evaluation import canvas
-from ...evaluation.formats import interval
+from ...evaluation.formats import interval, points
 from ..figure import Figure, Finding, Numbers
-from ..instructed import answers, draw_line, gains, growth, points, shown, summary
+from ..instructed import answers, draw_line, gains, growth, shown, summary
 from ..workshop import Workshop
 
 MEASURES = {"normalised": "by the likeliest option", "written": "by what is written"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ...data.world.instructions import SEEN
 from ...evaluation import canvas
-from ...evaluation.formats import interval, percent
+from ...evaluation.formats import interval, percent, points
 from ..figure import Figure, Finding, Numbers
-from ..instructed import answers, draw_line, drawn, gains, points, shown, summary
+from ..instructed import answers, draw_line, drawn, gains, shown, summary
 from ..workshop import Workshop
 
 COUNTS = (1, 4, len(SEEN))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...evaluation.formats import difference, interval
+from ...evaluation.formats import interval, points
 from ...evaluation.preference_plots import draw_pairwise_or_ratings
 from ...evaluation.reward_study import WAYS, pairwise_or_ratings
-from ..asked import judgements, learners, points, settings
+from ..asked import judgements, learners, points_folder, settings
 from ..figure import Figure, Finding, Numbers
 from ..workshop import Workshop
 
@@ -17,7 +17,7 @@ def measure(shop: Workshop) -> Numbers:
 
     def make() -> Numbers:
         learner = learners(shop)[shop.largest]
-        return pairwise_or_ratings(shop.largest, learner, judgements(shop), settings(shop), points(shop))
+        return pairwise_or_ratings(shop.largest, learner, judgements(shop), settings(shop), points_folder(shop))
 
     return dict(shop.remember(f"pairwise_or_ratings-{len(shop.seeds)}-seeds", make))
 
@@ -45,9 +45,9 @@ def finding(numbers: Numbers) -> Finding:
         "behind": str(behind),
         "amounts": str(len(leads)),
         "texts": f"{numbers['ways']['ratings'][-1]['texts']:,}",
-        "lead": difference(leads[-1], share=True),
-        "by_person": difference(numbers["ways"]["ratings_by_person"][-1]["lead"], share=True),
-        "one_scale": difference(numbers["ways"]["ratings_one_scale"][-1]["lead"], share=True),
+        "lead": points(leads[-1], 1),
+        "by_person": points(numbers["ways"]["ratings_by_person"][-1]["lead"], 1),
+        "one_scale": points(numbers["ways"]["ratings_one_scale"][-1]["lead"], 1),
     }
     return Finding(True if ahead == len(leads) else False if behind else None, values)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...evaluation.formats import difference, interval, percent
+from ...evaluation.formats import interval, percent, points
 from ...evaluation.preference_plots import draw_reward_models
 from ...evaluation.reward_study import reward_models
-from ..asked import judgements, learners, points, settings
+from ..asked import judgements, learners, points_folder, settings
 from ..figure import Figure, Finding, Numbers
 from ..workshop import Workshop
 
@@ -22,7 +22,7 @@ def measure(shop: Workshop) -> Numbers:
     """Accuracy and calibration on held-out comparisons, of every size at every number of comparisons."""
 
     def make() -> Numbers:
-        return reward_models(learners(shop), judgements(shop), settings(shop), points(shop))
+        return reward_models(learners(shop), judgements(shop), settings(shop), points_folder(shop))
 
     return dict(shop.remember(f"reward_models-{len(shop.seeds)}-seeds", make))
 
@@ -78,8 +78,8 @@ def finding(numbers: Numbers) -> Finding:
     values = {
         "rises": str(rises),
         "sizes": str(len(models)),
-        "gain": difference(gains[-1], share=True),
-        "larger": difference(larger, share=True),
+        "gain": points(gains[-1], 1),
+        "larger": points(larger, 1),
         "accuracy": interval(last["points"][-1]["accuracy"]),
         "ceiling": percent(numbers["people"]["ceiling"], 1),
         "agreement": percent(numbers["people"]["agreement"], 1),
