@@ -40,6 +40,7 @@ HELD_OUT = 0.1
 HELD_OUT_AT_LEAST = 400
 """Judgements that are held out where there are enough: what 50 say of a temperature is too uncertain."""
 HELD_OUT_AT_MOST = 0.4
+"""Share that is held out where there are not."""
 
 WAYS = {
     "comparisons": "comparisons",
@@ -217,7 +218,7 @@ def _from_ratings(
 
 
 def held_out_share(n: int) -> float:
-    """The share of n judgements that is held out.
+    """The share of n comparisons that is held out, and of ratings of as many texts.
 
     >>> [held_out_share(n) for n in (500, 2000, 16000)]
     [0.4, 0.2, 0.1]

@@ -67,6 +67,21 @@ def test_a_curve_turns_over_where_gold_ends_below_its_peak() -> None:
     assert falling["turned"]
 
 
+def test_the_form_is_also_fitted_without_what_it_does_not_know() -> None:
+    """Gold follows the form to its floor at the 8th point, stays there, and KL falls again: those are left out."""
+    d = np.linspace(1, 8, 8)
+    gold = [*(d * (1.5 - 1.25 * np.log(d))), -8.0, -8.0, -8.0]  # the last of the form is -8.8
+    kl = [*(d**2), 70.0, 20.0, 10.0]
+    found = curves.with_fit({"kl": [0.0, *kl], "proxy": [0.0] * 12, "gold": [0.0, *gold]}, curves.rl_form)
+    assert found["fit_free"]["r2"] == pytest.approx(1.0)
+    assert found["fit_free"]["beta"] == pytest.approx(1.25)
+    assert found["fit"]["r2"] < 0.95
+    assert curves.free([1, 2, 3, 4, 5, 6], [0.0] * 6) == 6
+    assert curves.free([1, 2, 3, 4, 9, 6], [0.0] * 6) == 5
+    assert curves.free([1, 2, 3, 4, 9, 6], [0.0, 0.0, 0.0, -6.9, -7.1, -7.2]) == 5
+    assert curves.free([9, 2, 3, 4, 5, 6], [-8.0] * 6) == curves.LEAST_POINTS
+
+
 def test_a_training_is_drawn_in_blocks_as_gains_over_the_start_policy() -> None:
     """32 rollouts in 16 blocks of 2: gold 1, 3, 1, 3, ... over a start policy worth 1.5 has gains of 0.5."""
     training = {"kl": list(range(32)), "proxy": [0.0] * 30 + [4.0, 6.0], "gold": [1.0, 3.0] * 16}

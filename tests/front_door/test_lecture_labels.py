@@ -157,8 +157,8 @@ def test_a_watch_writes_down_texts_every_few_iterations(tmp_path: Path) -> None:
 def over(turned: tuple[bool, ...]) -> dict[str, Any]:
     def curve(falls: bool) -> dict[str, Any]:
         peak = {"kl": 1.0, "gold": 2.0, "gold_at_end": 1.0, "proxy_rose": True, "turned": falls, "way": 0.5}
-        fit = {"alpha": 1.0, "beta": 0.1, "r2": 0.9}
-        return {"kl": [0.0, 1.0, 4.0], "gold": [0.0, 2.0, 1.0], "proxy": [0.0, 1.0, 3.0], "fit": fit, "peak": peak}
+        fits = {name: {"alpha": 1.0, "beta": 0.1, "r2": r2} for name, r2 in (("fit", 0.9), ("fit_free", 0.96))}
+        return {"kl": [0.0, 1.0, 4.0], "gold": [0.0, 2.0, 1.0], "proxy": [0.0, 1.0, 3.0], **fits, "peak": peak}
 
     runs = {"rl": [curve(falls) for falls in turned], "bon": [curve(False) for _ in turned]}
     pair = {"kl": 4.0, "single": 1.0, "ensemble": 0.5}
@@ -173,6 +173,7 @@ def test_over_optimisation_agrees_where_gold_turned_over_in_every_seed(tmp_path:
     found = over_optimisation.finding(over((True, True)))
     assert found.agrees is True
     assert (found.values["turned"], found.values["halved"], found.values["held"]) == ("2", "2", "1.50, 1.00")
+    assert (found.values["well"], found.values["well_free"], found.values["runs"]) == ("0", "10", "10")
     assert over_optimisation.finding(over((True, False))).agrees is False
     over_optimisation.draw(over((True, True)), tmp_path / "over.png")
     assert (tmp_path / "over.png").stat().st_size > 10_000

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rewards.gold import EMPTY
+
 Array = NDArray[np.float64]
 Form = Callable[[Array], Array]
 LEAST_LOST = 0.1
+NEAR_FLOOR = 1.0
+"""Gold less than this above ``rewards.gold.EMPTY``, below which nothing falls."""
+LEAST_POINTS = 4
 BLOCKS = 16
 """Points that the rollouts of a training are drawn as: each has other prompts, so that single ones are noisy."""
 Curve = dict[str, Any]
@@ -58,7 +63,7 @@ def fit(kl: Sequence[float], gain: Sequence[float], form: Form) -> dict[str, flo
 
 
 def with_fit(curve: Mapping[str, Sequence[float]], form: Form, start: Mapping[str, float] | None = None) -> Curve:
-    """Gold and proxy as gains over the start policy, and the fit of gold.
+    """Gold and proxy as gains over the start policy, and the fits of gold: to all points and to the ``free`` ones.
 
     Args:
         curve: ``kl``, ``proxy`` and ``gold``.
@@ -70,8 +75,19 @@ def with_fit(curve: Mapping[str, Sequence[float]], form: Form, start: Mapping[st
     start = start or {name: curve[name][0] for name in ("proxy", "gold")}
     smooth = {name: smoothed(values, width) for name, values in curve.items()}
     gains = {name: [value - start[name] for value in smooth[name]] for name in ("proxy", "gold")}
-    kl = smooth["kl"]
-    return {"kl": kl, **gains, "fit": fit(kl, gains["gold"], form), "peak": peak(kl, gains)}
+    kl, few = smooth["kl"], free(smooth["kl"], smooth["gold"])
+    fits = {"fit": fit(kl, gains["gold"], form), "fit_free": fit(kl[:few], gains["gold"][:few], form)}
+    return {"kl": kl, **gains, **fits, "peak": peak(kl, gains)}
+
+
+def free(kl: Sequence[float], gold: Sequence[float]) -> int:
+    """Number of points up to the highest KL, and to the first whose gold is near its floor; ``LEAST_POINTS`` or more.
+
+    What the forms do not know comes after these: a KL that falls again, and a worth that can fall no further.
+    """
+    near = np.flatnonzero(np.array(gold) < EMPTY + NEAR_FLOOR)
+    low = int(near[0]) if len(near) else len(gold) - 1
+    return max(LEAST_POINTS, min(int(np.argmax(kl)), low) + 1)
 
 
 def smoothed(values: Sequence[float], width: int) -> list[float]:

@@ -27,6 +27,8 @@ BETAS = (0.1, 0.5)
 """Prices of a nat of KL, beside none, for the weakest proxy."""
 LINES = {"kl": "objective/kl", "proxy": "objective/score_score", "gold": "objective/score_gold"}
 """What is looked at, and where an agent's history has it."""
+FITS = 0.95
+"""Share of the variance from which on a form is said to fit."""
 SHOWN = 2
 """Posts whose texts are shown."""
 COLOURS = ("#b8405e", "#d9772b", "#1f6fb2", "#d9a441", "#7a55a8", "#2f8f5b")
@@ -164,7 +166,9 @@ def _against_ensemble(curves: dict[str, Any]) -> list[dict[str, float]]:
 
 def draw(numbers: Numbers, path: Path) -> None:
     """Gold as lines and proxy as dashes over the root of KL, one for each seed; left RL, right best-of-n."""
-    figure = canvas.figure(11.5, 4.6, "Over-optimisation", "synthetic posts; gain over the start policy")
+    seeds = len(next(iter(numbers["curves"].values()))["rl"])
+    facts = f"synthetic posts; gain over the start policy; a line for each of {seeds} seeds"
+    figure = canvas.figure(11.5, 4.6, "Over-optimisation", facts)
     panels = figure.subplots(1, 2)
     titles = {"rl": "RL without a KL term", "bon": "Best of n"}
     for axis, (way, title) in zip(panels, titles.items(), strict=True):
@@ -225,6 +229,8 @@ def finding(numbers: Numbers) -> Finding:
         way: [curve["fit"]["r2"] for curves in numbers["curves"].values() for curve in curves[way]]
         for way in ("rl", "bon")
     }
+    climbs = [curve for curves in numbers["curves"].values() for curve in curves["rl"]]
+    well, well_free = (sum(curve[fit]["r2"] >= FITS for curve in climbs) for fit in ("fit", "fit_free"))
     halved = sum(pair["ensemble"] <= pair["single"] / 2 for pair in numbers["ensemble"])
     held = [number(float(np.mean([end["gold"] for end in ends]))) for ends in numbers["held"].values()]
     values = {
@@ -233,6 +239,9 @@ def finding(numbers: Numbers) -> Finding:
         "seeds": str(len(weakest)),
         "rl": _span(r2["rl"]),
         "bon": _span(r2["bon"]),
+        "runs": str(len(climbs)),
+        "well": str(well),
+        "well_free": str(well_free),
         "free": number(float(np.mean([curve["peak"]["gold_at_end"] for curve in weakest]))),
         "betas": ", ".join(numbers["held"]),
         "held": ", ".join(held),

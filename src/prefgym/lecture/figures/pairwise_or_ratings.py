@@ -24,7 +24,9 @@ def measure(shop: Workshop) -> Numbers:
 
 def draw(numbers: Numbers, path: Path) -> None:
     """Accuracy over what labels cost, a line for each way to ask."""
-    draw_pairwise_or_ratings(numbers, path, "synthetic posts, simulated people; bands: 95 %")
+    seeds, posts = (numbers["settings"][key] for key in ("seeds", "test_posts"))
+    facts = f"{numbers['model']} parameters; {posts} synthetic posts, simulated people; seeds: {seeds}; bands: 95 %"
+    draw_pairwise_or_ratings(numbers, path, facts)
 
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:

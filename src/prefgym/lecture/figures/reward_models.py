@@ -29,7 +29,9 @@ def measure(shop: Workshop) -> Numbers:
 
 def draw(numbers: Numbers, path: Path) -> None:
     """Accuracy over comparisons, a line for each size, beside people and the noise ceiling."""
-    draw_reward_models(numbers, path, "synthetic posts, simulated people; bands: 95 %")
+    seeds, posts = (numbers["settings"][key] for key in ("seeds", "test_posts"))
+    facts = f"{posts} synthetic posts, simulated people; seeds: {seeds}; bands: 95 %"
+    draw_reward_models(numbers, path, facts)
 
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
