@@ -26,6 +26,14 @@ class RewardError(RuntimeError):
         self.prompt_index = prompt_index
 
 
+class MachineError(RuntimeError):
+    """The machine refuses what was asked of it: a disk, a device, a permission; nothing that was given is wrong.
+
+    The message is one sentence. The command line prints it alone and exits with code 3, as for any ``OSError`` of the
+    kind.
+    """
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` for the option closest to ``name``, or ``""`` when none is close.
 
