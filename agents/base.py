@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -20,8 +22,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
+from ..storage.lock import locked
+from ..storage.manifest import managed
+from ..storage.signals import uninterrupted
 from .attach import attach, make_policy
 from .hyperparameters import Hyperparameters, make_hyperparameters
+from .inputs import inputs_of
 from .kl_term import KLTerm
 from .losses import masked_mean
 from .minibatch import Minibatch, minibatches
@@ -29,6 +35,9 @@ from .policy import LMPolicy, Observation
 from .returns import explained_variance
 from .rollout import Rollout, collect_rollout
 from .timing import part, recording
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
 
 Self = TypeVar("Self", bound="PolicyGradient")
 Callback = Callable[["PolicyGradient", dict[str, float]], bool | None]
@@ -108,6 +117,7 @@ class PolicyGradient:
         self.history: list[dict[str, float]] = []
         self.iteration = self.num_episodes = 0
         self.learn_start: int | None = None  # num_episodes when the learn() began that a resumed agent continues
+        self._snapshot: Snapshot | None = None  # the last whole state, while an iteration changes it
 
     # What makes an agent.
 
@@ -154,29 +164,55 @@ class PolicyGradient:
             callback: called after each iteration with the agent and its scalars; returning False stops.
             progress_bar: show episodes, score, KL and time left.
             output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing.
-            save_every: iterations between checkpoints in ``output``; None saves none.
+            save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
+                the command line) saves the last whole iteration first; the copy that is kept for that takes three
+                numbers a trained parameter.
 
         Raises:
             RewardError: a reward failed; the policy is as it was before that iteration.
+            InputError: ``output`` is written by another process, or holds a file of another writer by the name of one
+                of a run's.
         """
-        from .checkpoint import save_checkpoint
-        from .monitor import Monitor
-
         if not isinstance(total_episodes, int) or total_episodes <= 0:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
         if save_every is not None and (save_every <= 0 or output is None):
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
+        if output is None:
+            return self._learn(total_episodes, callback, progress_bar, None, None)
+        with managed(output, "learn") as manifest, locked(manifest.folder, "learn"):
+            return self._learn(total_episodes, callback, progress_bar, manifest.folder, save_every)
+
+    def _learn(
+        self: Self,
+        total_episodes: int,
+        callback: Callback | None,
+        progress_bar: bool,
+        output: Path | None,
+        save_every: int | None,
+    ) -> Self:
+        from .checkpoint import save_checkpoint
+        from .monitor import Monitor
+
         start = self.num_episodes if self.learn_start is None else self.learn_start
         self.learn_start = start
         monitor = Monitor(self, total_episodes, output, progress_bar)
+        saved = self.iteration if self.history else None
         try:
             while (done := self.num_episodes - start) < total_episodes:
-                rollout, scalars = self._iterate(progress=done / total_episodes)
-                monitor.log(rollout, scalars)
+                with self._whole_when_stopped(save_every is not None):
+                    rollout, scalars = self._iterate(progress=done / total_episodes)
+                    with uninterrupted():
+                        self._end_iteration(scalars)
+                        monitor.log(rollout, scalars)
                 if output is not None and save_every is not None and self.iteration % save_every == 0:
                     save_checkpoint(output, self)
+                    saved = self.iteration
                 if callback is not None and callback(self, scalars) is False:
                     break
+        except KeyboardInterrupt:
+            if output is not None and save_every is not None and self.iteration != saved:
+                save_checkpoint(output, self)
+            raise
         finally:
             monitor.close()
             self.learn_start = None
@@ -205,14 +241,45 @@ class PolicyGradient:
         return load_run(cls, folder, env, overrides)
 
     @classmethod
-    def resume(cls: type[Self], folder: str | Path, env: Any, tensorboard_log: str | Path | None = None) -> Self:
-        """Continue a run from its last checkpoint, with optimiser, random states, baseline and data cursor.
+    def resume(
+        cls: type[Self],
+        folder: str | Path,
+        env: Any,
+        tensorboard_log: str | Path | None = None,
+        accept_changes: bool = False,
+    ) -> Self:
+        """Continue a run from its last whole checkpoint, with optimiser, random states, baseline and data cursor.
 
         ``learn`` with the same arguments then ends with the same parameters as if nothing had happened.
+
+        Raises:
+            InputError: there is no whole checkpoint; or prompts, reward, reference or model are not those of the run,
+                unless ``accept_changes``.
         """
         from .checkpoint import resume_run
 
-        return resume_run(cls, folder, env, tensorboard_log)
+        return resume_run(cls, folder, env, tensorboard_log, accept_changes)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Hashes of what the agent learns from: prompts, reward, reference and model."""
+        return inputs_of(self.env)
+
+    @contextmanager
+    def _whole_when_stopped(self, wanted: bool) -> Iterator[None]:
+        """Around an iteration: a stop in it puts the agent back to the end of the one before."""
+        from .snapshot import Snapshot
+
+        before = self.iteration
+        self._snapshot = Snapshot(self) if wanted else None
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._snapshot is not None and self.iteration == before:
+                self._snapshot.put_back(self)
+            raise
+        finally:
+            self._snapshot = None
 
     def _iterate(self, progress: float) -> tuple[Rollout, dict[str, float]]:
         """One iteration: a rollout, the update on it, and the scalars of both."""
@@ -221,11 +288,11 @@ class PolicyGradient:
         with recording() as seconds:
             rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
             collected = time.perf_counter()
+            if self._snapshot is not None:
+                self._snapshot.keep(self)
             self._set_learning_rate(progress)
             scalars = rollout.scalars() | self.train(rollout)
             ended = time.perf_counter()
-        self.iteration += 1
-        self.num_episodes += len(rollout)
         scalars |= {
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "objective/kl_coef": self.kl.coef,
@@ -236,10 +303,14 @@ class PolicyGradient:
         }
         # history holds each name once
         scalars = {sys.intern(name): value for name, value in scalars.items()}
-        scalars = {"iteration": self.iteration, "episodes": self.num_episodes} | scalars
+        told = {"iteration": self.iteration + 1, "episodes": self.num_episodes + len(rollout)}
+        return rollout, told | scalars
+
+    def _end_iteration(self, scalars: dict[str, float]) -> None:
+        """Count an iteration whose update is done."""
+        self.iteration, self.num_episodes = int(scalars["iteration"]), int(scalars["episodes"])
         self.kl.update(scalars["objective/kl"])
         self.history.append(scalars)
-        return rollout, scalars
 
     def train(self, rollout: Rollout) -> dict[str, float]:
         """Update the policy on one rollout; the mean scalars of its minibatches, by ``train/`` name."""

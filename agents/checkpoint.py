@@ -5,15 +5,14 @@
         state.safetensors             optimiser moments, generator state
         state.json                    counters, shuffling, prompt order, baseline, history
 
-A checkpoint is written under another name and renamed when it is complete, so a run killed at any moment leaves whole
-checkpoints only.
+A checkpoint is written under another name, with the sum of every file, and renamed when it is complete: a run killed at
+any moment leaves whole checkpoints only, and bytes that changed later are noticed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +21,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import write_text
+from ..storage.manifest import managed
+from ..storage.whole import discard, is_whole, whole_folder
+from .inputs import check_inputs
 from .run_folder import DAMAGE, load_run, save_run, save_tensors
 
 if TYPE_CHECKING:
@@ -34,51 +36,67 @@ STATE, TENSORS = "state.json", "state.safetensors"
 
 
 def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
-    """Write ``checkpoints/iteration-NNNNNN`` under the run folder and drop all but the last ``KEEP``; its path."""
-    home = Path(folder) / "checkpoints"
-    home.mkdir(parents=True, exist_ok=True)
-    for leftover in home.glob(".writing-*"):  # of a run that was killed while writing
-        shutil.rmtree(leftover)
-    target = home / f"iteration-{agent.iteration:06d}"
-    writing = home / f".writing-{target.name}"
-    save_run(writing, agent)
-    tensors, state = _training_state(agent)
-    save_tensors(writing / TENSORS, tensors)
-    write_text(writing / STATE, json.dumps(state) + "\n")
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(writing, target)
+    """Write ``checkpoints/iteration-NNNNNN`` under the run folder and drop all but the last ``KEEP``; its path.
+
+    A checkpoint with a file of somebody else in it is kept.
+    """
+    target = Path(folder) / "checkpoints" / f"iteration-{agent.iteration:06d}"
+    with managed(folder), whole_folder(target) as writing:
+        save_run(writing, agent)
+        tensors, state = training_state(agent)
+        save_tensors(writing / TENSORS, tensors)
+        write_text(writing / STATE, json.dumps(state) + "\n")
     for old in _checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+        discard(old)
     return target
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
-    """The last complete checkpoint of a run folder; ``InputError`` if there is none."""
+    """The last whole checkpoint of a run folder; a damaged one is told and passed over.
+
+    Raises:
+        InputError: there is none.
+    """
     checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        raise InputError(f'"{folder}" has no checkpoint to resume from; start the run without resume.')
-    return checkpoints[-1]
+    for path in reversed(checkpoints):
+        if is_whole(path):
+            return path
+        if path != checkpoints[0]:
+            warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is taken.', stacklevel=2)
+    if checkpoints:
+        raise InputError(f'The checkpoint "{checkpoints[-1]}" is damaged, and there is no whole one before it.')
+    raise InputError(f'"{folder}" has no checkpoint to resume from; start the run without resume.')
 
 
-def resume_run(cls: type[A], folder: str | Path, env: Any, tensorboard_log: str | Path | None) -> A:
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether a run folder has any checkpoint."""
+    return bool(_checkpoints(folder))
+
+
+def resume_run(
+    cls: type[A],
+    folder: str | Path,
+    env: Any,
+    tensorboard_log: str | Path | None,
+    accept_changes: bool = False,
+) -> A:
     """Rebuild an agent from the last checkpoint; see ``PolicyGradient.resume``."""
     path = latest_checkpoint(folder)
     try:
         agent = load_run(cls, path, env, {"tensorboard_log": tensorboard_log})
         tensors = load_file(path / TENSORS)
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        _restore(agent, tensors, state)
+        restore(agent, tensors, state)
     except InputError as error:
         raise InputError(f'The checkpoint "{path}" cannot be resumed: {error}') from error
     except DAMAGE as error:
-        raise InputError(
-            f'The checkpoint "{path}" is damaged ({type(error).__name__}); delete it to resume from the one before.'
-        ) from error
+        raise InputError(f'The checkpoint "{path}" is damaged ({type(error).__name__}); restore it.') from error
+    if not accept_changes:
+        check_inputs(state.get("inputs"), agent.inputs, path)
     return agent
 
 
-def _training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Everything beyond the weights that the next iteration depends on: tensors, and JSON."""
     optimizer = agent.optimizer.state_dict()
     tensors = {
@@ -98,10 +116,12 @@ def _training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str,
         "kl": agent.kl.state(),
         "optimizer": optimizer["param_groups"],
         "history": agent.history,
+        "inputs": agent.inputs,
     }
 
 
-def _restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Put an agent into the state that ``training_state`` told; its weights are another matter."""
     agent.generator.set_state(tensors.pop("generator"))
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from ..storage.atomic import replacing
+from ..storage.manifest import claim
 from .rollout import Rollout
 
 if TYPE_CHECKING:
@@ -73,16 +75,24 @@ class Monitor:
     def _begin(self) -> None:
         self._begun = True
         if self.history_file is not None:
-            self.history_file.parent.mkdir(parents=True, exist_ok=True)
-            self.history_file.write_text("".join(json.dumps(row) + "\n" for row in self._past), encoding="utf-8")
+            claim(self.history_file)
+            with replacing(self.history_file) as writing:
+                writing.write_text("".join(json.dumps(row) + "\n" for row in self._past), encoding="utf-8")
         if self.tensorboard_folder is not None:
-            from torch.utils.tensorboard import SummaryWriter  # late: it takes a second, and a library may not need it
-
-            past = int(self._past[-1]["episodes"]) if self._past else None
-            purge = None if past is None else past + 1  # points after the checkpoint that a resumed run repeats
-            self._writer = SummaryWriter(str(self.tensorboard_folder), purge_step=purge)
-            if purge is None:
+            self._writer = self._open_events(self.tensorboard_folder)
+            if not self._past:
                 self._write_hyperparameters(self._writer)
+
+    def _open_events(self, folder: Path) -> SummaryWriter:
+        """The run's events up to where it goes on. A folder that the user named for events may be others' too."""
+        past = int(self._past[-1]["episodes"]) if self._past else 0
+        if self.agent.tensorboard_log is None:
+            from ..storage.events import open_events  # late: it takes a second, and a library may not need it
+
+            return open_events(folder, lambda tag, step: bool(self._past) and step <= past and not is_judged(tag))
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(folder), purge_step=past + 1 if self._past else None)
 
     def _write_hyperparameters(self, writer: SummaryWriter) -> None:
         """Put them into the run's own event file (``add_hparams`` would begin a run of its own)."""
@@ -106,6 +116,11 @@ class Monitor:
             for place in range(min(NUM_TEXTS, len(rollout))):
                 writer.add_text(f"sample/{place}", describe(rollout, place), step)
         writer.flush()
+
+
+def is_judged(tag: str) -> bool:
+    """Whether a point was written by the evaluation after training."""
+    return tag.startswith("evaluation/")
 
 
 def shown(scalars: Mapping[str, float]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +30,8 @@ from ..files import write_text
 from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
 from ..models.lora import AdaptedModel
+from ..storage.atomic import replacing, sha256_of
+from ..storage.manifest import claim, managed
 from .attach import env_attribute
 from .policy import LMPolicy
 
@@ -56,15 +57,15 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, Sa
 
 def save_run(folder: str | Path, agent: PolicyGradient, card: dict[str, Any] | None = None) -> Path:
     """Write the agent's run folder; ``card`` adds rows to the model card. Returns the folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    policy = agent.policy
-    with quiet():
-        policy.language_model.save(folder)
-    for file, module in _value_files(policy).items():
-        save_tensors(folder / file, module.state_dict())
-    write_card(folder, agent, card or {})
-    write_text(folder / SETTINGS, json.dumps(_settings(agent), indent=2) + "\n")
+    with managed(folder):
+        folder = Path(folder)
+        policy = agent.policy
+        with quiet():
+            policy.language_model.save(folder)
+        for file, module in _value_files(policy).items():
+            save_tensors(folder / file, module.state_dict())
+        write_card(folder, agent, card or {})
+        write_text(folder / SETTINGS, json.dumps(_settings(agent), indent=2) + "\n")
     return folder
 
 
@@ -134,9 +135,9 @@ def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that appears complete or not at all."""
-    writing = path.with_name(f".writing-{path.name}")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, writing)
-    os.replace(writing, path)
+    with replacing(path) as writing:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, writing)
+        claim(path, sha256_of(writing))
 
 
 def _settings(agent: PolicyGradient) -> dict[str, Any]:

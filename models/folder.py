@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ..errors import InputError, nearest
+from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
+from ..storage.manifest import claim, managed
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -122,21 +122,34 @@ def checksum(module: nn.Module) -> str:
 def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path]:
     """Give a temporary folder to write a model into; its files then move to ``folder``, each complete or not at all.
 
-    The file ``last`` moves last: a folder without it is not taken for a model. What an earlier model of another kind
-    (with an adapter, or without) left in ``folder`` is removed.
+    The file ``last`` moves last: a folder without it is not taken for a model. What an earlier save of another kind of
+    model (with an adapter, or without) left in ``folder`` is removed.
+
+    Raises:
+        InputError: ``folder`` has a file of one of these names that prefgym did not write.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
-    try:
-        with quiet():
-            yield temporary
-        for name in {"config.json", ADAPTER_CONFIG} - {last}:
-            (folder / name).unlink(missing_ok=True)
-        for file in sorted(temporary.iterdir(), key=lambda file: file.name == last):
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(temporary)
+    with managed(folder) as manifest:
+        folder = manifest.folder
+        temporary = folder / partial_name()
+        temporary.mkdir()
+        try:
+            with quiet(), machine_errors(folder):
+                yield temporary
+                files = (file for file in temporary.rglob("*") if file.is_file())
+                written = sorted(files, key=lambda file: file.name == last)
+                for file in written:
+                    claim(folder / file.relative_to(temporary), sha256_of(file))
+                for name in {"config.json", ADAPTER_CONFIG} - {last}:
+                    if (folder / name).exists():
+                        claim(folder / name)
+                        (folder / name).unlink()
+                for file in written:
+                    place = folder / file.relative_to(temporary)
+                    place.parent.mkdir(exist_ok=True)
+                    sync(file)
+                    os.replace(file, place)
+        finally:
+            remove(temporary)
 
 
 def first_sentence(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The command line, ``prefgym COMMAND [options]``: finds the command, tells an error in one sentence, exits by code."""
+"""The command line, ``prefgym COMMAND [options]``: finds the command, says what went wrong, exits by code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from .errors import InputError, RewardError, nearest
+from .errors import InputError, nearest
+from .failures import EXIT_INPUT, EXIT_PIPE, EXIT_UNEXPECTED, explain, report
+from .storage.signals import stoppable
 
 COMMANDS = {
     "train": "train an agent in an environment, evaluate it and write the report",
@@ -22,11 +24,6 @@ COMMANDS = {
     "lecture": "what RLHF does and where it fails, measured here: one page, a figure for each claim",
     "build-assets": "make the embedded tokenizer and weights again",
 }
-
-EXIT_DIVERGED = 1
-EXIT_INPUT = 2
-EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
 
 
 def usage() -> str:
@@ -49,8 +46,26 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 the work is done, 1 it diverged, 2 bad input, 130 interrupted."""
+    """Run one command and return its exit code; ``failures.py`` lists them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words[0] if words else ""
+    try:
+        with stoppable():
+            code = _run(words)
+            sys.stdout.flush()
+            return code
+    except SystemExit:
+        raise
+    except BaseException as error:
+        expected = explain(error)
+        code, sentence = expected or (EXIT_UNEXPECTED, report(error, words))
+        if code == EXIT_PIPE:  # the reader of our output has had enough, as head does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return code
+        return _fail(command, sentence, code)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
         return 0 if words else EXIT_INPUT
@@ -59,21 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"prefgym {__version__}")
         return 0
-    try:
-        _run(words[0], words[1:])
-    except (InputError, RewardError) as error:
-        return _fail(words[0], error, EXIT_INPUT)
-    except FloatingPointError as error:
-        return _fail(words[0], error, EXIT_DIVERGED)
-    except KeyboardInterrupt as error:
-        return _fail(words[0], error if error.args else "interrupted.", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has had enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+    _command(words[0], words[1:])
     return 0
 
 
-def _run(command: str, arguments: list[str]) -> None:
+def _command(command: str, arguments: list[str]) -> None:
     if command not in COMMANDS:
         raise InputError(f'there is no command "{command}"; see prefgym --help.{nearest(command, COMMANDS)}')
     module = import_module(f".commands.{command.replace('-', '_')}", __package__)
@@ -83,10 +88,9 @@ def _run(command: str, arguments: list[str]) -> None:
         module.run(arguments)
 
 
-def _fail(command: str, reason: object, code: int) -> int:
-    """Say in one line what is wrong, whatever line breaks a file or a function put into it."""
+def _fail(command: str, sentence: str, code: int) -> int:
     progress = sys.modules.get("tqdm.std")
     for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
         bar.close()  # a bar that an error left open would draw itself over the sentence
-    print(f"prefgym {command}: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(f"prefgym {command}: {sentence}", file=sys.stderr)
     return code

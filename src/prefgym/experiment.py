@@ -261,9 +261,10 @@ def write_run_report(
 
 def write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
     """The figures of every candidate, as TensorBoard scalars ``evaluation/FIGURE/CANDIDATE``."""
-    from torch.utils.tensorboard import SummaryWriter
+    from .agents.monitor import is_judged
+    from .storage.events import open_events
 
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
+    with open_events(folder / "tensorboard", lambda tag, step: not is_judged(tag)) as writer:
         for candidate, row in metrics["policies"].items():
             for figure, value in row.items():
                 number = value.get("mean") if isinstance(value, dict) else value

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from .storage.atomic import replacing
+from .storage.manifest import claim
+
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
-    """Write under another name in the same folder, then rename; the folder is made where it is missing."""
+    """Write under another name in the same folder, then rename; the folder is made where it is missing.
+
+    In a folder that is open for writing (``storage/manifest.py``) the file goes on its list.
+
+    Raises:
+        InputError: in such a folder, a file of somebody else stands there.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    claim(path, sha256(content).hexdigest())
+    with replacing(path) as writing:
+        writing.write_bytes(content)
     return path
 
 

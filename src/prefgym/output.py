@@ -1,93 +1,278 @@
-"""The folder a command writes to: never over somebody's files, and never left half-written."""
+"""The one door to the folder that a command writes: never over somebody's files, and never left half-written.
+
+A folder is a run's if it holds the list that ``storage/manifest.py`` describes. Only files on that list are replaced,
+by moving them to ``DIR.previous-N``. While a command writes, it holds the folder's lock.
+"""
 
 from __future__ import annotations
 
-import shutil
+import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import InputError, RewardError
+from .storage.aside import bring_back, recover, remove_empty, set_aside, settle
+from .storage.atomic import is_partial, sweep
+from .storage.lock import LOCK, locked
+from .storage.manifest import Manifest, covering, opened
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
+HISTORY_FILE = "history.jsonl"
 CHECKPOINTS = "checkpoints"
+PARTS = "parts"
+TENSORBOARD = "tensorboard"
+
+_BEGUN = {CONFIG_FILE, HISTORY_FILE, TENSORBOARD}
+"""What a run writes before it has anything worth going on from."""
+_REPORT = (CONFIG_FILE, METRICS_FILE, PARTS, TENSORBOARD, "report.md", "report.html", "samples.jsonl")
+_MODEL = (HISTORY_FILE, CHECKPOINTS, "README.md", "prefgym.json", "config.json", "generation_config.json")
+_WEIGHTS = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
+"""Names that a command will want for itself: a user's file of one is refused now, any other when it is written."""
+_RESUMED = ("train", "sft", "reward")
+"""Commands that go on with a run when they are asked to."""
+_CONTINUED = ("evaluate", "benchmark")
+"""Commands that go on with an unfinished folder of theirs when they are run again."""
+_IGNORED = {"lost+found", LOCK}
+_OLD_RUN = ("prefgym.json", METRICS_FILE, "preference.json")
 
 
-def check_output(folder: Path, *, overwrite: bool) -> None:
-    """Raise :class:`InputError` where writing to ``folder`` would lose something.
-
-    A folder that holds a run may be overwritten when asked; a folder of anything else never is.
-    """
-    if folder.exists() and not folder.is_dir():
+def check_output(folder: Path, command: str, *, overwrite: bool) -> None:
+    """Raise :class:`InputError` where :func:`new_folder` would; nothing is written or moved."""
+    if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"--output {folder} is a file; give a folder.")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or _is_empty(folder):
         return
-    if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"--output {folder} holds files of something else; give an empty or a new folder.")
-    if not overwrite:
-        raise InputError(f"--output {folder} already holds a run; give another folder, or add --overwrite.")
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise InputError(_not_ours(folder))
+    _check_names(folder, manifest, command)
+    if _worth(manifest) and not overwrite and not _goes_on(manifest, command):
+        resumes = f" --resume --output {shlex.quote(str(folder))} goes on with it;" if command in _RESUMED else ""
+        raise InputError(f"--output {folder} already holds a run;{resumes} give another folder, or add --overwrite.")
 
 
 @contextmanager
-def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Make ``folder`` afresh. When the work fails it is removed again, and a run that stood there comes back.
+def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """Make ``folder`` afresh and hold its lock; gives its absolute path. An old run in it is set aside.
 
-    What can be resumed is kept: any checkpoint when the work was stopped, one with progress when the input was bad.
+    When the work fails the folder is as it was before. What can be gone on with is kept: any checkpoint or finished
+    part when the work was stopped or the machine failed, one with progress when the input was bad. An unfinished
+    ``evaluate`` or ``benchmark`` is gone on with.
     """
-    check_output(folder, overwrite=overwrite)
-    folder = folder.resolve()
-    missing = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        discard_replaced(folder)
-        if folder.exists():
-            folder.rename(_aside(folder))
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"--output {folder} cannot be written: {error.strerror}.") from None
-    try:
-        yield folder
-    except BaseException as error:
-        if not _can_be_resumed(folder, error):
-            shutil.rmtree(folder)
-            if _aside(folder).exists():
-                _aside(folder).rename(folder)
-            for parent in missing:
-                parent.rmdir()
-        raise
-    discard_replaced(folder)
+    check_output(folder, command, overwrite=overwrite)
+    with _entered(folder, command) as made:
+        folder = folder.resolve()
+        manifest = Manifest.read(folder)
+        if manifest is None and not _is_empty(folder):
+            raise InputError(_not_ours(folder))
+        previous = None
+        if manifest is not None:
+            _check_names(folder, manifest, command)
+            previous = _known_previous(folder, manifest)
+            if _worth(manifest) and not _goes_on(manifest, command):
+                previous = _set_aside(folder, manifest)
+                print(_told_aside(folder, previous), flush=True)
+                manifest = None
+            else:  # nothing worth keeping was written yet, or the same command goes on
+                manifest.head["command"] = command
+                manifest.rewrite()
+        with _undone_if_worthless(folder, previous, made):
+            if manifest is None:
+                manifest = Manifest.begin(folder, command, **_named(folder, previous))
+            if previous is not None:
+                settle(previous)
+            _note_in_outer(folder)
+            with opened(manifest):
+                yield folder
 
 
 @contextmanager
-def kept_folder(folder: Path, worth: str = f"*/*/{CONFIG_FILE}") -> Iterator[Path]:
-    """Make ``folder``, or go on in it. When the work fails before anything of the pattern ``worth`` stands in it, by
-    default a run, what was made is removed."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+def resumed_folder(folder: Path, command: str) -> Iterator[Path]:
+    """Hold the lock of the run in ``folder`` and go on in it; gives its absolute path. Nothing is undone on failure.
+
+    Raises:
+        InputError: there is no run of this command, or prefgym 0.1 wrote it.
+    """
+    check_run_of(folder, command)
+    with _entered(folder, command):
+        check_run_of(folder, command)
+        folder = folder.resolve()
+        manifest = Manifest.read(folder)
+        assert manifest is not None
+        _check_names(folder, manifest, command)
+        if manifest.pruned:
+            manifest.rewrite()
+        with opened(manifest):
+            yield folder
+
+
+def check_run_of(folder: Path, command: str) -> None:
+    """Raise :class:`InputError` unless ``folder`` holds a run of the command that can be gone on with."""
+    if not folder.is_dir() or _is_empty(folder):
+        raise InputError(f"--resume: {folder} holds no run; start one without --resume.")
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise InputError(_not_ours(folder).replace("--output", "--resume:", 1))
+    if manifest.head["command"] != command or not manifest.holds(manifest.folder / CONFIG_FILE):
+        if not _worth(manifest):
+            raise InputError(f"--resume: {folder} holds no run; start one without --resume.")
+        raise InputError(f"--resume: {folder} was written by prefgym {manifest.head['command']}, not by {command}.")
+
+
+@contextmanager
+def kept_folder(folder: Path, command: str) -> Iterator[Path]:
+    """Make ``folder``, or go on in one that the same command made; gives its absolute path.
+
+    When the work fails before anything but its config stands in it, what was made is removed.
+    """
+    check_kept(folder, command)
+    with _entered(folder, command) as made:
+        check_kept(folder, command)
+        folder = folder.resolve()
+        manifest = Manifest.read(folder)
+        with _undone_if_worthless(folder, None, made):
+            if manifest is None:
+                manifest = Manifest.begin(folder, command)
+            elif manifest.pruned:
+                manifest.rewrite()
+            with opened(manifest):
+                yield folder
+
+
+def check_kept(folder: Path, command: str) -> None:
+    """Raise :class:`InputError` where :func:`kept_folder` would."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file; give a folder.")
+    if not folder.is_dir() or _is_empty(folder):
+        return
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise InputError(_not_ours(folder))
+    if manifest.head["command"] != command:
+        raise InputError(
+            f"--output {folder} was written by prefgym {manifest.head['command']}, not by {command}; "
+            "give another folder."
+        )
+    _check_names(folder, manifest, command)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds a run with something to go on from, or its end."""
+    manifest = Manifest.read(folder) if folder.is_dir() else None
+    return manifest is not None and bool(_worth(manifest))
+
+
+@contextmanager
+def _entered(folder: Path, command: str) -> Iterator[list[Path]]:
+    """Make the folder and hold its lock; what was cut off there is put right. Gives the folders that were made."""
+    made = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(path)]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {folder} cannot be written: {error.strerror}.") from None
+        with locked(folder, command) as told:
+            if told:
+                print(told, flush=True)
+            recover(folder.resolve())
+            sweep(folder, alone=True)
+            yield made
+    finally:
+        remove_empty(made)
+
+
+@contextmanager
+def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) -> Iterator[None]:
+    """When the work fails and left nothing to go on from, remove what it wrote and bring an old run back."""
     try:
-        yield folder
-    except BaseException:
-        if made and not any(folder.glob(worth)):
-            shutil.rmtree(folder)
-            for parent in made[1:]:
-                parent.rmdir()
+        yield
+    except BaseException as error:
+        manifest = Manifest.read(folder)
+        if manifest is not None and not _is_kept(folder, manifest, error):
+            paths = list(manifest.paths())
+            for path in paths:
+                path.unlink(missing_ok=True)
+            sweep(folder, alone=True)
+            remove_empty({parent for path in paths for parent in path.parents if folder in parent.parents})
+            if previous is not None and previous.is_dir():
+                bring_back(folder, previous)
         raise
 
 
-def discard_replaced(folder: Path) -> None:
-    """Remove the run that ``folder`` replaced, kept until the new one is worth keeping."""
-    shutil.rmtree(_aside(folder.resolve()), ignore_errors=True)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.replaced")
-
-
-def _can_be_resumed(folder: Path, error: BaseException) -> bool:
-    checkpoints = {path.name for path in (folder / CHECKPOINTS).glob("iteration-*")}
+def _is_kept(folder: Path, manifest: Manifest, error: BaseException) -> bool:
+    names = {path.name for path in (folder / CHECKPOINTS).glob("*-*")}
     if isinstance(error, InputError | RewardError):
-        checkpoints.discard("iteration-000000")
-    return bool(checkpoints)
+        names -= {"iteration-000000", "step-000000"}
+        others = _worth(manifest) - {CHECKPOINTS}
+        return bool(names) or (bool(others) and manifest.head["command"] not in _RESUMED)
+    return bool(names) or bool(_worth(manifest) - {CHECKPOINTS})
+
+
+def _worth(manifest: Manifest) -> set[str]:
+    """First parts of the names of what is worth keeping."""
+    return {name.split("/")[0] for name in (*manifest.files, *manifest.folders)} - _BEGUN
+
+
+def _goes_on(manifest: Manifest, command: str) -> bool:
+    """Whether the same command, run again, goes on with what stands there."""
+    unfinished = not manifest.holds(manifest.folder / METRICS_FILE)
+    return command in _CONTINUED and manifest.head["command"] == command and unfinished
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(path.name not in _IGNORED and not is_partial(path) for path in folder.iterdir())
+
+
+def _not_ours(folder: Path) -> str:
+    if (folder / CONFIG_FILE).is_file() and any((folder / name).is_file() for name in _OLD_RUN):
+        there = shlex.quote(str(folder))
+        return (
+            f"--output {folder} holds a run of prefgym 0.1, which kept no list of its files; move it first "
+            f"(mv {there} {shlex.quote(f'{folder}.old')}), or give another folder."
+        )
+    return f"--output {folder} holds files of something else; give an empty or a new folder."
+
+
+def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
+    """Refuse a folder where a file of the user's has a name that the run will need."""
+    own = {path.relative_to(manifest.folder).parts[0] for path in manifest.paths()}
+    for name in (*_REPORT, *(_MODEL + _WEIGHTS if command in _RESUMED else ())):
+        path = manifest.folder / name
+        foreign = path.is_symlink() or (path.exists() and name not in own)
+        if foreign and not (path.is_dir() and not path.is_symlink()):
+            raise InputError(
+                f"{folder / name} is not prefgym's, and the run writes a file of that name; move it first."
+            )
+
+
+def _known_previous(folder: Path, manifest: Manifest) -> Path | None:
+    """Where the run lies that an unfinished one replaced."""
+    name = manifest.head.get("replaces")
+    place = None if not isinstance(name, str) else folder.parent / name if "/" not in name else folder / Path(name).name
+    return place if place is not None and place.is_dir() else None
+
+
+def _named(folder: Path, previous: Path | None) -> dict[str, str]:
+    if previous is None:
+        return {}
+    return {"replaces": previous.name if previous.parent == folder.parent else f"./{previous.name}"}
+
+
+def _set_aside(folder: Path, manifest: Manifest) -> Path:
+    try:
+        return set_aside(folder, manifest)
+    except BaseException:
+        recover(folder)
+        raise
+
+
+def _told_aside(folder: Path, previous: Path) -> str:
+    there = shlex.quote(str(previous))
+    return f"the run that was in {folder} is now in {previous}; when you no longer want it: rm -r {there}"
+
+
+def _note_in_outer(folder: Path) -> None:
+    """A folder in a run's folder is one of that run's, and is set aside with it."""
+    outer = covering(folder) or Manifest.read(folder.parent)
+    if outer is not None:
+        outer.claim_folder(folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONTROL = [
     Option("output", str, "runs/benchmark", "Folder of the report."),
-    Option("overwrite", bool, False, "Replace the report that stands in the output folder."),
+    Option("overwrite", bool, False, "Begin anew where --output holds a report: its files move to --output.previous-1."),
 ]
 SUITES = [
     Option("mmlu", str, None, "Folder with test/SUBJECT_test.csv and dev/SUBJECT_dev.csv, or a hub id (cais/mmlu)."),
@@ -63,11 +63,11 @@ def run(arguments: list[str]) -> None:
     config = resolve(OPTIONS, [(COMMAND_LINE, parse_flags(arguments, OPTIONS, names))])
     folder = Path(config["output"])
     _check(names, config)
-    check_output(folder, overwrite=config["overwrite"])
+    check_output(folder, "benchmark", overwrite=config["overwrite"])
     suite = _read(config)
     check_device(config["device"])
     facts = {name: _facts(name, suite, config) for name in names}
-    with new_folder(folder, overwrite=config["overwrite"]):
+    with new_folder(folder, "benchmark", overwrite=config["overwrite"]) as folder:
         shown = Config({"models": names, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
         begun = time.perf_counter()

@@ -14,8 +14,8 @@ from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
 
 CONTROL = [
-    Option("output", str, None, "Folder of the report (default: RUN/evaluation, whose report is replaced)."),
-    Option("overwrite", bool, False, "Replace the report that stands in the output folder."),
+    Option("output", str, None, "Folder of the report (default: RUN/evaluation, whose report moves to evaluation.previous-1)."),
+    Option("overwrite", bool, False, "Begin anew where --output holds a report: its files move to --output.previous-1."),
 ]
 OPTIONS = [
     *CONTROL,
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> None:
     own = config["output"] is None
     home = Path(name) if Path(name).is_dir() else Path("runs") / name
     folder = home / "evaluation" if own else Path(config["output"])
-    check_output(folder, overwrite=own or config["overwrite"])
+    check_output(folder, "evaluate", overwrite=own or config["overwrite"])
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
     from ..models.language_model import LanguageModel
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> None:
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"])
     history = read_history(Path(name))
-    with new_folder(folder, overwrite=own or config["overwrite"]):
+    with new_folder(folder, "evaluate", overwrite=own or config["overwrite"]) as folder:
         shown = Config({"run": name, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
         evaluation = evaluate_run(config, env, {"trained": trained}, splits, history)

@@ -69,12 +69,12 @@ def run(arguments: list[str]) -> None:
     if config["data.comparisons"] is None:
         raise InputError("Give the comparisons: --data.comparisons FILE with columns prompt, chosen, rejected.")
     folder = Path(config["output"] or "runs/reward")
-    check_output(folder, overwrite=config["overwrite"])
+    check_output(folder, "reward", overwrite=config["overwrite"])
     check_device(config["device"])
     comparisons = _comparisons(config)
     references = _references(config, comparisons)
     model = _start(config)
-    with new_folder(folder, overwrite=config["overwrite"]), divergence_is_told():
+    with new_folder(folder, "reward", overwrite=config["overwrite"]) as folder, divergence_is_told():
         config.without(CONTROL).save(folder / CONFIG_FILE)
         _train(config, folder, model, comparisons, references)
 

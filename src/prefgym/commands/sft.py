@@ -119,7 +119,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("Give the pairs: --data.pairs FILE with columns instruction, input, output.")
     folder = Path(config["output"] or "runs/sft")
     if not config["dry_run"]:
-        check_output(folder, overwrite=config["overwrite"])
+        check_output(folder, "sft", overwrite=config["overwrite"])
     check_device(config["device"])
     from ..models.language_model import LanguageModel
 
@@ -132,7 +132,7 @@ def run(arguments: list[str]) -> None:
 
         print_sft_dry_run(told, model, data, mixture)
         return
-    with new_folder(folder, overwrite=config["overwrite"]), divergence_is_told():
+    with new_folder(folder, "sft", overwrite=config["overwrite"]) as folder, divergence_is_told():
         told.save(folder / CONFIG_FILE)
         _train(told, folder, model, data, mixture)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,20 +28,35 @@ from ..options import (
     agent_options,
     every_agent_option,
 )
-from ..output import CONFIG_FILE, METRICS_FILE, check_output, discard_replaced, new_folder
+from ..output import CONFIG_FILE, METRICS_FILE, check_output, check_run_of, new_folder, resumed_folder
+from ..storage.signals import stopped
 
 if TYPE_CHECKING:
     from ..agents.base import PolicyGradient
     from ..data.prompts import PromptSet
 
+RESUME = Option(
+    "resume",
+    bool,
+    False,
+    "Go on with the run in --output, with the config that stands there; a larger budget there extends it.",
+)
+OVERWRITE = Option(
+    "overwrite", bool, False, "Begin anew where --output holds a run: its files move to --output.previous-1."
+)
+ACCEPT = Option(
+    "accept_changes", bool, False, "With --resume: go on although data, reward or model are others than before."
+)
 CONTROL = [
     Option("config", str, None, "Preset name or YAML file to start from."),
     Option("output", str, None, "Folder of the run (default: runs/ and the preset's name)."),
-    Option("resume", bool, False, "Go on from the last checkpoint in --output, with the config that stands there."),
-    Option("overwrite", bool, False, "Replace the run that stands in the output folder."),
+    RESUME,
+    OVERWRITE,
+    ACCEPT,
     Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
     Option("profile", bool, False, "Print where an iteration's time goes; profile.txt of the run has one in detail."),
 ]
+BUDGET = "agent.total_episodes"
 SEED = Option("seed", int, 0, "Of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
 Splits = Mapping[str, "PromptSet"]
 
@@ -76,7 +92,7 @@ def train(config: Config) -> None:
         _resume(config, folder)
         return
     if not config["dry_run"]:
-        check_output(folder, overwrite=config["overwrite"])
+        check_output(folder, "train", overwrite=config["overwrite"])
     splits = load_splits(config)
     check_judge(config, splits["test"])
     agent = make_agent(config, make_env(config, splits["train"]))
@@ -87,9 +103,9 @@ def train(config: Config) -> None:
         return
     from ..agents.checkpoint import save_checkpoint
 
-    with new_folder(folder, overwrite=config["overwrite"]):
+    with new_folder(folder, "train", overwrite=config["overwrite"]) as folder:
         config.without(CONTROL).save(folder / CONFIG_FILE)
-        save_checkpoint(folder, agent)  # a run killed before its first checkpoint can be resumed too
+        save_checkpoint(folder, agent)  # so that data, reward and model of the run are on record
         _finish(config, folder, agent, splits)
 
 
@@ -136,42 +152,52 @@ def _agent_name(sources: list[tuple[str, dict[str, Any]]]) -> str:
 
 
 def _config_of_run(flags: dict[str, Any], sources: list[tuple[str, dict[str, Any]]]) -> Config:
+    """The run's own config, in which the command line may change the budget alone."""
     if flags.get("output") is None:
         raise InputError("--resume needs --output DIR, the folder of the run to go on with.")
+    check_run_of(Path(flags["output"]), "train")
     file = Path(flags["output"]) / CONFIG_FILE
-    if not file.is_file():
-        raise InputError(
-            f"--resume: {flags['output']} holds no run (it has no {CONFIG_FILE}); start one without --resume."
-        )
-    saved = [(str(file), read_yaml(file, _every_option()))]
+    values = read_yaml(file, _every_option())
+    if "env.id" not in values:
+        raise InputError(f"--resume: {file} is not the config of a run; put it back, or start a new run.")
+    saved = [(str(file), values)]
     options = _options(_agent_name(saved))
     config = resolve(options, saved)
     control = {option.key for option in CONTROL}
-    for key in {key for _, values in sources for key in values} - control:
+    for key in {key for _, given in sources for key in given} - control:
         asked = resolve(options, [*saved, *sources])[key]
-        if asked != config[key]:
+        if key == BUDGET and asked > config[key]:
+            config[key] = asked
+        elif asked != config[key]:
             raise InputError(
                 f"--resume goes on with the config in {flags['output']}, where {key} is {config[key]}, not {asked}; "
                 "leave it out, or start a new run."
             )
-    return resolve(options, [*saved, (COMMAND_LINE, {key: flags[key] for key in control & set(flags)})])
+    told = resolve(CONTROL, [(COMMAND_LINE, {key: flags[key] for key in control & set(flags)})])
+    return Config({**config, **told})
 
 
 def _resume(config: Config, folder: Path) -> None:
     """Go on where the run was stopped: in training, or after it."""
-    from ..agents.checkpoint import latest_checkpoint
+    from ..agents.checkpoint import has_checkpoint
 
-    latest_checkpoint(folder)  # before anything is loaded
-    splits = load_splits(config)
-    agent = agent_class(config["agent.name"]).resume(folder, make_env(config, splits["train"]))
-    done = agent.num_episodes >= config["agent.total_episodes"]
-    last_file = folder / ("report.html" if config["evaluation.prompts"] else METRICS_FILE)
-    if done and last_file.is_file():
-        print(f"{folder} is finished: {agent.num_episodes} episodes, {last_file}. prefgym evaluate judges it anew.")
-        return
-    print(f"resuming after {agent.num_episodes} of {config['agent.total_episodes']} episodes", flush=True)
-    _finish(config, folder, agent, splits)
-    discard_replaced(folder)
+    with resumed_folder(folder, "train") as folder:
+        splits = load_splits(config)
+        env = make_env(config, splits["train"])
+        if has_checkpoint(folder):
+            kind = agent_class(config["agent.name"])
+            agent = kind.resume(folder, env, accept_changes=config["accept_changes"])
+        else:  # killed before the first one
+            agent = make_agent(config, env)
+        agent.learn_start = 0  # the whole run is one learning, whatever it was extended by
+        done = agent.num_episodes >= config[BUDGET]
+        last_file = folder / ("report.html" if config["evaluation.prompts"] else METRICS_FILE)
+        if done and last_file.is_file():
+            print(f"{folder} is finished: {agent.num_episodes} episodes, {last_file}. prefgym evaluate judges it anew.")
+            return
+        print(f"resuming after {agent.num_episodes} of {config[BUDGET]} episodes", flush=True)
+        config.without(CONTROL).save(folder / CONFIG_FILE)
+        _finish(config, folder, agent, splits)
 
 
 def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
@@ -180,9 +206,9 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
     from ..profiling import IterationProfiler, parts_table
 
     try:
-        if agent.num_episodes < config["agent.total_episodes"]:
+        if agent.num_episodes < config[BUDGET]:
             agent.learn(
-                config["agent.total_episodes"],
+                config[BUDGET],
                 callback=IterationProfiler(folder) if config["profile"] else None,
                 progress_bar=True,
                 output=folder,
@@ -193,10 +219,20 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
             save_checkpoint(folder, agent)  # from which --resume goes on to the report
         agent.save(folder)
         _report(config, folder, agent, splits)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; prefgym train --resume --output {folder} goes on from the last checkpoint."
-        ) from None
+    except KeyboardInterrupt as error:
+        raise _told_stop(error, config, folder, agent) from None
+
+
+def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: PolicyGradient) -> KeyboardInterrupt:
+    """The stop with what is saved, what will be done again, and how to go on."""
+    stop = stopped(error)
+    done = agent.num_episodes >= config[BUDGET]
+    again = "the evaluation" if done else f"iteration {agent.iteration + 1}"
+    return stopped(
+        stop,
+        f"stopped by {stop.name} after {agent.iteration} whole iterations, which are saved; {again} will be repeated. "
+        f"Go on with: prefgym train --resume --output {shlex.quote(str(folder))}",
+    )
 
 
 def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:

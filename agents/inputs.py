@@ -1,0 +1,89 @@
+"""What a run learns from, as hashes: data, reward, reference and model. A resumed run with others is another run."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..rewards.ensemble import PreferenceEnsemble
+from ..rewards.preference_model import PreferenceModel
+
+_TOLD = {
+    "data": "the prompts",
+    "reward": "the reward",
+    "reference": "the reference",
+    "model": "the model that training started from",
+}
+
+
+def inputs_of(env: Any) -> dict[str, str]:
+    """A hash of everything that an environment of this package gives a learner.
+
+    Sub-environments of a synchronous or asynchronous vector keep theirs to themselves, and are left out.
+    """
+    base, found = env.unwrapped, dict[str, str]()
+    if getattr(base, "prompts", None) is not None:
+        found["data"] = _of_prompts(base.prompts)
+    if getattr(base, "reward", None) is not None:
+        parts = {name: [_of_function(function), weight] for name, (function, weight) in base.reward.parts.items()}
+        found["reward"] = _digest(json.dumps(parts, sort_keys=True))
+    for name, attribute in (("reference", "reference"), ("model", "language_model")):
+        model = getattr(base, attribute, None)
+        if model is not None:
+            found[name] = model.checksum()
+    return found
+
+
+def check_inputs(saved: Any, given: Mapping[str, str], what: Path) -> None:
+    """Raise :class:`InputError` where a run was trained on something else than what is given now.
+
+    Args:
+        saved: as :func:`inputs_of` told them; of a run of version 0.1 None.
+        given: those of now.
+        what: where the run stands.
+    """
+    for name, hashed in saved.items() if isinstance(saved, dict) else ():
+        if name in given and given[name] != hashed:
+            raise InputError(
+                f"{_TOLD.get(name, name)} changed since {what} was saved, and going on would train another model; put "
+                "back what it was, or add --accept-changes (in Python accept_changes=True)."
+            )
+
+
+def _of_prompts(prompts: Any) -> str:
+    if getattr(prompts, "synthetic", False):  # made from indices: name and number say all
+        return _digest(f"{prompts.name} {len(prompts)}")
+    digest = hashlib.sha256()
+    for index in range(len(prompts)):
+        digest.update(json.dumps(prompts[index], sort_keys=True, default=str).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _of_function(function: Callable[..., Any]) -> str:
+    if isinstance(function, PreferenceEnsemble):
+        return _digest(" ".join([function.combine, *map(_of_function, function.models)]))
+    if isinstance(function, PreferenceModel):
+        return _digest(f"{function.checksum()} {function.shift!r} {function.temperature!r} {function.max_length}")
+    kind = function if inspect.isroutine(function) else type(function)
+    name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}"
+    return name if name.startswith("prefgym.") else f"{name} {_of_source(kind)}"
+
+
+def _of_source(kind: Any) -> str:
+    """A hash of the file that a function is in, helpers beside it included; of a script's, of the function alone."""
+    try:
+        if getattr(kind, "__module__", "__main__") == "__main__":
+            return _digest(inspect.getsource(kind))
+        return hashlib.sha256(Path(str(inspect.getsourcefile(kind))).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        code = getattr(kind, "__code__", None)
+        return "" if code is None else hashlib.sha256(code.co_code).hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""The last whole state of a training, kept while the next iteration changes it, so that a stop can save it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .checkpoint import restore, training_state
+
+if TYPE_CHECKING:
+    from .base import PolicyGradient
+
+
+class Snapshot:
+    """The state of an agent between two iterations.
+
+    Random states and counters are noted when it is made; weights and optimiser only by :meth:`keep`, before they
+    change. They are three numbers a trained parameter.
+    """
+
+    def __init__(self, agent: PolicyGradient) -> None:
+        tensors, state = training_state(agent)
+        self.state: dict[str, Any] = {**state, "history": list(state["history"])}
+        self.tensors = {**tensors, "generator": tensors["generator"].clone()}
+        self.weights: dict[str, Tensor] | None = None
+
+    def keep(self, agent: PolicyGradient) -> None:
+        """Copy what an update changes."""
+        self.tensors = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        trained = {name: p for name, p in agent.policy.named_parameters() if p.requires_grad}
+        self.weights = {name: p.detach().clone() for name, p in trained.items()}
+
+    def put_back(self, agent: PolicyGradient) -> None:
+        """Let the agent be as it was."""
+        if self.weights is not None:
+            parameters = dict(agent.policy.named_parameters())
+            with torch.no_grad():
+                for name, weight in self.weights.items():
+                    parameters[name].copy_(weight)
+        restore(agent, dict(self.tensors), self.state)

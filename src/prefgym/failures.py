@@ -1,0 +1,108 @@
+"""The one place that turns a failure into a sentence and an exit code.
+
+| code | meaning |
+| --- | --- |
+| 0 | the work was done |
+| 1 | training diverged |
+| 2 | bad input: something that was given cannot be used |
+| 3 | the machine refused: disk, memory, device, permission |
+| 4 | a reward or judge of the user's failed |
+| 70 | unexpected: a report file was written |
+| 130, 143 | stopped by SIGINT, SIGTERM |
+| 141 | the reader of the output had enough |
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .errors import InputError, MachineError, RewardError
+from .storage.signals import stopped
+
+EXIT_DIVERGED, EXIT_INPUT, EXIT_MACHINE, EXIT_REWARD = 1, 2, 3, 4
+EXIT_UNEXPECTED, EXIT_PIPE = 70, 141
+
+_GIVEN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL}
+"""Errors of the system that come from a name that was given."""
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_VERSIONS = ("prefgym", "torch", "transformers", "gymnasium", "safetensors", "tokenizers", "datasets", "numpy", "peft")
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and the sentence of an expected failure; None for any other."""
+    if isinstance(error, InputError):
+        return EXIT_INPUT, _line(error)
+    if isinstance(error, RewardError):
+        return EXIT_REWARD, _line(error)
+    if isinstance(error, MachineError):
+        return EXIT_MACHINE, _line(error)
+    if isinstance(error, FloatingPointError):
+        return EXIT_DIVERGED, _line(error)
+    if isinstance(error, KeyboardInterrupt):
+        stop = stopped(error, *map(str, error.args))
+        return 128 + stop.signum, _line(stop) or f"stopped by {stop.name}."
+    if isinstance(error, BrokenPipeError):
+        return EXIT_PIPE, ""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_the_system(error)
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+        return EXIT_MACHINE, "there is not enough memory; take a smaller batch_size, fewer episodes or a smaller model."
+    return None
+
+
+def report(error: BaseException, words: list[str]) -> str:
+    """Write what happened to a file, for whoever mends it; the sentence that says where."""
+    told = "".join(traceback.format_exception(error))
+    lines = [f"prefgym {' '.join(words)}", platform.platform(), f"Python {platform.python_version()}", *_versions(), ""]
+    name = f"prefgym-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    file = Path(tempfile.gettempdir()) / name
+    try:
+        file.write_text("\n".join(lines) + told, encoding="utf-8", errors="backslashreplace")
+        where = f"a report is in {file}"
+    except OSError:
+        print(told, file=sys.stderr)
+        where = "its traceback stands above"
+    return (
+        f"something unexpected happened ({type(error).__name__}: {_line(error)[:300]}); {where}. Files of yours were "
+        "not touched, and what was saved of the run is whole: train, sft and reward go on with --resume, others when "
+        "they are run again."
+    )
+
+
+def _of_the_system(error: OSError) -> tuple[int, str]:
+    reason = (os.strerror(error.errno) if error.errno else str(error)).rstrip(".")
+    name = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    where = f"{os.fspath(name)}: " if name is not None else ""
+    if name is None or error.errno not in _GIVEN:
+        advice = (
+            "; what was saved is whole, go on once there is space"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else ""
+        )
+        return EXIT_MACHINE, f"{where}{reason}{advice}."
+    shown = os.fspath(name)
+    where = f"{shown[:60]}...: " if len(shown) > 400 else where
+    return EXIT_INPUT, f"{where}{reason}; check the name."
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in _VERSIONS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _line(error: BaseException) -> str:
+    """The message in one line, whatever line breaks a file or a function put into it."""
+    return " ".join(str(error).split())

@@ -1,0 +1,118 @@
+"""Setting an old run aside: its files, and no others, move to ``DIR.previous-N``; deleted they are by users alone.
+
+A move that is cut off is undone by whoever opens the folder next: while it goes on, the list of files in
+``DIR.previous-N`` says so (``"moving"``), and ``DIR`` still holds the list of the old run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import InputError
+from .manifest import FILES, Manifest
+
+MOVING = "moving"
+
+
+def set_aside(folder: Path, manifest: Manifest) -> Path:
+    """Move the files of a run; where to. A new list of files for ``folder`` ends the move, then :func:`settle`."""
+    previous = _make_previous(folder)
+    kept = Manifest(previous, {**manifest.head, MOVING: True})
+    kept.files, kept.folders = dict(manifest.files), set(manifest.folders)
+    kept.rewrite()
+    _move(manifest.paths(), folder, previous)
+    return previous
+
+
+def settle(previous: Path) -> None:
+    """Say that a move is over."""
+    manifest = Manifest.read(previous)
+    if manifest is not None and manifest.head.pop(MOVING, None):
+        manifest.rewrite()
+
+
+def bring_back(folder: Path, previous: Path) -> None:
+    """Move the files of an old run back into its folder, which holds nothing of a newer one any more."""
+    kept = Manifest.read(previous)
+    if kept is None:
+        return
+    held = Manifest.read(folder)
+    kept.head[MOVING] = True
+    kept.rewrite()
+    old = Manifest(folder, {key: value for key, value in kept.head.items() if key != MOVING})
+    for part in (kept, held) if held is not None and held.head["run"] == kept.head["run"] else (kept,):
+        old.files.update(part.files)
+        old.folders.update(part.folders)
+    old.rewrite()
+    _move(kept.paths(), previous, folder)
+    (previous / FILES).unlink(missing_ok=True)
+    remove_empty([Path(home) for home, _, _ in os.walk(previous)])
+
+
+def recover(folder: Path) -> None:
+    """Undo, or end, a move out of ``folder`` that was cut off."""
+    for previous in _candidates(folder):
+        with suppress(InputError, OSError):
+            kept, held = Manifest.read(previous), Manifest.read(folder)
+            if kept is None or MOVING not in kept.head:
+                continue
+            if held is not None and held.head["run"] == kept.head["run"]:
+                bring_back(folder, previous)
+            else:
+                settle(previous)
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.parent.glob(f"{_escaped(folder.name)}.previous-*"))
+    yield from sorted(folder.glob("previous-*"))
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _make_previous(folder: Path) -> Path:
+    """A new folder beside ``folder``; inside it where the parent cannot be written or is another file system."""
+    number = 1
+    while True:
+        beside, inside = folder.with_name(f"{folder.name}.previous-{number}"), folder / f"previous-{number}"
+        number += 1
+        if _exists(beside) or _exists(inside):
+            continue
+        with suppress(OSError):
+            beside.mkdir()
+            if beside.stat().st_dev == folder.stat().st_dev:
+                return beside
+            beside.rmdir()
+        inside.mkdir()
+        return inside
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.lexists(path)
+    return False
+
+
+def _move(paths: Iterator[Path], source: Path, target: Path) -> None:
+    """Move files from one folder to another, links as links; what stands there already stays."""
+    emptied = set[Path]()
+    for path in list(paths):
+        place = target / path.relative_to(source)
+        if path == source / FILES or os.path.lexists(place):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, place)  # a rename, but where a folder in the run lies on another file system
+        emptied.update(parent for parent in path.parents if parent != source and parent.is_relative_to(source))
+    remove_empty(emptied)
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of the folders that are empty, inner ones first."""
+    for folder in sorted(folders, key=lambda path: -len(path.parts)):
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,138 @@
+"""One writer at a time in a run folder: a lock that says who holds it, and that the dead do not keep.
+
+``prefgym.lock`` names process, host and time, and is touched every few seconds. On one host the operating system holds
+the lock and gives it back when its process dies; from another host the touches tell whether it still lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .atomic import host_name, is_alive
+
+try:
+    import fcntl
+except ImportError:  # Windows: process and touches alone tell
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "prefgym.lock"
+BEAT = 5.0  # seconds
+DEAD = 60.0  # seconds without a touch, for a holder on another host
+
+_held: dict[Path, int] = {}
+
+
+@contextmanager
+def locked(folder: Path, command: str) -> Iterator[str | None]:
+    """Hold the lock of a folder; gives a sentence about the dead process it was taken from, if there was one.
+
+    A folder that this process holds already may be entered again.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder = folder.resolve()
+    if folder in _held:
+        _held[folder] += 1
+        try:
+            yield None
+        finally:
+            _held[folder] -= 1
+        return
+    channel, told = _take(folder / LOCK, command)
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(channel, ended), daemon=True)
+    beat.start()
+    _held[folder] = 1
+    try:
+        yield told
+    finally:
+        del _held[folder]
+        ended.set()
+        beat.join()
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        os.close(channel)
+
+
+def _take(path: Path, command: str) -> tuple[int, str | None]:
+    while True:
+        channel = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            free = _system_lock(channel)
+            owner = _owner(channel)
+            if owner is not None and _lives(owner, os.fstat(channel).st_mtime, free):
+                raise InputError(_busy(path.parent, owner))
+            if not free and owner is None:
+                raise InputError(f"{path.parent} is being written by another process; wait for it.")
+            if not _is_at(channel, path):  # its holder removed it while we waited
+                os.close(channel)
+                continue
+            told = None if owner is None else f"{_named(owner)} left {path.parent} without ending; it is taken over."
+            note = {"pid": os.getpid(), "host": host_name(), "command": command, "since": time.time()}
+            os.ftruncate(channel, 0)
+            os.pwrite(channel, json.dumps(note).encode(), 0)
+            return channel, told
+        except BaseException:
+            with suppress(OSError):
+                os.close(channel)
+            raise
+
+
+def _system_lock(channel: int) -> bool:
+    """Whether no process of this host holds the lock; True where the system cannot tell."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(channel, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _owner(channel: int) -> dict[str, Any] | None:
+    """Who wrote the lock; None where nobody did, or was killed while writing it."""
+    try:
+        owner = json.loads(os.pread(channel, 4096, 0))
+        return owner if isinstance(owner["pid"], int) and isinstance(owner["host"], str) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _lives(owner: dict[str, Any], touched: float, free: bool) -> bool:
+    if owner["host"] != host_name():
+        return time.time() - touched < DEAD
+    if owner["pid"] == os.getpid():
+        return False
+    return is_alive(owner["pid"]) and not (free and fcntl is not None)
+
+
+def _is_at(channel: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(channel), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _beat(channel: int, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with suppress(OSError):
+            os.utime(channel)
+
+
+def _named(owner: dict[str, Any]) -> str:
+    return f"process {owner['pid']} on {owner['host']} (prefgym {owner.get('command', '')})"
+
+
+def _busy(folder: Path, owner: dict[str, Any]) -> str:
+    return f"{folder} is being written by {_named(owner)}; wait for it, or stop it first."

@@ -1,0 +1,237 @@
+"""Who wrote a file: every folder that prefgym writes holds the list of its files, and only those are ever replaced.
+
+``prefgym-files.jsonl`` has a head, ``{"format": 1, "run": ID, "command": "train"}``, and a line for each file,
+``{"file": "metrics.json", "sha256": ...}``, or for a folder with a list of its own, ``{"folder": "evaluation"}``. A
+line stands there before its file does, so a process killed in between leaves no file of an unknown writer. A file that
+was written several times has several lines, and its bytes are one of those.
+
+While a folder is open in this process (:func:`managed`), every write under it goes through :func:`claim`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .atomic import replacing, sha256_of, sync
+
+FILES = "prefgym-files.jsonl"
+FORMAT = 1
+
+
+class Manifest:
+    """The list of the files that prefgym wrote in one folder.
+
+    Attributes:
+        folder: where, without links.
+        head: facts of the whole: ``format``, ``run`` (an id that no other folder has), ``command``, and what a
+            command adds.
+        files: relative path -> the SHA-256 of each content written there; none of a file that grows.
+        folders: relative paths of folders with a list of their own.
+        durable: whether a line waits until it is on the disk.
+        pruned: whether something was left out when the list was read.
+    """
+
+    def __init__(self, folder: Path, head: dict[str, Any], durable: bool = True) -> None:
+        self.folder, self.head, self.durable = folder, head, durable
+        self.files: dict[str, set[str]] = {}
+        self.folders: set[str] = set()
+        self.pruned = False
+
+    @classmethod
+    def read(cls, folder: Path, pruned: bool = True) -> Manifest | None:
+        """The list in a folder, or None where there is none; ``pruned`` leaves out what is no longer there.
+
+        Raises:
+            InputError: the list is damaged.
+        """
+        file = folder / FILES
+        if not file.is_file():
+            return None
+        try:
+            head, *rows = _rows(file)
+            manifest = cls(folder.resolve(), head)
+            if not isinstance(head["run"], str) or not isinstance(head["command"], str):
+                raise TypeError
+            if head["format"] != FORMAT:
+                raise InputError(f"{file} was written by a newer version of prefgym; use that one.")
+            for row in rows:
+                manifest._take(row)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{file} is damaged; move {folder} elsewhere, or give another folder.") from None
+        if pruned:
+            files = {name: sums for name, sums in manifest.files.items() if manifest._is_here(name)}
+            folders = {name for name in manifest.folders if manifest._is_here(name)}
+            manifest.pruned = len(files) + len(folders) < len(manifest.files) + len(manifest.folders)
+            manifest.files, manifest.folders = files, folders
+        return manifest
+
+    @classmethod
+    def begin(cls, folder: Path, command: str, durable: bool = True, **facts: Any) -> Manifest:
+        """Write a list without files, in the place of any other."""
+        head = {"format": FORMAT, "run": uuid.uuid4().hex, "command": command, **facts}
+        manifest = cls(folder.resolve(), head, durable)
+        manifest.rewrite()
+        return manifest
+
+    def rewrite(self) -> None:
+        """Write the whole list anew: head, files and folders as they are known now."""
+        rows: list[dict[str, Any]] = [self.head]
+        for name, sums in self.files.items():
+            rows += [{"file": name, "sha256": one} for one in sorted(sums)] or [{"file": name}]
+        rows += [{"folder": name} for name in sorted(self.folders)]
+        with replacing(self.folder / FILES) as writing:
+            writing.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def claim(self, path: Path, sha256: str | None = None) -> None:
+        """Put a file on the list before it is written.
+
+        Raises:
+            InputError: it is there already, and somebody else wrote it.
+        """
+        name = path.relative_to(self.folder).as_posix()
+        if name not in self.files and os.path.lexists(path):
+            raise InputError(f"{path} is there already and prefgym did not write it; move it, or give another folder.")
+        if name in self.files and (sha256 is None or sha256 in self.files[name]):
+            return
+        self.files.setdefault(name, set()).update([sha256] if sha256 else [])
+        self._append({"file": name, **({"sha256": sha256} if sha256 else {})})
+
+    def claim_folder(self, path: Path) -> None:
+        """Put a folder that has, or will have, a list of its own on this one."""
+        name = path.relative_to(self.folder).as_posix()
+        if name not in self.folders:
+            self.folders.add(name)
+            self._append({"folder": name})
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file of the folder is on the list."""
+        return path.relative_to(self.folder).as_posix() in self.files
+
+    def paths(self) -> Iterator[Path]:
+        """Every file on the list that is there, of folders in it too, lists included; this list comes last."""
+        for name in self.files:
+            if self._is_here(name):
+                yield self.folder / name
+        for name in self.folders:
+            inner = Manifest.read(self.folder / name)
+            if inner is not None and self._is_here(name):
+                yield from inner.paths()
+        yield self.folder / FILES
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a file on the list is there with bytes that were written; of one without a sum, that it is there."""
+        path, sums = self.folder / name, self.files[name]
+        return path.is_file() and (not sums or sha256_of(path) in sums)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if "folder" in row:
+            self.folders.add(_relative(row["folder"]))
+            return
+        sums = self.files.setdefault(_relative(row["file"]), set())
+        if "sha256" in row:
+            sums.add(str(row["sha256"]))
+
+    def _is_here(self, name: str) -> bool:
+        """Whether a name is that of something in the folder, and not elsewhere by a link that somebody made."""
+        path = self.folder / name
+        return os.path.lexists(path) and path.parent.resolve().is_relative_to(self.folder)
+
+    def _append(self, row: dict[str, Any]) -> None:
+        with (self.folder / FILES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            if self.durable:
+                file.flush()
+                os.fsync(file.fileno())
+
+
+_open: dict[Path, Manifest] = {}
+
+
+def claim(path: Path, sha256: str | None = None) -> None:
+    """Put a file on the list of the open folder that it lies in, if there is one; see :meth:`Manifest.claim`."""
+    path = path.parent.resolve() / path.name
+    manifest = covering(path)
+    if manifest is not None:
+        manifest.claim(path, sha256)
+
+
+def covering(path: Path) -> Manifest | None:
+    """The list of the innermost open folder that a path lies in."""
+    return next((_open[parent] for parent in path.parents if parent in _open), None)
+
+
+@contextmanager
+def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
+    """Open a folder for writing: it gets a list where it has none, and files of others in it are refused, not replaced.
+
+    Within an open folder it is one of that folder's. A folder that is open already stays so.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    if folder in _open:
+        yield _open[folder]
+        return
+    outer = covering(folder)
+    if outer is not None:
+        outer.claim_folder(folder)
+    manifest = Manifest.read(folder) or Manifest.begin(folder, command)
+    with opened(manifest):
+        yield manifest
+
+
+@contextmanager
+def opened(manifest: Manifest) -> Iterator[Manifest]:
+    """Let writes under the list's folder be claimed on it."""
+    _open[manifest.folder] = manifest
+    try:
+        yield manifest
+    finally:
+        del _open[manifest.folder]
+
+
+def check_whole(folder: Path, suffix: str = ".safetensors") -> None:
+    """Raise :class:`InputError` where a file of this ending is not what was written; a folder without a list passes."""
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        return
+    for name in manifest.files:
+        if name.endswith(suffix) and "/" not in name and not manifest.is_whole(name):
+            raise InputError(
+                f'"{folder / name}" does not hold the bytes that were written: the file is damaged or was changed; '
+                "restore it from a backup or train again."
+            )
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until every file under a folder, and its names, are on the disk."""
+    for home, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(home) / name)
+        sync(Path(home))
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The lines; a torn last one, of a process killed while it wrote, is left out."""
+    lines = file.read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines[:-1]]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("no list of files")
+    return rows
+
+
+def _relative(name: Any) -> str:
+    """A path of a list that stays in its folder; ``ValueError`` for any other."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(name)
+    return path.as_posix()

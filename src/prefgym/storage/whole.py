@@ -1,0 +1,68 @@
+"""Folders that are whole or absent, such as checkpoints: written under another name, with sums, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError
+from .atomic import partial_name, remove, sync
+from .manifest import Manifest, covering, opened, sync_folder
+
+
+@contextmanager
+def whole_folder(target: Path, command: str = "checkpoint") -> Iterator[Path]:
+    """Give a folder to write into that becomes ``target`` when the block is over, on the disk and with its sums.
+
+    A folder that stands there is replaced, if all of its files are prefgym's.
+
+    Raises:
+        InputError: what stands there is somebody else's, or has files of somebody else in it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target = target.parent.resolve() / target.name
+    writing = target.with_name(partial_name())
+    try:
+        writing.mkdir()
+        with opened(Manifest.begin(writing, command, durable=False)):
+            yield writing
+        sync_folder(writing)
+        outer = covering(target)
+        if os.path.lexists(target) and not discard(target):
+            raise InputError(f"{target} is there already and prefgym did not write all of it; move it.")
+        if outer is not None:
+            outer.claim_folder(target)
+        os.replace(writing, target)
+        sync(target.parent)
+    except BaseException:
+        remove(writing)
+        raise
+
+
+def discard(folder: Path) -> bool:
+    """Remove a folder that :func:`whole_folder` wrote; False, and nothing is done, where not all in it is prefgym's.
+
+    It loses its name first, so that one half removed is never taken for a whole one.
+    """
+    manifest = Manifest.read(folder) if folder.is_dir() and not folder.is_symlink() else None
+    if manifest is None:
+        return False
+    own = set(manifest.paths())
+    there = (Path(home) / name for home, _, names in os.walk(manifest.folder) for name in names)
+    if not own.issuperset(there):
+        return False
+    aside = folder.with_name(partial_name())
+    os.replace(folder, aside)
+    remove(aside)
+    return True
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a folder holds the bytes that were written; of one without a list nobody can tell."""
+    try:
+        manifest = Manifest.read(folder, pruned=False)
+    except InputError:
+        return False
+    return manifest is None or all(map(manifest.is_whole, manifest.files))
