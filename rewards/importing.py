@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +41,22 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise InputError(f'"{module_name}" has no {kind} "{attribute}".{nearest(attribute, names)}')
     return function
+
+
+def source_of(path: str) -> Path | None:
+    """The file that holds what a path names, found without running any of it; None where it cannot be found."""
+    module, _, _ = path.rpartition(":" if ":" in path else ".")
+    if module.endswith(".py"):
+        return Path(module) if Path(module).is_file() else None
+    places: Any = [*sys.path, os.getcwd()]
+    found = None
+    for depth in range(1, module.count(".") + 2):
+        found = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
+        if found is None:
+            return None
+        places = found.submodule_search_locations or []
+    origin = None if found is None else found.origin
+    return Path(origin) if origin is not None and Path(origin).is_file() else None
 
 
 def _module_by_name(name: str) -> ModuleType:

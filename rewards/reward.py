@@ -206,6 +206,25 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
     return Reward({_name(spec): (_function(spec, device), 1.0)})
 
 
+def code_named(spec: Any) -> list[str]:
+    """The paths to Python functions in what :func:`resolve_reward` takes, as far as it is text; nothing is imported."""
+    if isinstance(spec, Mapping):
+        return [] if _is_ensemble(spec) else [path for part in spec.values() for path in code_named(_function_in(part))]
+    if isinstance(spec, list | tuple):
+        return [path for part in spec for path in code_named(part)]
+    is_code = isinstance(spec, str) and spec not in BUILT_IN and not _is_preference(spec) and set(spec) & set(":.")
+    return [str(spec)] if is_code else []
+
+
+def _function_in(part: Any) -> Any:
+    return part["function"] if isinstance(part, Mapping) and "function" in part else part
+
+
+def _is_preference(text: str) -> bool:
+    """Whether a name is that of a preference model: embedded, a folder or a hub id."""
+    return text == "embedded" or Path(text).is_dir() or ("/" in text and ":" not in text and not text.endswith(".py"))
+
+
 def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]:
     if not isinstance(spec, Mapping) or _is_ensemble(spec):
         return _function(spec, device), 1.0
@@ -253,7 +272,7 @@ def _function(spec: Any, device: str) -> RewardFunction:
     if text in BUILT_IN:
         module, attribute = BUILT_IN[text].split(":")
         return getattr(importlib.import_module(f".{module}", __package__), attribute)
-    if text == "embedded" or Path(text).is_dir() or ("/" in text and ":" not in text and not text.endswith(".py")):
+    if _is_preference(text):
         from .preference_model import PreferenceModel  # imported late: a Python reward needs no torch
 
         return PreferenceModel.load(text, device=device)

@@ -1,11 +1,13 @@
 """Fixtures every room shares. No test may reach the network."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PREFGYM_STATE"] = tempfile.mkdtemp(prefix="prefgym-state-")  # what tests write is not on record
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,9 +8,7 @@ seed on the same machine gives the same weights.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +34,7 @@ from .rewards.annotators import simulate_comparisons
 from .rewards.preference_model import PreferenceModel
 from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
 from .sizes import Size
+from .storage.whole import whole_folder
 
 METRICS = "build.json"
 EOS, PAD = "<|endoftext|>", "<|pad|>"
@@ -75,17 +74,14 @@ class Build:
         if metrics_file.is_file():
             return dict(json.loads(metrics_file.read_text(encoding="utf-8")))
         torch.manual_seed(self.seed)
-        partial = self.folder / f"{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         if self.progress:
             print(f"build-assets: {name}", flush=True)
         began = time.perf_counter()
-        metrics = {**make(partial), "seconds": round(time.perf_counter() - began), "seed": self.seed}
-        write_text(partial / METRICS, json.dumps(metrics, indent=1) + "\n")
-        if name in MODELS:
-            write_text(partial / "README.md", card(name, metrics))
-        os.replace(partial, target)
+        with whole_folder(target, "build-assets") as partial:
+            metrics = {**make(partial), "seconds": round(time.perf_counter() - began), "seed": self.seed}
+            write_text(partial / METRICS, json.dumps(metrics, indent=1) + "\n")
+            if name in MODELS:
+                write_text(partial / "README.md", card(name, metrics))
         return metrics
 
     def tokenizer(self, folder: Path) -> dict[str, Any]:

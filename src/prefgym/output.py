@@ -6,15 +6,18 @@ by moving them to ``DIR.previous-N``. While a command writes, it holds the folde
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .account import knows, remember
 from .errors import InputError, RewardError
+from .files import write_text
 from .storage.aside import bring_back, recover, remove_empty, set_aside, settle
-from .storage.atomic import is_partial, sweep
+from .storage.atomic import is_partial, sha256_of, sweep
 from .storage.lock import LOCK, locked
 from .storage.manifest import Manifest, covering, opened
 
@@ -159,10 +162,28 @@ def check_kept(folder: Path, command: str) -> None:
     _check_names(folder, manifest, command)
 
 
-def is_begun(folder: Path) -> bool:
-    """Whether a folder holds a run with something to go on from, or its end."""
-    manifest = Manifest.read(folder) if folder.is_dir() else None
-    return manifest is not None and bool(_worth(manifest))
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """Raise :class:`InputError` where writing one file would lose what stands there."""
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise InputError(f"--output {path} is there already; give another file, or add --overwrite.")
+    if path.is_symlink() or not path.is_file() or not knows(file=str(path.resolve()), sha256=sha256_of(path)):
+        raise InputError(
+            f"--output {path} is not, or no longer, what prefgym wrote there; move it, or give another file."
+        )
+
+
+def write_file(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write one file outside of any run. An old one of prefgym's, unchanged since, moves to ``FILE.previous-N``."""
+    check_file(path, overwrite=overwrite)
+    if path.exists():
+        names = (path.with_name(f"{path.name}.previous-{number}") for number in itertools.count(1))
+        previous = next(name for name in names if not os.path.lexists(name))
+        os.rename(path, previous)
+        print(f"what was in {path} is now in {previous}", flush=True)
+    write_text(path, text)
+    remember(file=str(path.resolve()), sha256=sha256_of(path))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def quick_build(tmp_path_factory):
 
 
 def test_quick_build_makes_every_stage(quick_build):
-    assert {path.name for path in quick_build.iterdir()} == set(STAGES)
+    assert {path.name for path in quick_build.iterdir()} == {*STAGES, "prefgym-files.jsonl"}
     for name in MODELS:
         card = (quick_build / name / "README.md").read_text(encoding="utf-8")
         assert "synthetic" in card

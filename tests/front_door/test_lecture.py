@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prefgym.assets import Build
 from prefgym.cli import main
 from prefgym.lecture import FIGURES, curves, load_figure
 from prefgym.lecture.budget import QUICK_BUDGET
@@ -134,23 +132,16 @@ def test_a_workshop_measures_once(tmp_path: Path) -> None:
     assert shop.remember("x", lambda: pytest.fail("measured again")) == {"value": 1}
 
 
-def test_two_lectures_in_a_folder_make_a_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, building = [], threading.Lock()
-
-    def tokenizer(build: Build, folder: Path) -> dict[str, int]:
-        assert building.acquire(blocking=False), "two at once"
-        time.sleep(0.2)
-        made.append(folder)
-        building.release()
-        return {}
-
-    monkeypatch.setattr(Build, "tokenizer", tokenizer)
-    with ThreadPoolExecutor() as both:
-        shops = [Workshop(tmp_path, QUICK_BUDGET, seeds=1) for _ in range(2)]
-        paths = list(both.map(lambda shop: shop.path("tiny", "tokenizer"), shops))
-    assert len(made) == 1
-    assert paths[0] == paths[1]
-    assert (Path(paths[0]) / "build.json").is_file()
+def test_a_second_lecture_in_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["lecture", "--quick", "--figure", "open_ended", "--seeds", "1", "--output", str(tmp_path)]
+    code = "import sys, pathlib, prefgym.storage.lock as lock\nwith lock.locked(pathlib.Path(sys.argv[1]), 'lecture'): "
+    holder = [sys.executable, "-c", code + "print(1, flush=True); input()", str(tmp_path)]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        assert main(words) == 2
+        assert f"is being written by process {first.pid}" in capsys.readouterr().err
+        first.communicate(b"\n")
 
 
 def test_the_command_writes_the_page_in_both_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,5 +177,5 @@ def test_bad_input_is_told_in_one_sentence(
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     assert main(["lecture", "--quick", "--output", str(tmp_path)]) == 2
-    assert "something else than a lecture" in capsys.readouterr().err
+    assert "files of something else" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from prefgym.agents import PolicyGradient
 from prefgym.agents.checkpoint import latest_checkpoint
-from prefgym.agents.monitor import Monitor
 from prefgym.commands import train as train_command
 from prefgym.data.templates import INSTRUCT, SUMMARIZE
 from prefgym.data.truncation import fit_prompt
@@ -52,19 +52,20 @@ def history(run: Path) -> list[dict]:
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """``with interrupted(2): ...``: Ctrl-C arrives when the second iteration of a training is to be logged."""
+    """``with interrupted(2): ...``: Ctrl-C arrives after the first optimiser step of the second iteration."""
 
     @contextmanager
     def at(iteration: int):
-        log = Monitor.log
+        step = PolicyGradient._step
 
-        def stop(self, rollout, scalars):
-            if scalars["iteration"] == iteration:
+        def stop(self):
+            norm = step(self)
+            if self.iteration == iteration - 1:
                 raise KeyboardInterrupt
-            log(self, rollout, scalars)
+            return norm
 
         with monkeypatch.context() as patch:
-            patch.setattr(Monitor, "log", stop)
+            patch.setattr(PolicyGradient, "_step", stop)
             yield
 
     return at
@@ -134,17 +135,24 @@ def test_the_saved_config_trains_the_same_parameters_again(run, finished_run, tm
 def test_overwriting_replaces_the_old_run_whole(run, finished_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    (folder / "leftover.txt").write_text("old")
+    (folder / "leftover.txt").write_text("mine")
+    (folder / "tensorboard" / "notes.txt").write_text("mine too")
+    old = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     words = ["train", "--config", finished_run / "config.yaml", *NO_EVALUATION, "--seed", "1", "--output", folder]
     result = run(*words, "--overwrite", "--profile")
     assert result.code == 0
     shown = [line.split()[0] for line in result.out.splitlines() if line.endswith(("#", "%")) and " s " in line]
     assert shown[:6] == ["generate", "reference", "reward", "forward", "backward", "optimizer"]
-    assert not (folder / "leftover.txt").exists()
     assert not (folder / "report.html").exists()
     assert not same(finished_run, folder)
     assert yaml.safe_load((folder / "config.yaml").read_text())["seed"] == 1
-    assert list(tmp_path.iterdir()) == [folder]
+    aside = tmp_path / "run.previous-1"
+    assert {path.name for path in tmp_path.iterdir()} == {"run", aside.name}
+    assert f"rm -r {aside}" in result.out
+    for name, content in old.items():
+        home = folder if name.name in ("leftover.txt", "notes.txt") else aside
+        assert (home / name).read_bytes() == content, name
+    assert same(finished_run, aside)
     assert "collect_rollout" in (folder / "profile.txt").read_text()
 
 
@@ -257,7 +265,7 @@ def test_a_reward_that_fails_while_overwriting_leaves_the_old_run_alone(run, fin
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     reward = f"{tmp_path / 'late.py'}:reward"
     result = run("train", *train_flags, "--env.reward", reward, "--output", folder, "--overwrite")
-    assert result.code == 2
+    assert result.code == 4
     assert 'Reward "reward" returned nan for prompt' in result.err.splitlines()[-1]
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {path.name for path in tmp_path.iterdir()} == {"run", "late.py"}

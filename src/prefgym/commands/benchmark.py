@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONTROL = [
     Option("output", str, "runs/benchmark", "Folder of the report."),
-    Option("overwrite", bool, False, "Begin anew where --output holds a report: its files move to --output.previous-1."),
+    Option("overwrite", bool, False, "Begin anew where --output holds a report; it moves to --output.previous-1."),
 ]
 SUITES = [
     Option("mmlu", str, None, "Folder with test/SUBJECT_test.csv and dev/SUBJECT_dev.csv, or a hub id (cais/mmlu)."),

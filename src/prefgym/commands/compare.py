@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset_names, read_yaml, resolve
+from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset_names, resolve
 from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
 from ..errors import InputError
 from ..experiment import check_judge, evaluate_run, load_splits, make_env, score_weights, training_seconds, write_events
 from ..files import write_json
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
-from ..output import CONFIG_FILE, METRICS_FILE, kept_folder
+from ..output import CONFIG_FILE, METRICS_FILE, check_kept, kept_folder
+from ..trust import TRUST, check_trust
 from .evaluate import read_history
 from .train import train
 
@@ -29,7 +30,8 @@ CONTROL = [
     ),
     Option("seeds", int, None, "Seeds to train each config with (default 3), counted from --seed.", minimum=1),
     Option("output", str, "runs/comparison", "Folder of the comparison; runs that are complete in it stay."),
-    Option("overwrite", bool, False, "Train the runs in the output folder anew."),
+    Option("overwrite", bool, False, "Train the runs in the output folder anew; the old ones move aside."),
+    TRUST,
 ]
 SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)
 JUDGED = [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *EVALUATION_OPTIONS]
@@ -73,7 +75,10 @@ def run(arguments: list[str]) -> None:
     runs = _contestants(names, control, flags)
     config = _judged_config(runs, flags)
     folder = Path(control["output"])
-    _check_folder(folder)
+    check_kept(folder, "compare")
+    for run in runs:
+        if not run.planned:
+            check_trust(run.folder, {**run.settings, "agent.name": None}, flags, control["trust"])
     planned = [run for run in runs if run.planned]
     if not control["overwrite"]:
         for run in planned:
@@ -82,7 +87,7 @@ def run(arguments: list[str]) -> None:
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"])
     policies = {run.name: _load(run, env) for run in runs if not run.planned}  # what cannot be loaded fails now
-    with kept_folder(folder):
+    with kept_folder(folder, "compare") as folder:
         told = {
             "configs": control["config"] or [],
             "seeds": sorted({run.seed for run in planned if run.seed is not None}),
@@ -127,16 +132,6 @@ def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Conf
     shared = {key: value for key, value in first.items() if key in known}
     given = {key: value for key, value in flags.items() if key in known | {"seed", "evaluation.prompts"}}
     return resolve(JUDGED, [("the runs compared", shared), (COMMAND_LINE, given)])
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} is a file; give a folder.")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    file = folder / CONFIG_FILE
-    if not file.is_file() or MARK not in read_yaml(file, []):
-        raise InputError(f"--output {folder} holds something else than a comparison; give an empty or a new folder.")
 
 
 def _load(run: Contestant, env: Any) -> LanguageModel:

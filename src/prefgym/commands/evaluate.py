@@ -12,10 +12,17 @@ from ..errors import InputError, nearest
 from ..experiment import check_judge, evaluate_run, load_splits, make_env, write_run_report
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
+from ..trust import TRUST, check_trust
 
 CONTROL = [
-    Option("output", str, None, "Folder of the report (default: RUN/evaluation, whose report moves to evaluation.previous-1)."),
-    Option("overwrite", bool, False, "Begin anew where --output holds a report: its files move to --output.previous-1."),
+    Option(
+        "output",
+        str,
+        None,
+        "Folder of the report (default: RUN/evaluation; an old one moves aside).",
+    ),
+    Option("overwrite", bool, False, "Begin anew where --output holds a report; it moves to --output.previous-1."),
+    TRUST,
 ]
 OPTIONS = [
     *CONTROL,
@@ -40,7 +47,8 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    name, config, _ = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
+    name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
+    check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
     home = Path(name) if Path(name).is_dir() else Path("runs") / name
     folder = home / "evaluation" if own else Path(config["output"])

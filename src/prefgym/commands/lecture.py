@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError, nearest
 from ..files import write_json
-from ..output import CONFIG_FILE, METRICS_FILE, kept_folder
+from ..output import CONFIG_FILE, METRICS_FILE, check_kept, kept_folder
 from .benchmark import SUITES
 
 GIVEN = [option for option in SUITES if option.key in ("mmlu", "bigbench")]
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> None:
     from ..lecture.report import verdict, write_lecture
     from ..lecture.workshop import Workshop
 
-    with kept_folder(folder, worth="*/*"):  # a model, or a measurement
+    with kept_folder(folder, "lecture") as folder:
         config.save(folder / CONFIG_FILE)
         budget = QUICK_BUDGET if config["quick"] else FULL_BUDGET
         seeds = config["seeds"] or budget.seeds
@@ -103,16 +103,11 @@ def _check_benchmarks(config: Config, names: list[str]) -> None:
 
 def _check_folder(folder: Path, *, quick: bool) -> None:
     """Refuse a folder of something else, or of a lecture of another budget, whose models would be mixed with ours."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} is a file; give a folder.")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
     from ..config import read_yaml
 
+    check_kept(folder, "lecture")
     file = folder / CONFIG_FILE
     held = read_yaml(file, []) if file.is_file() else {}
-    if "quick" not in held or "figure" not in held:
-        raise InputError(f"--output {folder} holds something else than a lecture; give an empty or a new folder.")
-    if held["quick"] != quick:
+    if held.get("quick", quick) != quick:
         kind = "a quick" if held["quick"] else "a full"
         raise InputError(f"--output {folder} holds {kind} lecture; give another folder.")

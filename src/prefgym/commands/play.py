@@ -13,6 +13,7 @@ from ..game import Game, Written, write_out
 from ..options import DATA_OPTIONS, ENV_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE
 from ..play import closing, play
+from ..trust import TRUST, check_trust
 from .evaluate import check_run, settings_of_run
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ OPTIONS = [
     Option("index", int, None, "Number of the post, from 0 (default: drawn by --seed).", minimum=0),
     Option("choices", int, 8, "How many of the likeliest tokens to offer.", minimum=1),
     Option("seed", int, 0, "Which post is drawn.", minimum=0),
+    TRUST,
     *ENV_OPTIONS,
     *DATA_OPTIONS,
 ]
@@ -79,7 +81,10 @@ def _read_config(folder: Path | None, flags: dict[str, Any]) -> Config:
         values = read_yaml(path, [*OPTIONS, *every_agent_option()])
         kept = {key: value for key, value in values.items() if key.split(".")[0] not in ("agent", "evaluation")}
         sources.insert(-1, (str(path), kept))
-    return resolve(OPTIONS, sources)
+    config = resolve(OPTIONS, sources)
+    if folder is not None:
+        check_trust(folder, config, {key for _, values in sources[1:] for key in values}, config["trust"])
+    return config
 
 
 def _prompts(config: Config, own: bool) -> PromptSet:

@@ -8,14 +8,14 @@ from pathlib import Path
 from ..config import Option, describe
 from ..errors import InputError
 from ..experiment import check_device, load_splits, prompt_shape
-from ..files import write_text
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from ..output import check_file, write_file
 from .evaluate import read_run
 
 USED = {"env.id", "env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object a line (default: the terminal)."),
-    Option("overwrite", bool, False, "Replace the output file if it is there."),
+    Option("overwrite", bool, False, "Write anew what an earlier call wrote; that moves to --output.previous-1."),
     Option("seed", int, 0, "Seed of sampling.", minimum=0),
     Option("greedy", bool, False, "Take the likeliest token instead of sampling."),
     Option(
@@ -47,8 +47,8 @@ def run(arguments: list[str]) -> None:
     target = Path(config["output"]) if config["output"] else None
     if target is not None and target.is_dir():
         raise InputError(f"--output {target} is a folder; give a file such as {target / 'summaries.jsonl'}.")
-    if target is not None and target.exists() and not config["overwrite"]:
-        raise InputError(f"--output {target} is there already; give another file, or add --overwrite.")
+    if target is not None:
+        check_file(target, overwrite=config["overwrite"])
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts
@@ -78,5 +78,5 @@ def run(arguments: list[str]) -> None:
     if target is None:
         print(lines, end="")
     else:
-        write_text(target, lines)
+        write_file(target, lines, overwrite=config["overwrite"])
         print(f"{len(rows)} responses in {target}.")

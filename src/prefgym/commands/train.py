@@ -30,6 +30,7 @@ from ..options import (
 )
 from ..output import CONFIG_FILE, METRICS_FILE, check_output, check_run_of, new_folder, resumed_folder
 from ..storage.signals import stopped
+from ..trust import TRUST, check_trust, remember_run
 
 if TYPE_CHECKING:
     from ..agents.base import PolicyGradient
@@ -53,6 +54,7 @@ CONTROL = [
     RESUME,
     OVERWRITE,
     ACCEPT,
+    TRUST,
     Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
     Option("profile", bool, False, "Print where an iteration's time goes; profile.txt of the run has one in detail."),
 ]
@@ -105,6 +107,7 @@ def train(config: Config) -> None:
 
     with new_folder(folder, "train", overwrite=config["overwrite"]) as folder:
         config.without(CONTROL).save(folder / CONFIG_FILE)
+        remember_run(folder, config)
         save_checkpoint(folder, agent)  # so that data, reward and model of the run are on record
         _finish(config, folder, agent, splits)
 
@@ -160,6 +163,7 @@ def _config_of_run(flags: dict[str, Any], sources: list[tuple[str, dict[str, Any
     values = read_yaml(file, _every_option())
     if "env.id" not in values:
         raise InputError(f"--resume: {file} is not the config of a run; put it back, or start a new run.")
+    check_trust(file.parent, values, {key for _, given in sources for key in given}, flags.get("trust"))
     saved = [(str(file), values)]
     options = _options(_agent_name(saved))
     config = resolve(options, saved)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from ..data.prompts import PromptSet, embedded_prompts
 from ..files import write_json
 from ..models.language_model import LanguageModel
@@ -85,9 +83,7 @@ class Workshop:
         from ..assets import Build
 
         folder = self.folder / "models" / size
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{size}.lock")):  # a second lecture in this folder waits for the model
-            Build(folder, shape, progress=self.progress).run(stage)
+        Build(folder, shape, progress=self.progress).run(stage)
         return folder / stage
 
     def trained(self, name: str, size: str, seed: int, **changes: Any) -> tuple[LanguageModel, list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Setting an old run aside: its files, and no others, move to ``DIR.previous-N``; deleted they are by users alone.
 
-A move that is cut off is undone by whoever opens the folder next: while it goes on, the list of files in
-``DIR.previous-N`` says so (``"moving"``), and ``DIR`` still holds the list of the old run.
+A move that is cut off is undone by whoever opens the folder next: while it goes on, ``DIR.previous-N`` holds a file
+``prefgym.moving`` and ``DIR`` still the list of the old run.
 """
 
 from __future__ import annotations
@@ -13,57 +13,54 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
+from .atomic import is_partial, replacing
 from .manifest import FILES, Manifest
 
-MOVING = "moving"
+MOVING = "prefgym.moving"
 
 
 def set_aside(folder: Path, manifest: Manifest) -> Path:
-    """Move the files of a run; where to. A new list of files for ``folder`` ends the move, then :func:`settle`."""
+    """Move the files of a run; where to. A new list of files in ``folder``, then :func:`settle`, ends the move."""
     previous = _make_previous(folder)
-    kept = Manifest(previous, {**manifest.head, MOVING: True})
-    kept.files, kept.folders = dict(manifest.files), set(manifest.folders)
-    kept.rewrite()
+    (previous / MOVING).touch()
+    _copy_list(folder, previous)
     _move(manifest.paths(), folder, previous)
     return previous
 
 
 def settle(previous: Path) -> None:
     """Say that a move is over."""
-    manifest = Manifest.read(previous)
-    if manifest is not None and manifest.head.pop(MOVING, None):
-        manifest.rewrite()
+    (previous / MOVING).unlink(missing_ok=True)
 
 
 def bring_back(folder: Path, previous: Path) -> None:
     """Move the files of an old run back into its folder, which holds nothing of a newer one any more."""
-    kept = Manifest.read(previous)
-    if kept is None:
-        return
-    held = Manifest.read(folder)
-    kept.head[MOVING] = True
-    kept.rewrite()
-    old = Manifest(folder, {key: value for key, value in kept.head.items() if key != MOVING})
-    for part in (kept, held) if held is not None and held.head["run"] == kept.head["run"] else (kept,):
-        old.files.update(part.files)
-        old.folders.update(part.folders)
-    old.rewrite()
-    _move(kept.paths(), previous, folder)
-    (previous / FILES).unlink(missing_ok=True)
+    (previous / MOVING).touch()
+    if (previous / FILES).is_file():
+        _copy_list(previous, folder)
+    moved = [Path(home) / name for home, _, names in os.walk(previous) for name in names if name != MOVING]
+    _move((path for path in moved if not is_partial(path)), previous, folder)
+    for name in (FILES, MOVING):
+        (previous / name).unlink(missing_ok=True)
     remove_empty([Path(home) for home, _, _ in os.walk(previous)])
 
 
 def recover(folder: Path) -> None:
     """Undo, or end, a move out of ``folder`` that was cut off."""
     for previous in _candidates(folder):
-        with suppress(InputError, OSError):
+        if not (previous / MOVING).is_file():
+            continue
+        with suppress(InputError):
             kept, held = Manifest.read(previous), Manifest.read(folder)
-            if kept is None or MOVING not in kept.head:
-                continue
-            if held is not None and held.head["run"] == kept.head["run"]:
+            if kept is None or (held is not None and held.head["run"] == kept.head["run"]):
                 bring_back(folder, previous)
             else:
                 settle(previous)
+
+
+def _copy_list(source: Path, target: Path) -> None:
+    with replacing(target / FILES) as writing:
+        writing.write_bytes((source / FILES).read_bytes())
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

@@ -35,7 +35,7 @@ class Manifest:
         files: relative path -> the SHA-256 of each content written there; none of a file that grows.
         folders: relative paths of folders with a list of their own.
         durable: whether a line waits until it is on the disk.
-        pruned: whether something was left out when the list was read.
+        pruned: whether a file was left out when the list was read.
     """
 
     def __init__(self, folder: Path, head: dict[str, Any], durable: bool = True) -> None:
@@ -70,7 +70,7 @@ class Manifest:
         if pruned:
             files = {name: sums for name, sums in manifest.files.items() if manifest._is_here(name)}
             folders = {name for name in manifest.folders if manifest._is_here(name)}
-            manifest.pruned = len(files) + len(folders) < len(manifest.files) + len(manifest.folders)
+            manifest.pruned = len(files) < len(manifest.files)
             manifest.files, manifest.folders = files, folders
         return manifest
 

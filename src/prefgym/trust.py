@@ -1,0 +1,86 @@
+"""Code runs only where the user named it: on the command line, in Python, or in a ``--config FILE``.
+
+The config that stands in a run's folder names a reward, a judge and an agent too, and a folder can come from anybody.
+What it names by a path to code runs unasked only if this account made the run: the id of the folder, what the config
+names and the bytes of that code are then on record outside of it (``account.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .account import knows, remember
+from .config import Option
+from .errors import InputError
+from .output import CONFIG_FILE
+from .storage.manifest import Manifest
+
+CODE_KEYS = ("env.reward", "evaluation.judge", "agent.name")
+TRUST = Option(
+    "trust",
+    object,
+    None,
+    "Run folders of others whose config may run the code that it names (a reward, judge or agent in Python).",
+    several=True,
+)
+
+
+def named_code(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The paths to code that a config names, by option."""
+    from .agents import AGENTS
+    from .rewards.reward import code_named
+
+    found = {key: code_named(config.get(key)) for key in ("env.reward", "evaluation.judge")}
+    found["evaluation.judge"] = [spec for spec in found["evaluation.judge"] if spec != "preference"]
+    agent = config.get("agent.name")
+    found["agent.name"] = [] if agent is None or agent in AGENTS else [str(agent)]
+    return {key: specs for key, specs in found.items() if specs}
+
+
+def remember_run(folder: Path, config: Mapping[str, Any]) -> None:
+    """Put on record that this account named the code in the config of this run."""
+    manifest = Manifest.read(folder)
+    if manifest is not None and named_code(config):
+        remember(run=manifest.head["run"], code=_digest(config))
+
+
+def check_trust(
+    folder: Path, config: Mapping[str, Any], given: Collection[str] = (), trusted: Sequence[str] | None = None
+) -> None:
+    """Raise :class:`InputError` where the config of a run folder would make code run that nobody vouches for.
+
+    Args:
+        folder: of the run.
+        config: its config.
+        given: options that the user gave in this call, whatever the folder says.
+        trusted: folders that the user named with ``--trust``.
+    """
+    named = {key: specs for key, specs in named_code(config).items() if key not in given}
+    if not named or any(Path(name).resolve() == folder.resolve() for name in trusted or ()):
+        return
+    manifest = Manifest.read(folder)
+    if manifest is not None and knows(run=manifest.head["run"], code=_digest(config)):
+        return
+    told = "; ".join(f"{key}: {', '.join(specs)}" for key, specs in named.items())
+    raise InputError(
+        f"{folder / CONFIG_FILE} would run code ({told}), and it is not on record that this account made the run with "
+        f"that code; read it, then add --trust {shlex.quote(str(folder))}."
+    )
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """A hash of what a config names and of the files that hold it."""
+    from .rewards.importing import source_of
+
+    named = named_code(config)
+    told = {key: config[key] for key in CODE_KEYS if key in named}
+    for specs in named.values():
+        for spec in specs:
+            source = source_of(spec)
+            told[spec] = None if source is None else hashlib.sha256(source.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
