@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import write_text
-from ..storage.manifest import managed
+from ..storage.manifest import FILES, managed
 from ..storage.whole import discard, is_whole, whole_folder
 from .inputs import check_inputs
 from .run_folder import DAMAGE, load_run, save_run, save_tensors
@@ -41,14 +41,14 @@ def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
     A checkpoint with a file of somebody else in it is kept.
     """
     target = Path(folder) / "checkpoints" / f"iteration-{agent.iteration:06d}"
-    with managed(folder), whole_folder(target) as writing:
+    with managed(folder), whole_folder(target, numbered=True) as writing:
         save_run(writing, agent)
         tensors, state = training_state(agent)
         save_tensors(writing / TENSORS, tensors)
         write_text(writing / STATE, json.dumps(state) + "\n")
     for old in _checkpoints(folder)[:-KEEP]:
         discard(old)
-    return target
+    return _checkpoints(folder)[-1]
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
@@ -139,4 +139,5 @@ def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, 
 
 
 def _checkpoints(folder: str | Path) -> list[Path]:
-    return sorted((Path(folder) / "checkpoints").glob("iteration-*"))
+    found = sorted((Path(folder) / "checkpoints").glob("iteration-*"))
+    return [path for path in found if (path / FILES).is_file() or (path / STATE).is_file()]

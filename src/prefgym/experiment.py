@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import Config
-from .errors import InputError
+from .errors import InputError, MachineError
 from .files import write_json
 from .options import agent_class
 from .output import METRICS_FILE
@@ -24,14 +24,27 @@ PROBED_PROMPTS = 4
 
 
 def check_device(name: str) -> None:
-    """Raise :class:`InputError` unless models can run on the device of that name."""
+    """Check that models can run on the device of that name.
+
+    Raises:
+        InputError: there is no such kind of device.
+        MachineError: this machine has none, or cannot use it.
+    """
     import torch
 
     try:
-        torch.empty(1, device=name)
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f'The device "{name}" cannot be used: {first_line(error)}.') from None
+    try:
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f'The device "{name}" cannot be used: {reason}.') from None
+        raise MachineError(f'The device "{name}" cannot be used: {first_line(error)}.') from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, without a full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def read_template(text: str | None) -> Template:

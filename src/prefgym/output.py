@@ -106,8 +106,6 @@ def resumed_folder(folder: Path, command: str) -> Iterator[Path]:
         manifest = Manifest.read(folder)
         assert manifest is not None
         _check_names(folder, manifest, command)
-        if manifest.pruned:
-            manifest.rewrite()
         with opened(manifest):
             yield folder
 
@@ -139,8 +137,6 @@ def kept_folder(folder: Path, command: str) -> Iterator[Path]:
         with _undone_if_worthless(folder, None, made):
             if manifest is None:
                 manifest = Manifest.begin(folder, command)
-            elif manifest.pruned:
-                manifest.rewrite()
             with opened(manifest):
                 yield folder
 
@@ -209,7 +205,7 @@ def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) 
         yield
     except BaseException as error:
         manifest = Manifest.read(folder)
-        if manifest is not None and not _is_kept(folder, manifest, error):
+        if manifest is not None and not _is_kept(manifest, error):
             paths = list(manifest.paths())
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -220,8 +216,8 @@ def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) 
         raise
 
 
-def _is_kept(folder: Path, manifest: Manifest, error: BaseException) -> bool:
-    names = {path.name for path in (folder / CHECKPOINTS).glob("*-*")}
+def _is_kept(manifest: Manifest, error: BaseException) -> bool:
+    names = {name.removeprefix(f"{CHECKPOINTS}/") for name in manifest.folders if name.startswith(f"{CHECKPOINTS}/")}
     if isinstance(error, InputError | RewardError):
         names -= {"iteration-000000", "step-000000"}
         others = _worth(manifest) - {CHECKPOINTS}

@@ -91,7 +91,7 @@ def test_killed_while_writing_a_checkpoint(moment: str, tmp_path: Path, monkeypa
         if agent.iteration != 3:
             return
         if moment == "replace":
-            monkeypatch.setattr(whole_module.os, "replace", dies_renaming)
+            monkeypatch.setattr("prefgym.storage.whole.os.replace", dies_renaming)
         else:
             monkeypatch.setattr(checkpoint_module, moment, dies)
 

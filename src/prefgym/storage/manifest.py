@@ -35,7 +35,7 @@ class Manifest:
         files: relative path -> the SHA-256 of each content written there; none of a file that grows.
         folders: relative paths of folders with a list of their own.
         durable: whether a line waits until it is on the disk.
-        pruned: whether a file was left out when the list was read.
+        pruned: whether a file, or half a line, was left out when the list was read; the next line writes it anew.
     """
 
     def __init__(self, folder: Path, head: dict[str, Any], durable: bool = True) -> None:
@@ -55,7 +55,8 @@ class Manifest:
         if not file.is_file():
             return None
         try:
-            head, *rows = _rows(file)
+            text = file.read_text(encoding="utf-8")
+            head, *rows = _rows(text)
             manifest = cls(folder.resolve(), head)
             if not isinstance(head["run"], str) or not isinstance(head["command"], str):
                 raise TypeError
@@ -69,8 +70,8 @@ class Manifest:
             raise InputError(f"{file} is damaged; move {folder} elsewhere, or give another folder.") from None
         if pruned:
             files = {name: sums for name, sums in manifest.files.items() if manifest._is_here(name)}
-            folders = {name for name in manifest.folders if manifest._is_here(name)}
-            manifest.pruned = len(files) < len(manifest.files)
+            folders = {name for name in manifest.folders if manifest._is_here(f"{name}/{FILES}")}
+            manifest.pruned = len(files) < len(manifest.files) or not text.endswith("\n")
             manifest.files, manifest.folders = files, folders
         return manifest
 
@@ -90,6 +91,7 @@ class Manifest:
         rows += [{"folder": name} for name in sorted(self.folders)]
         with replacing(self.folder / FILES) as writing:
             writing.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        self.pruned = False
 
     def claim(self, path: Path, sha256: str | None = None) -> None:
         """Put a file on the list before it is written.
@@ -123,7 +125,7 @@ class Manifest:
                 yield self.folder / name
         for name in self.folders:
             inner = Manifest.read(self.folder / name)
-            if inner is not None and self._is_here(name):
+            if inner is not None and self._is_here(f"{name}/{FILES}"):
                 yield from inner.paths()
         yield self.folder / FILES
 
@@ -146,6 +148,9 @@ class Manifest:
         return os.path.lexists(path) and path.parent.resolve().is_relative_to(self.folder)
 
     def _append(self, row: dict[str, Any]) -> None:
+        if self.pruned:
+            self.rewrite()
+            return
         with (self.folder / FILES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             if self.durable:
@@ -220,10 +225,9 @@ def sync_folder(folder: Path) -> None:
         sync(Path(home))
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _rows(text: str) -> list[dict[str, Any]]:
     """The lines; a torn last one, of a process killed while it wrote, is left out."""
-    lines = file.read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines[:-1]]
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError("no list of files")
     return rows

@@ -13,10 +13,11 @@ from .manifest import Manifest, covering, opened, sync_folder
 
 
 @contextmanager
-def whole_folder(target: Path, command: str = "checkpoint") -> Iterator[Path]:
+def whole_folder(target: Path, command: str = "checkpoint", *, numbered: bool = False) -> Iterator[Path]:
     """Give a folder to write into that becomes ``target`` when the block is over, on the disk and with its sums.
 
-    A folder that stands there is replaced, if all of its files are prefgym's.
+    A folder that stands there is replaced, if all of its files are prefgym's. If not, ``numbered`` takes the name
+    ``target-2``, and so on.
 
     Raises:
         InputError: what stands there is somebody else's, or has files of somebody else in it.
@@ -29,9 +30,11 @@ def whole_folder(target: Path, command: str = "checkpoint") -> Iterator[Path]:
         with opened(Manifest.begin(writing, command, durable=False)):
             yield writing
         sync_folder(writing)
-        outer = covering(target)
-        if os.path.lexists(target) and not discard(target):
-            raise InputError(f"{target} is there already and prefgym did not write all of it; move it.")
+        outer, wanted, number = covering(target), target, 2
+        while os.path.lexists(target) and not discard(target):
+            if not numbered:
+                raise InputError(f"{target} is there already and prefgym did not write all of it; move it.")
+            target, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
         if outer is not None:
             outer.claim_folder(target)
         os.replace(writing, target)
