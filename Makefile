@@ -22,10 +22,20 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# A folder of version 0.1 kept no list of its files, so no command writes to it: it is moved as a whole.
+define moved_if_old
+	@if [ -e $(1)/prefgym.json ] && [ ! -e $(1)/prefgym-files.jsonl ]; then \
+		n=1; while [ -e $(1).previous-$$n ]; do n=$$((n + 1)); done; \
+		mv $(1) $(1).previous-$$n && echo "the old run in $(1) is now in $(1).previous-$$n"; \
+	fi
+endef
+
 demo: $(VENV)/.installed
+	$(call moved_if_old,runs/demo)
 	$(BIN)/prefgym train --config tldr-ppo --output runs/demo --overwrite
 
 hack: $(VENV)/.installed
+	$(call moved_if_old,runs/hack)
 	$(BIN)/prefgym train --config hack --output runs/hack --overwrite
 
 test: lint
@@ -42,7 +52,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 assets: $(VENV)/.installed
-	$(BIN)/prefgym build-assets --output models/embedded
+	$(BIN)/prefgym build-assets --output runs/assets --install models/embedded
 
 clean:
 	rm -rf build dist runs $(VENV)
