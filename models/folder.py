@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import InputError, nearest
 from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
-from ..storage.manifest import claim, managed
+from ..storage.manifest import check_whole, claim, managed
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,6 +33,7 @@ def locate(name: str) -> Path:
         return embedded_path(name.removeprefix("embedded").removeprefix("/") or "start")
     path = Path(name).expanduser()
     if path.is_dir():
+        check_whole(path)
         return path
     if path.exists():
         raise InputError(f'"{name}" is a file; a model is a folder with config.json and model.safetensors.')
@@ -58,6 +59,7 @@ def embedded_path(name: str = "start") -> Path:
             f'There is no embedded model "{name}"; there are {", ".join(available) or "none"} '
             f"(`prefgym build-assets` makes them).{nearest(name, available)}"
         )
+    check_whole(EMBEDDED / name)
     return EMBEDDED / name
 
 
