@@ -212,8 +212,8 @@ def check_whole(folder: Path, suffix: str = ".safetensors") -> None:
     for name in manifest.files:
         if name.endswith(suffix) and "/" not in name and not manifest.is_whole(name):
             raise InputError(
-                f'"{folder / name}" does not hold the bytes that were written; restore it from a backup or train again, '
-                f"or remove {folder / FILES} if you changed the weights on purpose."
+                f'"{folder / name}" does not hold the bytes that were written; restore it from a backup or train '
+                f"again, or remove {folder / FILES} if you changed the weights on purpose."
             )
 
 
