@@ -31,6 +31,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_STRICT, _LAST_COUNTS = json.JSONDecoder(object_pairs_hook=_object), json.JSONDecoder()
+
+
 def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool = False) -> Any:
     """The value of a text.
 
@@ -43,9 +46,8 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
     Raises:
         InputError: it is no JSON, or holds what is refused.
     """
-    place = f"{printable(path)}" if line is None else f"line {line} of {printable(path)}"
     try:
-        value = json.loads(text, object_pairs_hook=None if repeated else _object)
+        value = (_LAST_COUNTS if repeated else _STRICT).decode(text)
         check_value(path, text, value, line)
     except json.JSONDecodeError as error:
         at = (line or 1) + error.lineno - 1
@@ -54,11 +56,14 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
         ) from None
     except _RepeatedNameError as error:
         name = printable(error)
-        raise InputError(f'"{name}" stands twice in one object at {place}; keep the one that is meant.') from None
+        raise InputError(
+            f'"{name}" stands twice in one object at {_where(path, line)}; keep the one that is meant.'
+        ) from None
     except RecursionError:
-        raise InputError(f"Broken JSON in {place}: nested too deeply.") from None
+        raise InputError(f"Broken JSON in {_where(path, line)}: nested too deeply.") from None
     except ValueError:  # int() refuses to read more than some thousand digits
-        raise InputError(f"{_upper(place)} holds a number of too many digits; shorten it or make it a text.") from None
+        place = _where(path, line)
+        raise InputError(f"A number in {place} has too many digits; shorten it or make it a text.") from None
     return value
 
 
@@ -89,5 +94,5 @@ def _place(path: Path, way: Sequence[str | int]) -> tuple[str, str, Sequence[str
     return printable(path), "key", way
 
 
-def _upper(text: str) -> str:
-    return text[0].upper() + text[1:] if text.startswith("line") else text
+def _where(path: Path, line: int | None) -> str:
+    return printable(path) if line is None else f"line {line} of {printable(path)}"

@@ -51,4 +51,4 @@ class Tokens:
 
     def put(self, text: str, ids: Sequence[int]) -> None:
         """Take note of the tokens of a text. Equal numbers share one object, which saves most of the memory."""
-        self._known[text] = [self._numbers.setdefault(i, i) for i in ids]
+        self._known[text] = list(map(self._numbers.setdefault, ids, ids))
