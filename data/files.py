@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -85,9 +86,12 @@ def _check_file(path: Path) -> None:
     """Raise an ``InputError`` unless ``path`` is a data file with something in it."""
     name = printable(path)
     if not is_there(path):
-        if path.is_symlink():
+        if os.path.islink(path):
             raise InputError(f"{name} is a link to a file that is not there; give the file.")
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        try:
+            names = os.listdir(path.parent)
+        except OSError:
+            names = []
         near = nearest(path.name, [*names, *PRESETS, EMBEDDED_INSTRUCTIONS])
         raise InputError(f"No file {name}, and it is no hub id (owner/name) or preset.{near}")
     if path.is_dir():

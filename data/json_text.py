@@ -49,6 +49,8 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
     try:
         value = (_LAST_COUNTS if repeated else _STRICT).decode(text)
         check_value(path, text, value, line)
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
         at = (line or 1) + error.lineno - 1
         raise InputError(

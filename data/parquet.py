@@ -17,14 +17,17 @@ def read_parquet(path: Path) -> Any:
         InputError: it is broken, names a column twice, or holds a text that is not UTF-8 or a type without values.
         MachineError: it cannot be read.
     """
-    import pyarrow
     import pyarrow.parquet
     from datasets import Dataset
 
     name = printable(path)
     try:
         with path.open("rb") as file:
+            _check_names(name, pyarrow.parquet.read_schema(file).names)
+            file.seek(0)
             table = pyarrow.parquet.read_table(file)
+    except InputError:
+        raise
     except OSError as error:
         if error.errno is not None:  # of the system, and not of the format
             raise refused(path, error) from None
@@ -43,12 +46,16 @@ def read_parquet(path: Path) -> Any:
     return rows
 
 
+def _check_names(name: str, columns: list[str]) -> None:
+    for number, column in enumerate(columns):
+        if columns.index(column) != number:
+            raise InputError(f'{name} names the column "{printable(column)}" twice; rename one.')
+
+
 def _check_columns(name: str, table: Any) -> None:
     import pyarrow
 
     for number, column in enumerate(table.column_names):
-        if table.column_names.index(column) != number:
-            raise InputError(f'{name} names the column "{printable(column)}" twice; rename one.')
         try:
             table.column(number).validate(full=True)
         except pyarrow.ArrowInvalid:
