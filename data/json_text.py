@@ -79,13 +79,13 @@ def check_value(path: Path, text: str, value: Any, line: int | None = None) -> N
     found = find_half_character(value)
     if found is None:
         return
-    way, half = found
+    way: Sequence[str | int] = found[0]
     if line is not None:
         place, kind = f"Line {line} of {printable(path)}", "column"
     else:
         place, kind, way = _place(path, way)
     name = printable(".".join(map(str, way)))
-    raise InputError(told_half(f'{place}: {kind} "{name}"' if name else f"{place}: the name of a {kind}", half))
+    raise InputError(told_half(f'{place}: {kind} "{name}"' if name else f"{place}: the name of a {kind}", found[1]))
 
 
 def _place(path: Path, way: Sequence[str | int]) -> tuple[str, str, Sequence[str | int]]:

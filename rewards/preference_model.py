@@ -270,34 +270,35 @@ class PreferenceModel:
     ) -> list[Encoded]:
         """The text pairs as the tokenizer builds them, with its special tokens; those that are cut alike at once."""
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
-        rows: dict[str, list[int]] = {"do_not_truncate": [], "only_first": [], "longest_first": []}
+        rows: dict[tuple[str, bool], list[int]] = {}
         for row, (prompt, response) in enumerate(lengths):
             cut_prompt, cut_response = prompt + response > room, response >= room
             self.prompts_cut += cut_prompt
             self.responses_cut += cut_response
-            rows["longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"].append(row)
+            strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
+            rows.setdefault((strategy, bool(responses[row])), []).append(row)
         found: dict[int, Encoded] = {}
         with progress_bar("joining prompts and responses", len(prompts), unit="text") as bar:
-            for strategy, alike in rows.items():
+            for (strategy, answered), alike in rows.items():
                 for start in range(0, len(alike), BATCH):
                     batch = alike[start : start + BATCH]
-                    found.update(
-                        zip(batch, self._pairs_of([(prompts[i], responses[i]) for i in batch], strategy), strict=True)
-                    )
+                    second = [responses[row] for row in batch] if answered else None  # of an empty one no second text
+                    joined = self._joined([prompts[row] for row in batch], second, strategy)
+                    found.update(zip(batch, joined, strict=True))
                     bar.update(len(batch))
         return [found[row] for row in range(len(prompts))]
 
-    def _pairs_of(self, texts: Sequence[tuple[str, str]], strategy: str) -> Iterator[Encoded]:
+    def _joined(self, prompts: list[str], responses: list[str] | None, strategy: str) -> Iterator[Encoded]:
         """Text pairs that are cut in one way."""
         encoded = self.tokenizer(
-            [prompt for prompt, _ in texts],
-            [response for _, response in texts],
+            prompts,
+            responses,
             truncation=strategy,
             max_length=None if strategy == "do_not_truncate" else self.max_length,
             return_token_type_ids=self.scorer.takes_types,  # said by the model: a reloaded tokenizer may forget it
             verbose=False,
         )
-        types = encoded.get("token_type_ids") or [None] * len(texts)
+        types = encoded.get("token_type_ids") or [None] * len(prompts)
         return (Encoded(*row) for row in zip(encoded["input_ids"], types, strict=True))
 
     def collate(self, rows: Sequence[Encoded], *, share_prompts: bool = False) -> dict[str, Tensor]:
