@@ -83,16 +83,17 @@ def check_value(path: Path, text: str, value: Any, line: int | None = None) -> N
     if line is not None:
         place, kind = f"Line {line} of {printable(path)}", "column"
     else:
-        place, kind, way = _place(path, way)
+        place, kind, way = _place(path, value, way)
     name = printable(".".join(map(str, way)))
     raise InputError(told_half(f'{place}: {kind} "{name}"' if name else f"{place}: the name of a {kind}", found[1]))
 
 
-def _place(path: Path, way: Sequence[str | int]) -> tuple[str, str, Sequence[str | int]]:
+def _place(path: Path, value: Any, way: Sequence[str | int]) -> tuple[str, str, Sequence[str | int]]:
     """Where in a file of one value something stands: in a row, if it holds rows, or else under a key."""
-    for level in (0, 1):
-        if len(way) > level and isinstance(way[level], int):
-            return f"Row {int(way[level]) + 1} of {printable(path)}", "column", way[level + 1 :]
+    for level, step in enumerate(way[:2]):
+        value = value[step]
+        if isinstance(step, int) and isinstance(value, dict):
+            return f"Row {step + 1} of {printable(path)}", "column", way[level + 1 :]
     return printable(path), "key", way
 
 
