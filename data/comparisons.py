@@ -204,7 +204,7 @@ def _label_key(value: Any) -> str:
 def _margin(table: Table, value: Any, index: int) -> float:
     try:
         margin = 0.0 if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         margin = math.nan
     if not math.isfinite(margin):
         raise InputError(f'Column "margin" at {table.where(index)} holds {value!r}, not a finite number.')

@@ -1,7 +1,7 @@
-"""Parse local data files.
+"""Read local data files of any format.
 
-JSON, JSON Lines and CSV are parsed here and not by a library, so that an error names the exact line; Parquet becomes a
-``datasets.Dataset``.
+JSON Lines and CSV are read here and not by a library, so that an error names the exact line. ``json_text.py`` says what
+is refused in JSON, ``parquet.py`` reads Parquet.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import InputError, nearest
 from .hub import FILE_SUFFIXES
+from .json_text import parse_json
+from .parquet import read_parquet
+from .paths import check_regular, is_there, read_bytes
 from .presets import EMBEDDED_INSTRUCTIONS, PRESETS
+from .progress import progress_bar
+from .text import printable
 
 _ROW_KEYS = ("data", "examples", "rows", "instances")
 Rows: TypeAlias = Any  # a list of dicts, or a datasets.Dataset
@@ -26,23 +32,25 @@ def read_file(path: Path) -> tuple[Rows, list[int]]:
 
     Raises:
         InputError: missing, empty or broken file, or one of unknown format.
+        MachineError: it cannot be read.
     """
     _check_file(path)
     if path.suffix.lower() == ".parquet":
-        return _read_parquet(path)
+        return read_parquet(path), []
     if path.suffix.lower() in (".csv", ".tsv"):
         return _read_csv(path)
     return _read_json(path)
 
 
 def read_json(path: Path) -> Any:
-    """The value that a JSON file holds.
+    """The value that a JSON file holds; of a name that stands twice in an object, the last counts.
 
     Raises:
         InputError: missing, empty or broken file.
+        MachineError: it cannot be read.
     """
     _check_file(path)
-    return _parse_json(path, _read_text(path), first_line=1)
+    return parse_json(path, _read_text(path), repeated=True)
 
 
 def read_records(path: Path) -> list[tuple[int, list[str]]]:
@@ -50,10 +58,10 @@ def read_records(path: Path) -> list[tuple[int, list[str]]]:
 
     Raises:
         InputError: missing, empty or broken file.
+        MachineError: it cannot be read.
     """
     _check_file(path)
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    return [(number, cells) for number, cells in _numbered(reader, path) if cells]
+    return [(number, cells) for number, cells in _records(path, ",") if cells]
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -61,60 +69,80 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
     Raises:
         InputError: missing or empty file, or one of unknown format.
+        MachineError: it cannot be read.
     """
     _check_file(path)
-    text = _read_text(path).lstrip() if path.suffix.lower() == ".json" else ""
-    try:
-        value, end = json.JSONDecoder().raw_decode(text)
-    except (json.JSONDecodeError, RecursionError):
+    text = _read_text(path) if path.suffix.lower() == ".json" else ""
+    if not text.lstrip().startswith("{"):
         return None
-    return value if isinstance(value, dict) and not text[end:].strip() else None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # JSON Lines, or broken: read_file says where
+        return None
+    return parse_json(path, text) if isinstance(value, dict) else None
 
 
 def _check_file(path: Path) -> None:
     """Raise an ``InputError`` unless ``path`` is a data file with something in it."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a data file; name one file in it ({', '.join(FILE_SUFFIXES)}).")
-    if not path.exists():
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    name = printable(path)
+    if not is_there(path):
+        if os.path.islink(path):
+            raise InputError(f"{name} is a link to a file that is not there; give the file.")
+        try:
+            names = os.listdir(path.parent)
+        except OSError:
+            names = []
         near = nearest(path.name, [*names, *PRESETS, EMBEDDED_INSTRUCTIONS])
-        raise InputError(f"No file {path}, and it is no hub id (owner/name) or preset.{near}")
+        raise InputError(f"No file {name}, and it is no hub id (owner/name) or preset.{near}")
+    if path.is_dir():
+        raise InputError(f"{name} is a folder, not a data file; name one file in it ({', '.join(FILE_SUFFIXES)}).")
     if path.suffix.lower() not in FILE_SUFFIXES:
-        raise InputError(f"Cannot tell the format of {path}; its name must end in one of {', '.join(FILE_SUFFIXES)}.")
+        raise InputError(f"Cannot tell the format of {name}; its name must end in one of {', '.join(FILE_SUFFIXES)}.")
+    check_regular(path)
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty.")
+        raise InputError(f"{name} is empty.")
+
+
+_MARKS = {b"\x1f\x8b": "is packed by gzip; unpack it", b"\xff\xfe": "is UTF-16", b"\xfe\xff": "is UTF-16"}
+"""How files begin that are often given for text."""
 
 
 def _read_text(path: Path) -> str:
+    content = read_bytes(path)
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} is not UTF-8 text (line {line}); convert it to UTF-8.") from None
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from None
+        what = _MARKS.get(content[:2])
+        line = content[: error.start].count(b"\n") + 1
+        told = f"is not UTF-8 text (line {line})" if what is None else what
+        step = "" if "unpack" in told else "; convert it to UTF-8"
+        raise InputError(f"{printable(path)} {told}{step}.") from None
 
 
 def _read_json(path: Path) -> tuple[Rows, list[int]]:
     text = _read_text(path)
     if not text.strip():
-        raise InputError(f"{path} is empty.")
+        raise InputError(f"{printable(path)} is empty.")
     if _is_json_lines(text, by_name=path.suffix in _LINE_SUFFIXES):
         return _read_json_lines(path, text)
-    value = _parse_json(path, text, first_line=1)
+    value = parse_json(path, text)
     if isinstance(value, dict):
         key = _row_key(value)
         if key is None:
             raise InputError(
-                f"{path} holds one JSON object without rows; give an array of objects, "
+                f"{printable(path)} holds one JSON object without rows; give an array of objects, "
                 f'one object per line, or an object with the rows under "{_ROW_KEYS[0]}" or "{_ROW_KEYS[1]}".'
             )
         value = value[key]
     if not isinstance(value, list):
-        raise InputError(f"{path} holds a single JSON value; give an array of objects or one object per line.")
+        raise InputError(
+            f"{printable(path)} holds a single JSON value; give an array of objects or one object per line."
+        )
     for index, row in enumerate(value):
         if not isinstance(row, dict):
-            raise InputError(f"Row {index + 1} of {path} is {json_kind(row)}, not an object with named columns.")
+            raise InputError(
+                f"Row {index + 1} of {printable(path)} is {json_kind(row)}, not an object with named columns."
+            )
     return value, []
 
 
@@ -126,13 +154,13 @@ def _is_json_lines(text: str, by_name: bool = False) -> bool:
     start = text.lstrip()
     if not start.startswith("{"):
         return False
-    lines = start.split("\n", 1)
+    line, _, rest = start.partition("\n")
     try:
-        first = json.loads(lines[0])
-    except json.JSONDecodeError:
+        first = json.loads(line)
+    except (ValueError, RecursionError):
         # Broken on its first line, or an object over several lines: the next line of the first kind opens an object.
-        return by_name or (len(lines) > 1 and lines[1].startswith("{"))
-    return _row_key(first) is None or (len(lines) > 1 and bool(lines[1].strip()))
+        return by_name or rest.startswith("{")
+    return _row_key(first) is None or bool(rest.strip())
 
 
 def _row_key(value: dict[str, Any]) -> str | None:
@@ -144,25 +172,32 @@ def _row_key(value: dict[str, Any]) -> str | None:
 def _read_json_lines(path: Path, text: str) -> tuple[Rows, list[int]]:
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines(): it also splits at U+2028
+    total = text.count("\n") + 1
+    lines = progress_bar(_reading(path), total, items=_lines(text), unit="line")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        row = _parse_json(path, line, first_line=number)
+        row = parse_json(path, line, number)
         if not isinstance(row, dict):
-            raise InputError(f"Line {number} of {path} is {json_kind(row)}, not an object with named columns.")
+            raise InputError(
+                f"Line {number} of {printable(path)} is {json_kind(row)}, not an object with named columns."
+            )
         rows.append(row)
         numbers.append(number)
     return rows, numbers
 
 
-def _parse_json(path: Path, text: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise InputError(f"Broken JSON at line {line} of {path}: {error.msg} (column {error.colno}).") from None
-    except RecursionError:
-        raise InputError(f"Broken JSON in {path}: nested too deeply.") from None
+def _lines(text: str) -> Iterator[str]:
+    """The lines one by one; not ``splitlines()``, which also splits at U+2028."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
+def _reading(path: Path) -> str:
+    return f"reading {printable(path.name)}"
 
 
 def json_kind(value: Any) -> str:
@@ -172,45 +207,42 @@ def json_kind(value: Any) -> str:
 
 
 def _read_csv(path: Path) -> tuple[Rows, list[int]]:
-    text = _read_text(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    for number, cells in _numbered(reader, path):
+    for number, cells in _records(path, "\t" if path.suffix.lower() == ".tsv" else ","):
         if not cells:
             continue
         if not numbers:
             header = [cell.strip() for cell in cells]
             if len(set(header)) < len(header) or "" in header:
-                raise InputError(f"The first line of {path} must name every column once, got {', '.join(header)}.")
+                names = printable(", ".join(header))
+                raise InputError(f"The first line of {printable(path)} must name every column once, got {names}.")
         elif len(cells) != len(header):
-            raise InputError(f"Line {number} of {path} has {len(cells)} values for {len(header)} columns.")
+            raise InputError(f"Line {number} of {printable(path)} has {len(cells)} values for {len(header)} columns.")
         else:
             rows.append(dict(zip(header, cells, strict=True)))
         numbers.append(number)
     return rows, numbers[1:]
 
 
-def _numbered(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """CSV records with the line each starts on (a quoted value may hold line breaks)."""
+    text = _read_text(path)
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError(
+            f"Line {line} of {printable(path)} holds a NUL character, as UTF-16 does; convert it to UTF-8 text."
+        )
     csv.field_size_limit(2**31 - 1)
-    while True:
-        start = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"Broken CSV at line {start} of {path}: {error}.") from None
-        if cells is None:
-            return
-        yield start, cells
-
-
-def _read_parquet(path: Path) -> tuple[Rows, list[int]]:
-    import pyarrow.parquet
-    from datasets import Dataset
-
-    try:
-        return Dataset(pyarrow.parquet.read_table(path)), []
-    except Exception as error:
-        raise InputError(f"Cannot read {path} as Parquet: {str(error).splitlines()[0].rstrip('.')}.") from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    with progress_bar(_reading(path), text.count("\n") + 1, unit="line") as bar:
+        while True:
+            start = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise InputError(f"Broken CSV at line {start} of {printable(path)}: {error}.") from None
+            if cells is None:
+                return
+            bar.update(reader.line_num + 1 - start)
+            yield start, cells

@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from ..errors import InputError
-from ..files import write_text
+from .appending import AppendedFile
 from .comparisons import FIRST, SECOND, TIE
+from .paths import is_there, local_path
 from .tables import read_table
+from .text import find_half_character, printable, told_half
 from .text_pairs import TextPair
 
 LABELS = (FIRST, SECOND, TIE)
@@ -43,21 +46,41 @@ class Judgement:
 class LabelFile:
     """Judgements by any number of annotators, none of whom judges a pair twice.
 
-    Every change writes a new file that takes the old one's name, so a stop loses nothing and leaves no half line. It
-    knows of one writer: two sessions at once need a file each.
+    What the file holds keeps its bytes: judgements are appended, and only those of this session can be taken back. A
+    stop at any moment leaves no half line, and one session at a time writes to a file (see ``AppendedFile``). Close it,
+    or use it in a ``with``.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Read what is there already.
+        """Open the file for this session alone and read what is there already.
 
         Raises:
-            InputError: the file's name is not that of JSON Lines, or it holds something else.
+            InputError: the file's name is not that of JSON Lines, it holds something else, or another session has it.
+            MachineError: it cannot be read, or its folder not written to.
         """
-        self.path = Path(path)
+        self.path = local_path(path)
         if self.path.suffix != ".jsonl":
             raise InputError(f"Judgements are written as JSON Lines; give a file such as {self.path.stem}.jsonl.")
-        self.rows = self._read() if self.path.exists() else []
+        self._file = AppendedFile(self.path)
+        try:
+            self.rows = self._read() if is_there(self.path) and self.path.stat().st_size else []
+        except BaseException:
+            self.close()
+            raise
         self._judged = {_key(row) for row in self.rows}
+        self._before = len(self.rows)
+
+    def __enter__(self) -> LabelFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another session have the file."""
+        self._file.close()
 
     def _read(self) -> list[dict[str, Any]]:
         table = read_table(self.path)
@@ -82,23 +105,37 @@ class LabelFile:
         return {row["prompt"] for row in self.rows if row["annotator"] == annotator}
 
     def add(self, judgements: Sequence[Judgement]) -> None:
-        """Append judgements, all or none."""
+        """Append judgements, all or none.
+
+        Raises:
+            InputError: a text holds half a character, or another program changed the file.
+            MachineError: the file cannot be written.
+        """
         rows = [judgement.row() for judgement in judgements]
-        self._write([*self.rows, *rows])
+        if not rows:
+            return
+        for row in rows:
+            found = find_half_character(row)
+            if found is not None:
+                raise InputError(told_half(f"The {printable(found[0][0])} of a judgement", found[1]))
+        self._file.append([json.dumps(row, ensure_ascii=False).encode() for row in rows])
+        self.rows += rows
+        self._judged |= {_key(row) for row in rows}
 
     def take_back(self, judgement: Judgement) -> None:
-        """Remove a judgement; a file without any is removed too."""
-        self._write([row for row in self.rows if _key(row) != _key(judgement.row())])
+        """Remove the last judgement of this session; a file that the session made is removed with its only one.
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        try:
-            if rows:
-                write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            else:
-                self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {error.strerror}.") from None
-        self.rows, self._judged = rows, {_key(row) for row in rows}
+        Raises:
+            ValueError: it is not the last one of this session.
+            InputError: another program changed the file.
+            MachineError: the file cannot be written.
+        """
+        key = _key(judgement.row())
+        if len(self.rows) == self._before or _key(self.rows[-1]) != key:
+            raise ValueError("only the last judgement of this session can be taken back")
+        self._file.take_back()
+        self.rows.pop()
+        self._judged.discard(key)
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, frozenset[str]]:

@@ -11,6 +11,8 @@ from ..errors import InputError
 from . import presets
 from .files import read_object
 from .hub import FILE_SUFFIXES
+from .paths import is_there, local_path
+from .progress import progress_bar
 from .prompts import instruction_prompts
 from .tables import Table, read_table
 from .task_files import TaskFile, is_task, parse_task
@@ -90,7 +92,7 @@ def load_pairs(
             text, or an unknown family.
     """
     name, _, families = str(source).partition(":")
-    if name == presets.EMBEDDED_INSTRUCTIONS and not Path(source).exists():
+    if name == presets.EMBEDDED_INSTRUCTIONS and not is_there(source):
         pairs = instruction_pairs(families.split(",") if families else None, split or "train", limit)
         return list(_limited(pairs, task_limit))
     table, rows = _read(source, Reading(**options), split)
@@ -130,10 +132,10 @@ def _limited(pairs: Sequence[Pair] | Iterator[Pair], most: int | None) -> Iterat
 
 def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Table, list[list[Pair]]]:
     """The rows of a source and the pairs of each."""
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = local_path(source)
+    if is_there(path) and path.is_dir():
         return _from_folder(path, reading)
-    value = read_object(path) if path.is_file() and reading.by_default else None
+    value = read_object(path) if is_there(path) and reading.by_default else None
     if value is not None and is_task(value):
         rows = list(_from_task(parse_task(value, path), reading))
         return Table([{}] * len(rows), str(path)), rows
@@ -153,11 +155,11 @@ def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Tabl
 
 
 def _from_folder(folder: Path, reading: Reading) -> tuple[Table, list[list[Pair]]]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILE_SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir())
     if not files:
         raise InputError(f"{folder} holds no data file ({', '.join(FILE_SUFFIXES)}).")
     rows = []
-    for path in files:
+    for path in progress_bar("reading files", len(files), items=files, unit="file", many=100):
         for pairs in _read(path, reading, None)[1]:
             rows.append([pair._replace(task=pair.task or path.stem) for pair in pairs])
     return Table([{}] * len(rows), str(folder)), rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ..errors import InputError, nearest
 from . import presets
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # The embedded models learned from posts of lower indices; the prompts of reinforcement learning start here, and those
 # of instruction pairs (pairs.py) a million later, so none is shared.
 _EMBEDDED = {"train": (1_000_000, 20_000), "validation": (0, 500), "test": (0, 500)}
+
+
+Split: TypeAlias = str | None
+"""``"train"``, ``"validation"``, ``"test"``, or ``None`` for everything."""
 
 
 class PromptSet(Sequence[dict[str, Any]]):
@@ -74,18 +78,42 @@ def load_prompts(
     Raises:
         InputError: an unreadable source, a missing column, an empty prompt, an unknown split.
     """
+    return load_prompt_splits(source, [split], prompt_column, reference_column, seed, limit)[split]
+
+
+def load_prompt_splits(
+    source: str | Path,
+    splits: Sequence[Split],
+    prompt_column: str = "prompt",
+    reference_column: str = "reference",
+    seed: int = 0,
+    limit: int | None = None,
+) -> dict[Split, PromptSet]:
+    """Several splits by name, each as ``load_prompts`` gives it; a local file is read once.
+
+    Raises:
+        InputError: as ``load_prompts``.
+    """
     preset = presets.find(source)
     if preset is not None:
         prompt_column = preset.column("prompt", prompt_column, "prompt")
         reference_column = preset.column("reference", reference_column, "reference")
-    table = read_table(source, split=split)
+    found: dict[Split, PromptSet] = {}
+    rows: _PromptRows | None = None
+    for split in splits:
+        if rows is None or rows.table.hub_splits:  # the splits of a hub data set are tables of their own
+            rows = _prompt_rows(read_table(source, split=split), prompt_column, reference_column)
+        kept = rows.table.rows_of_split(split, rows.prompts, seed)[:limit]
+        found[split] = PromptSet(_Selected(rows, kept), str(source) if split is None else f"{source} ({split})")
+    return found
+
+
+def _prompt_rows(table: Table, prompt_column: str, reference_column: str) -> _PromptRows:
     prompts = table.texts(prompt_column, hint="Map it with --data.prompt_column.")
     references: list[str] | None = None
     if reference_column != "reference" or table.has(reference_column):
         references = table.texts(reference_column, hint="Map it with --data.reference_column.")
-    kept = table.rows_of_split(split, prompts, seed)[:limit]
-    name = str(source) if split is None else f"{source} ({split})"
-    return PromptSet(_Selected(_PromptRows(table, prompts, references), kept), name)
+    return _PromptRows(table, prompts, references)
 
 
 def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
@@ -169,7 +197,9 @@ def resolve_prompts(
     rows = [{"prompt": row} if isinstance(row, str) else row for row in prompts]
     if not rows:
         raise InputError("There are no prompts in the list given.")
-    Table(rows, "the prompts given").texts("prompt")
+    table = Table(rows, "the prompts given")
+    table.texts("prompt")
+    table.check_characters()
     return PromptSet(rows)
 
 
@@ -190,14 +220,14 @@ class _PromptRows(Sequence[Mapping[str, Any]]):
     """Rows of a table with the mapped columns called ``prompt`` and ``reference``."""
 
     def __init__(self, table: Table, prompts: list[str], references: list[str] | None) -> None:
-        self._table, self._prompts, self._references = table, prompts, references
+        self.table, self.prompts, self._references = table, prompts, references
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def __getitem__(self, index: Any) -> Any:
         reference = None if self._references is None else self._references[index]
-        return {**self._table.rows[index], "prompt": self._prompts[index], "reference": reference}
+        return {**self.table.rows[index], "prompt": self.prompts[index], "reference": reference}
 
 
 class _PostRows(Sequence[Mapping[str, Any]]):

@@ -5,6 +5,7 @@ A prompt never moves to another split when rows are added to its file, and all r
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -56,7 +57,8 @@ def split_prompts(prompts: Sequence[str], fractions: Mapping[str, float] = FRACT
         InputError: there are fewer distinct prompts than splits.
     """
     shares = _checked(fractions)
-    ordered = sorted(set(prompts), key=lambda prompt: stable_uniform(prompt, seed))
+    positions = {prompt: stable_uniform(prompt, seed) for prompt in set(prompts)}
+    ordered = sorted(positions, key=positions.__getitem__)
     if len(ordered) < len(shares):
         raise InputError(
             f"{len(ordered)} distinct prompts cannot be split into {', '.join(fractions)}; give more prompts, "
@@ -67,7 +69,7 @@ def split_prompts(prompts: Sequence[str], fractions: Mapping[str, float] = FRACT
     for i, (name, share) in enumerate(shares):  # a split is a run of the ordered prompts
         edge += share
         others = len(shares) - 1 - i
-        end = sum(stable_uniform(prompt, seed) < edge for prompt in ordered) if others else len(ordered)
+        end = bisect.bisect_left(ordered, edge, key=positions.__getitem__) if others else len(ordered)
         end = min(max(end, start + 1), len(ordered) - others)
         split_of.update(dict.fromkeys(ordered[start:end], name))
         start = end

@@ -14,8 +14,10 @@ from typing import Any
 from ..errors import InputError, nearest
 from .files import read_file
 from .hub import find_hub_dataset
+from .paths import local_path
 from .splits import FRACTIONS, canonical_split, split_prompts
 from .templates import is_conversation, render_conversation
+from .text import find_half_character, half_character, printable, told_half
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Table:
     def where(self, index: int) -> str:
         """Where row ``index`` stands, for an error message."""
         place = f"line {self.lines[index]}" if self.lines else f"row {index + 1}"
-        return f"{place} of {self.source}"
+        return f"{place} of {printable(self.source)}"
 
     def has(self, column: str) -> bool:
         """Whether the table has this column, or the column that this path starts in."""
@@ -61,8 +63,8 @@ class Table:
     def require(self, column: str, hint: str = "") -> None:
         """Raise an ``InputError`` that names the nearest column if ``column`` is missing; ``hint`` ends it."""
         if not self.has(column):
-            shown = ", ".join(self.columns[:12]) + (", ..." if len(self.columns) > 12 else "")
-            message = f'No column "{column}" in {self.source}; its columns are {shown}.'
+            shown = printable(", ".join(map(str, self.columns[:12]))) + (", ..." if len(self.columns) > 12 else "")
+            message = f'No column "{printable(column)}" in {printable(self.source)}; its columns are {shown}.'
             raise InputError(message + nearest(column, self.columns) + (f" {hint}" if hint else ""))
 
     def column(self, name: str, hint: str = "") -> list[Any]:
@@ -91,14 +93,28 @@ class Table:
 
     def as_text(self, value: Any, index: int, name: str, allow_empty: bool = False) -> str:
         """``value``, found in row ``index`` and column ``name``, as text."""
-        if is_conversation(value):
-            value = render_conversation(value)
         if not isinstance(value, str):
-            kind = "null" if value is None else type(value).__name__
-            raise InputError(f'Column "{name}" at {self.where(index)} holds {kind}, not text.')
+            if not is_conversation(value):
+                kind = "null" if value is None else type(value).__name__
+                raise InputError(f'Column "{printable(name)}" at {self.where(index)} holds {kind}, not text.')
+            value = render_conversation(value)
+        half = None if value.isascii() else half_character(value)
+        if half is not None:
+            raise InputError(told_half(f'{_upper(self.where(index))}: column "{printable(name)}"', half))
         if not allow_empty and not value.strip():
             raise InputError(f'Empty {name} at {self.where(index)}; remove the row or fill in column "{name}".')
         return value
+
+    def check_characters(self) -> None:
+        """Raise an ``InputError`` where any value of any row holds half a character; those of files never do."""
+        for index, row in enumerate(self.rows):
+            try:
+                found = find_half_character(row)
+            except RecursionError:
+                raise InputError(f"The value at {self.where(index)} is nested too deeply.") from None
+            if found is not None:
+                way = printable(".".join(map(str, found[0])))
+                raise InputError(told_half(f'{_upper(self.where(index))}: column "{way}"', found[1]))
 
     def rows_of_split(self, split: str | None, groups: Sequence[str], seed: int = 0) -> list[int]:
         """Indices of the rows of one split, all rows of a group in the same split; ``None`` gives all rows.
@@ -162,13 +178,17 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
         chosen = next((name for name in (split, "train", *own) if name in own), "train")
         rows = hub.read(own.get(chosen, chosen), limit)
         return Table(rows, str(source), hub_split=chosen, hub_splits=frozenset(own))
-    path = Path(source).expanduser()
+    path = local_path(source)
     rows, lines = read_file(path)
     if not len(rows):
         raise InputError(f"{path} holds no rows.")
     if limit is not None and limit < len(rows):
         rows = rows.select(range(limit)) if hasattr(rows, "select") else rows[:limit]
     return Table(rows, str(path), lines[:limit])
+
+
+def _upper(place: str) -> str:
+    return place[0].upper() + place[1:]
 
 
 def _join(cells: Sequence[Any]) -> Any:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import InputError
+from .text import half_character, told_half
 
 _PLACE = "{prompt}"
 
@@ -30,15 +32,18 @@ class Template:
     text: str = "{prompt}\n\nTL;DR:"
 
     def __post_init__(self) -> None:
+        half = half_character(self.text)
+        if half is not None:
+            raise InputError(told_half("The template", half))
         if self.text.count(_PLACE) != 1:
             raise InputError(f"A template must contain {_PLACE} exactly once, got {self.text!r}.")
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """The text before the prompt."""
         return self.text.partition(_PLACE)[0]
 
-    @property
+    @cached_property
     def suffix(self) -> str:
         """The text after the prompt."""
         return self.text.partition(_PLACE)[2]

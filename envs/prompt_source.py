@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data.prompts import PromptSet
 from ..data.templates import Template
+from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 
@@ -196,6 +197,9 @@ class PromptSource:
         text = row["prompt"]
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{name} is empty; give a text with at least one word.")
+        half = half_character(text)
+        if half is not None:
+            raise InputError(told_half(name, half))
         fitted = fit_prompt(self._encode, self.template, text, self.max_prompt_tokens)
         if not fitted.ids:
             raise InputError(f"{name} has no token in the model's vocabulary: {text!r}.")

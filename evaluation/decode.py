@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.progress import progress_bar
 from ..data.prompts import PromptSet, resolve_prompts
 from ..data.templates import SUMMARIZE, Template
 from ..envs.prompt_source import Prompt, PromptSource
@@ -25,6 +26,9 @@ from ..models.language_model import LanguageModel
 
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
+
+MANY = 2_000
+"""Up to so many responses are written without a bar."""
 
 READ_AT_ONCE = 32
 """Whole sequences read in one forward pass; on a CPU more of them are slower, as they leave the cache."""
@@ -114,7 +118,8 @@ def prepare(lm: LanguageModel, prompts: Prompts, settings: DecodeSettings) -> tu
     """
     known = resolve_prompts(prompts)
     source = PromptSource(known, settings.template, lm.encode, settings.max_prompt_tokens, lm.pad_token_id)
-    return [source.at(index) for index in range(len(known))], source.truncated_prompts
+    indices = progress_bar("tokenising prompts", len(known), items=range(len(known)), unit="prompt")
+    return [source.at(index) for index in indices], source.truncated_prompts
 
 
 def decode(
@@ -205,7 +210,8 @@ def write_samples(
     mask = torch.zeros((len(prepared) * n, width), dtype=torch.bool)
     log_probs = torch.zeros((len(prepared) * n, width))
     batch_size = max(1, settings.batch_size // n)
-    for number, batch in enumerate(_batches([len(prompt.ids) for prompt in prepared], batch_size)):
+    batches = _batches([len(prompt.ids) for prompt in prepared], batch_size, "writing responses")
+    for number, batch in enumerate(batches):
         ids, ids_mask = left_pad([prepared[i].ids for i in batch], lm.pad_token_id)
         generation = generate(
             lm.model,
@@ -236,7 +242,7 @@ def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings
     decoding = Decoding(temperature=settings.temperature)
     result = torch.zeros(responses.tokens.shape)
     lengths = [len(prompt.ids) + int(n) for prompt, n in zip(responses.prompts, responses.mask.sum(1), strict=True)]
-    for batch in _batches(lengths, READ_AT_ONCE):
+    for batch in _batches(lengths, READ_AT_ONCE, "reading responses"):
         width = max(1, int(responses.mask[batch].sum(1).max()))
         prompt, prompt_mask = left_pad([responses.prompts[i].ids for i in batch], lm.pad_token_id)
         tokens = torch.cat([prompt, responses.tokens[batch, :width]], 1)
@@ -246,11 +252,17 @@ def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings
     return result
 
 
-def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, the longest first, so that memory runs out at once or never."""
+def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
+    """Indices in batches of like length, the longest first, so that memory runs out at once or never.
+
+    Of many, a bar shows how far ``what`` has come.
+    """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    with progress_bar(what, len(order), unit="prompt", many=MANY) as bar:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            yield batch
+            bar.update(len(batch))
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ Nothing here knows templates, prompt budgets or the world: texts come in finishe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -172,6 +172,7 @@ def finetune(
     keep_best: bool = True,
     packing: bool = False,
     epochs_of: Epochs | None = None,
+    encode: Callable[[str], list[int]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train ``lm`` in place to write the response, and then EOS, after the prompt.
@@ -183,6 +184,7 @@ def finetune(
         keep_best: with ``eval_pairs``, end with the weights of the smallest evaluation loss.
         packing: let examples share rows, with the same result; it saves the padding between long and short ones.
         epochs_of: which pairs an epoch holds, as ``data.mixing.Mixture`` has it for many tasks; None for all.
+        encode: the tokens of a text, where the caller has them at hand already; None tokenises.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
@@ -194,7 +196,7 @@ def finetune(
     """
     if packing:
         check_packable(lm.model)
-    train, held_out = examples(lm, pairs), examples(lm, eval_pairs or ())
+    train, held_out = examples(lm, pairs, encode), examples(lm, eval_pairs or (), encode)
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
@@ -212,26 +214,36 @@ def finetune(
         )
 
 
-def examples(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def examples(
+    lm: LanguageModel, pairs: Sequence[tuple[str, str]], encode: Callable[[str], list[int]] | None = None
+) -> list[dict[str, Any]]:
     """Return the tokens of pairs: prompt and response encoded each by itself, as the environment does, then EOS.
 
-    Pairs with the same prompt are of one group.
+    Pairs with the same prompt are of one group. ``encode`` as in :func:`finetune`.
     """
-    prompts = {prompt: lm.encode(prompt) for prompt in dict.fromkeys(prompt for prompt, _ in pairs)}
-    return [_example(lm, row, prompt, prompts[prompt], lm.encode(text)) for row, (prompt, text) in enumerate(pairs)]
+    if encode is None:
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        encode = dict(zip(texts, lm.encode_all(texts), strict=True)).__getitem__
+    context, eos = lm.context_length, lm.eos_token_id
+    apart = is_encoder_decoder(lm.model)  # an encoder has a context of its own
+    rows = []
+    for row, (prompt, response) in enumerate(pairs):
+        prompt_ids, response_ids = encode(prompt), encode(response)
+        _check_pair(row, len(prompt_ids), len(response_ids), context, apart)
+        rows.append({"prompt": prompt_ids, "response": [*response_ids, eos], "group": prompt})
+    return rows
 
 
-def _example(lm: LanguageModel, row: int, group: str, prompt_ids: list[int], response_ids: list[int]) -> dict[str, Any]:
-    if not prompt_ids or not response_ids:
-        raise InputError(f"Pair {row} has an empty {'response' if prompt_ids else 'prompt'}: remove it or fill it in.")
-    parts = (len(prompt_ids), len(response_ids) + 1)
-    length = max(parts) if is_encoder_decoder(lm.model) else sum(parts)  # an encoder has a context of its own
-    if length > lm.context_length:
+def _check_pair(row: int, prompt: int, response: int, context: int, apart: bool) -> None:
+    """Raise an ``InputError`` where one of so many tokens is empty, or both and an EOS do not fit."""
+    if not prompt or not response:
+        raise InputError(f"Pair {row} has an empty {'response' if prompt else 'prompt'}: remove it or fill it in.")
+    length = max(prompt, response + 1) if apart else prompt + response + 1
+    if length > context:
         raise InputError(
-            f"Pair {row} has {length} tokens, more than the {lm.context_length} of the model's context: "
+            f"Pair {row} has {length} tokens, more than the {context} of the model's context: "
             "shorten its prompt or response."
         )
-    return {"prompt": prompt_ids, "response": [*response_ids, lm.eos_token_id], "group": group}
 
 
 def run(

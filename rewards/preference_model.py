@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.progress import progress_bar
+from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
     LOADING_ERRORS,
@@ -216,11 +219,12 @@ class PreferenceModel:
             longest[prompt] = max(longest.get(prompt, 0), len(row.input_ids))
         order = sorted(range(len(rows)), key=lambda i: (-longest[prompts[i]], prompts[i]))  # a prompt's side by side
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), progress_bar("scoring", len(order), unit="text") as bar:
             for start in range(0, len(order), batch_size):
                 chunk = order[start : start + batch_size]
                 batch = self.collate([rows[i] for i in chunk], share_prompts=True)
                 result[chunk] = self.scorer(**batch).double().cpu().numpy()
+                bar.update(len(chunk))
         return result
 
     def probability(
@@ -239,46 +243,63 @@ class PreferenceModel:
         """Return the tokens of each text, cut to fit."""
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
-        prompt_ids, response_ids = self._tokens(prompts), self._tokens(responses)
-        if self.scorer.is_decoder:
-            return [self._join(p, r) for p, r in zip(prompt_ids, response_ids, strict=True)]
-        lengths = [(len(p), len(r)) for p, r in zip(prompt_ids, response_ids, strict=True)]
-        return [self._pair(p, r, n) for p, r, n in zip(prompts, responses, lengths, strict=True)]
+        tokens = Tokens(self._encode_all)
+        tokens.add(chain(prompts, responses), "tokenising texts to score")
+        if not self.scorer.is_decoder:
+            lengths = [(len(tokens(p)), len(tokens(r))) for p, r in zip(prompts, responses, strict=True)]
+            return self._pairs(prompts, responses, lengths)
+        eos = int(self.tokenizer.eos_token_id)
+        return [self._join(tokens(p), tokens(r), eos) for p, r in zip(prompts, responses, strict=True)]
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        distinct = list(dict.fromkeys(texts))
-        if not distinct:
-            return []
-        tokens = self.tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
-        by_text = dict(zip(distinct, tokens, strict=True))
-        return [by_text[text] for text in texts]
+    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        found = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+        return found["input_ids"]
 
-    def _join(self, prompt: list[int], response: list[int]) -> Encoded:
+    def _join(self, prompt: list[int], response: list[int], eos: int) -> Encoded:
         """Prompt and response, tokenised each by itself as in the environment, then EOS."""
         room = self.max_length - 1
         self.responses_cut += len(response) > room
         response = response[:room]
         room -= len(response)
         self.prompts_cut += len(prompt) > room
-        ids = [*prompt[:room], *response, int(self.tokenizer.eos_token_id)]
+        ids = [*prompt[:room], *response, eos]
         return Encoded(ids, prompt_length=len(prompt[:room]))
 
-    def _pair(self, prompt: str, response: str, lengths: tuple[int, int]) -> Encoded:
-        """The text pair as the tokenizer builds it, with its special tokens."""
+    def _pairs(
+        self, prompts: Sequence[str], responses: Sequence[str], lengths: Sequence[tuple[int, int]]
+    ) -> list[Encoded]:
+        """The text pairs as the tokenizer builds them, with its special tokens; those that are cut alike at once."""
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
-        cut_prompt, cut_response = sum(lengths) > room, lengths[1] >= room
-        self.prompts_cut += cut_prompt
-        self.responses_cut += cut_response
-        strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
+        rows: dict[tuple[str, bool], list[int]] = {}
+        for row, (prompt, response) in enumerate(lengths):
+            cut_prompt, cut_response = prompt + response > room, response >= room
+            self.prompts_cut += cut_prompt
+            self.responses_cut += cut_response
+            strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
+            rows.setdefault((strategy, bool(responses[row])), []).append(row)
+        found: dict[int, Encoded] = {}
+        with progress_bar("joining prompts and responses", len(prompts), unit="text") as bar:
+            for (strategy, answered), alike in rows.items():
+                for start in range(0, len(alike), BATCH):
+                    batch = alike[start : start + BATCH]
+                    second = [responses[row] for row in batch] if answered else None  # of an empty one no second text
+                    joined = self._joined([prompts[row] for row in batch], second, strategy)
+                    found.update(zip(batch, joined, strict=True))
+                    bar.update(len(batch))
+        return [found[row] for row in range(len(prompts))]
+
+    def _joined(self, prompts: list[str], responses: list[str] | None, strategy: str) -> Iterator[Encoded]:
+        """Text pairs that are cut in one way."""
         encoded = self.tokenizer(
-            prompt,
-            response,
+            prompts,
+            responses,
             truncation=strategy,
-            max_length=self.max_length if cut_prompt else None,
+            max_length=None if strategy == "do_not_truncate" else self.max_length,
             return_token_type_ids=self.scorer.takes_types,  # said by the model: a reloaded tokenizer may forget it
             verbose=False,
         )
-        return Encoded(encoded["input_ids"], encoded.get("token_type_ids"))
+        types = encoded.get("token_type_ids") or [None] * len(prompts)
+        return (Encoded(*row) for row in zip(encoded["input_ids"], types, strict=True))
 
     def collate(self, rows: Sequence[Encoded], *, share_prompts: bool = False) -> dict[str, Tensor]:
         """Pad encoded texts on the right to one batch on the model's device, (B, L) each.

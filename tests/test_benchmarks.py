@@ -253,3 +253,30 @@ def test_instructions_benchmark_runs(quick):
     assert "chosen" not in results["ending"]
     assert "| where (unseen) |" in page
     assert "| **all seen** |" in page
+
+
+def test_large_data_benchmark_runs(quick):
+    results, page = quick("large_data")
+    assert results["rows"] == 100
+    assert set(results["runs"]) == {"train", "sft", "reward"}
+    for command, run in results["runs"].items():
+        assert run["seconds"] > 0
+        assert run["gib"] > 0.1
+        assert f"| `prefgym {command}` | {run['seconds']:.0f} |" in page
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_longest_silence_is_heard_from_outside(tmp_path, monkeypatch):
+    import large_data
+
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import json, time\n"
+        "print('some', flush=True)\ntime.sleep(0.5)\n"
+        "print(json.dumps({'seconds': 0.1, 'cpu_seconds': 0.1, 'gib': 1.0}), flush=True)\n"
+    )
+    monkeypatch.setattr(large_data, "__file__", str(script))
+    found = large_data.watched("sft", "rows.jsonl")
+    assert found["gib"] == 1.0
+    assert found["longest_silence"] >= 0.4
+    assert found["seconds"] >= found["longest_silence"]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import nearest
+from ..paths import local_path
 from .node import Node, find_files
 from .task import Example, Suite, Task, UnscorableError, stops_for
 
@@ -51,7 +52,7 @@ def read_bigbench(source: str) -> Suite:
             BIG-bench does not have.
     """
     files = find_files(source, "**/task.json", ".")
-    root = Path(source).expanduser()
+    root = local_path(source)
     tasks: list[Task] = []
     unscored: dict[str, str] = {}
     for file in files:
@@ -139,7 +140,9 @@ def _options(row: Node) -> tuple[tuple[str, ...], tuple[float, ...]]:
         if not option:
             raise UnscorableError(f"{node.key} has an empty option, whose likelihood says nothing")
         if not 0 <= score <= 1:
-            raise UnscorableError(f"{node.key} gives {score:g}, which is no share of a right answer (0 to 1)")
+            raise UnscorableError(
+                f"{node.key} gives {min(max(score, -1e300), 1e300):g}, which is no share of a right answer (0 to 1)"
+            )
     return tuple(scores), tuple(map(float, scores.values()))
 
 

@@ -65,7 +65,7 @@ def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixt
     options = config.section("training")
     steps = TrainingOptions(**{k: v for k, v in options.items() if k != "packing"}).steps(len(mixture))
     texts = [(pair.prompt, pair.response) for pair in train]
-    facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, **options)
+    facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, encode=data.tokens, **options)
     seconds = facts["seconds"] / MEASURED_STEPS
     print(
         f"\n{model.num_parameters:,} parameters; {steps} steps, {seconds:.2f} s each (measured on {MEASURED_STEPS}): "

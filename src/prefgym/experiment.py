@@ -85,7 +85,7 @@ def prompt_shape(config: Config) -> tuple[Template, int]:
 
 def load_splits(config: Config) -> dict[str, PromptSet]:
     """The prompt sets ``train``, ``validation`` and ``test`` of a run; no prompt is in two of them."""
-    from .data.prompts import load_prompts
+    from .data.prompts import load_prompt_splits, load_prompts
 
     source, held_out = config["data.prompts"], config["data.held_out"]
     number = max(config["evaluation.prompts"], 1)
@@ -96,7 +96,7 @@ def load_splits(config: Config) -> dict[str, PromptSet]:
         return {split: made(split, count) for split, count in counts.items()}
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
     if held_out is None:
-        splits = {split: load_prompts(source, split=split, **columns) for split in ("train", "validation", "test")}
+        splits = load_prompt_splits(source, ("train", "validation", "test"), **columns)
     else:
         splits = _divide(load_prompts(source, **columns), held_out)
     return {**splits, "validation": splits["validation"][:few], "test": splits["test"][:number]}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .data.comparisons import FIRST, SECOND, TIE
 from .data.label_file import Judgement, LabelFile
 from .data.splits import stable_uniform
+from .data.text import printable
 from .data.text_pairs import TextPair
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ KEYS = {
 }
 TIES = {"t", "tie", "0", "="}
 WIDTH = 96
+SHOWN = 40
+"""Characters of a line nobody understands that are said back."""
 AT_ONCE = 64
 """Pairs that a model judges between two writings of the file."""
 
@@ -146,7 +149,7 @@ def _obey(session: Labelling, line: str) -> str:
     elif line == "?":
         return rules()
     else:
-        return f'  Type 1, 2, t (tie), s (skip), u (undo) or q (quit), not "{line}".'
+        return f'  Type 1, 2, t (tie), s (skip), u (undo) or q (quit), not "{printable(line[:SHOWN])}".'
     return ""
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -5,9 +6,15 @@ import pytest
 from prefgym.data.comparisons import Comparison, load_comparisons
 from prefgym.data.label_file import Judgement, LabelFile
 from prefgym.data.text_pairs import TextPair
-from prefgym.errors import InputError
+from prefgym.errors import InputError, MachineError
 
 PAIR = TextPair("Why?\nSay it.", "because \u2028 so", "no")
+
+
+def reopened(file):
+    """The file as the next session opens it."""
+    file.close()
+    return LabelFile(file.path)
 
 
 def pair(number):
@@ -48,8 +55,13 @@ def test_a_judgement_taken_back_leaves_the_others_as_they_were(tmp_path):
     assert file.path.read_bytes() == before
     assert file.holds(PAIR, "Ann")
     assert not file.holds(PAIR, "Bob")
+    with pytest.raises(ValueError, match="only the last"):
+        file.take_back(second)
     file.take_back(first)
     assert not file.path.exists()
+    with pytest.raises(ValueError, match="only the last"):
+        file.take_back(first)
+    file.close()
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
@@ -61,12 +73,15 @@ def test_a_stop_while_writing_loses_nothing(tmp_path, monkeypatch):
     def stopped(*names):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("os.replace", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        file.add([Judgement(pair(1), "tie", "Ann")])
-    assert file.path.read_bytes() == before
-    assert len(file) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
+    for step in ("os.replace", "os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, stopped)
+            with pytest.raises(KeyboardInterrupt):
+                file.add([Judgement(pair(1), "tie", "Ann")])
+        with reopened(file) as again:
+            assert again.path.read_bytes() == before
+            assert len(again) == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
 
 
 def test_files_of_something_else_are_left_alone(tmp_path):
@@ -80,3 +95,146 @@ def test_files_of_something_else_are_left_alone(tmp_path):
         LabelFile(path)
     with pytest.raises(InputError, match=r"JSON Lines; give a file such as labels.jsonl"):
         LabelFile(tmp_path / "labels.csv")
+
+
+ROW = Judgement(PAIR, "second", "Ann").row()
+OWN = {
+    "as people write it": json.dumps(ROW, indent=None, separators=(" , ", ":"), sort_keys=True) + "\r\n\r\n",
+    "with a column of theirs": json.dumps({**ROW, "note": "é"}, ensure_ascii=True) + "\n",
+    "without a last line break": json.dumps(ROW),
+    "with a mark in front": "\ufeff" + json.dumps(ROW) + "\n",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_what_stood_in_the_file_keeps_its_bytes(tmp_path, kind):
+    path = tmp_path / "labels.jsonl"
+    before = OWN[kind].encode()
+    path.write_bytes(before)
+    path.chmod(0o640)
+    inode = path.stat().st_ino
+    held = len(load_comparisons(path)) if before else 0
+    with LabelFile(path) as file:
+        assert len(file) == held
+        judgements = [Judgement(pair(number), "tie", "Ann") for number in range(3)]
+        file.add(judgements[:2])
+        file.add(judgements[2:])
+        assert path.read_bytes().startswith(before)
+        assert len(load_comparisons(path)) == held + 3
+        for judgement in reversed(judgements):
+            file.take_back(judgement)
+        assert path.read_bytes() == before
+        file.add(judgements[:1])
+    assert path.read_bytes().startswith(before)
+    assert len(load_comparisons(path)) == held + 1
+    assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (inode, 0o640)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "labels.jsonl").symlink_to(tmp_path / "elsewhere" / "real.jsonl")
+    with LabelFile(tmp_path / "labels.jsonl") as file:
+        file.add([Judgement(PAIR, "second", "Ann")])
+    assert (tmp_path / "labels.jsonl").is_symlink()
+    assert len(load_comparisons(tmp_path / "elsewhere" / "real.jsonl")) == 1
+
+
+def test_a_second_session_is_refused_and_the_file_is_free_after_the_first(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    (tmp_path / "link.jsonl").symlink_to(path)
+    with LabelFile(path) as file:
+        for name in (path, tmp_path / "link.jsonl"):
+            with pytest.raises(InputError, match=r"Another prefgym label is writing to .*jsonl; end it first"):
+                LabelFile(name)
+        file.add([Judgement(PAIR, "second", "Ann")])
+    with LabelFile(path) as file:
+        assert len(file) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "link.jsonl"]
+
+
+def test_a_session_that_writes_nothing_leaves_nothing(tmp_path):
+    with LabelFile(tmp_path / "new" / "folder" / "labels.jsonl"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_program_wrote_meanwhile_is_not_touched(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    first = Judgement(PAIR, "second", "Ann")
+    with LabelFile(path) as file:
+        file.add([first])
+        path.write_text("theirs\n")
+        for change in (lambda: file.add([Judgement(pair(1), "tie", "Ann")]), lambda: file.take_back(first)):
+            with pytest.raises(InputError, match=r"Another program changed .*labels.jsonl during this session"):
+                change()
+        assert path.read_text() == "theirs\n"
+
+
+@pytest.mark.parametrize("before", ["", json.dumps(ROW), json.dumps(ROW) + "\n", None])
+def test_a_line_torn_anywhere_by_a_kill_is_taken_off(tmp_path, before):
+    """The note says how long the file was; every length of what followed it is tried."""
+    path, note = tmp_path / "labels.jsonl", tmp_path / ".labels.jsonl.note"
+    start = (before or "").encode()
+    added = (b"\n" if start and not start.endswith(b"\n") else b"") + b"".join(
+        json.dumps(Judgement(pair(number), "tie", "Ann").row()).encode() + b"\n" for number in range(2)
+    )
+    line = added.index(b"\n", 1) + 1
+    for length in [0, 1, 2, 30, line - 1, line, line + 1, line + 40, len(added) - 1, len(added)]:
+        path.write_bytes(start + added[:length])
+        note.write_text("-1" if before is None else str(len(start)))
+        with LabelFile(path) as file:
+            kept = 0 if length < line else line if length < len(added) else length
+            assert len(file) == bool(start) + (kept >= line) + (kept == len(added))
+            assert (path.read_bytes() if path.exists() else b"") == start + added[:kept]
+            assert path.exists() == (before is not None or kept > 0)
+        assert not note.exists()
+
+
+def test_a_half_line_of_somebody_else_is_refused(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + json.dumps(ROW)[:40])
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"Broken JSON at line 2 of .*labels.jsonl"):
+        LabelFile(path)
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with LabelFile(tmp_path / "labels.jsonl") as file:
+        file.add([Judgement(PAIR, "second", "Ann")])
+        before = file.path.read_bytes()
+        calls = iter(range(100))
+
+        def full_once(number):
+            if next(calls) == 0:
+                full()
+
+        for step, fault in (("os.fsync", full_once), ("os.replace", full)):
+            with monkeypatch.context() as patch:
+                patch.setattr(step, fault)
+                with pytest.raises(MachineError, match=r"labels.jsonl cannot be written: No space left on device."):
+                    file.add([Judgement(pair(1), "tie", "Ann")])
+            assert file.path.read_bytes() == before
+        file.add([Judgement(pair(1), "tie", "Ann")])
+        assert len(file) == 2
+
+
+def test_a_folder_that_takes_no_file_is_told_at_once(tmp_path, monkeypatch):
+    def denied(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", denied)
+    with pytest.raises(MachineError, match=r"labels.jsonl cannot be written: Permission denied"):
+        LabelFile(tmp_path / "new" / "labels.jsonl")
+
+
+def test_half_characters_are_refused(tmp_path):
+    with LabelFile(tmp_path / "labels.jsonl") as file:
+        with pytest.raises(InputError, match=r"The annotator of a judgement holds half a character \(\\udcff\)"):
+            file.add([Judgement(PAIR, "second", "\udcff")])
+        assert not file.path.exists()

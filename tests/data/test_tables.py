@@ -1,10 +1,18 @@
+import errno
+import gzip
 import json
+import os
+import re
+from decimal import Decimal
 
 import pytest
 
 from prefgym.data import hub
+from prefgym.data.pairs import load_pairs
+from prefgym.data.prompts import resolve_prompts
 from prefgym.data.tables import read_table
-from prefgym.errors import InputError
+from prefgym.data.templates import Template
+from prefgym.errors import InputError, MachineError
 
 ROWS = [{"prompt": "Ä post,\nof two lines", "reference": 'a "short" one'}, {"prompt": "b", "reference": "c"}]
 JSONL = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
@@ -208,3 +216,181 @@ def test_a_jsonl_file_is_read_by_line_even_if_its_only_line_is_broken(tmp_path):
     path.write_text('{"prompt": "a"\n')
     with pytest.raises(InputError, match=r"Broken JSON at line 1 of .*broken\.jsonl"):
         read_table(path)
+
+
+HALF = "I love it \\ud83d so"  # as it stands in a file
+WHOLE = "I love it \\ud83d\\ude00 so"
+
+
+def lines(column, text, at=8, rows=10):
+    """JSON Lines of which line ``at`` holds the escaped text in a column, which may be nested."""
+    plain = {"prompt": "a", "messages": [{"role": "user", "content": "b"}], "references": ["c"], "other": {"x": "d"}}
+    row = json.dumps(plain)
+    marked = {"prompt": '"a"', "messages.0.content": '"b"', "references.0": '"c"', "other.x": '"d"'}[column]
+    return "\n".join(row.replace(marked, f'"{text}"') if number == at else row for number in range(1, rows + 1))
+
+
+@pytest.mark.parametrize("column", ["prompt", "messages.0.content", "references.0", "other.x"])
+def test_half_a_character_is_refused_with_its_line_and_column(tmp_path, column):
+    told = rf'column "{re.escape(column)}" holds half a character \(\\ud83d\), as cut texts do; remove it or write the'
+    with pytest.raises(InputError, match=rf"Line 8 of .*a.jsonl: {told}"):
+        read_table(write(tmp_path, "a.jsonl", lines(column, HALF)))
+    array = "[" + lines(column, HALF).replace("\n", ",\n ") + "]"
+    for name, text in (("a.json", array), ("b.json", f'{{"data": {array}}}')):
+        with pytest.raises(InputError, match=rf"Row 8 of .*{name}: {told}"):
+            read_table(write(tmp_path, name, text))
+    assert len(read_table(write(tmp_path, "whole.jsonl", lines(column, WHOLE)))) == 10
+
+
+@pytest.mark.parametrize("half", ["\\uDE00", "\\ud83dx", "\\ud83d\\ud83d", "\\ude00\\ud83d", "\\\\\\udbff"])
+def test_every_half_counts_and_what_only_looks_like_one_does_not(tmp_path, half):
+    with pytest.raises(InputError, match="holds half a character"):
+        read_table(write(tmp_path, "a.jsonl", f'{{"prompt": "{half}"}}'))
+    rows = read_table(write(tmp_path, "a.jsonl", '{"prompt": "\\\\ud83d"}')).rows
+    assert rows[0]["prompt"] == "\\ud83d"  # a backslash and letters
+
+
+def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
+    cases = [
+        ("a.jsonl", '{"a\\ud83d": "b"}', r"Line 1 of .*: the name of a column holds half a character \(\\ud83d\)"),
+        ("a.jsonl", '{"a\\u0000": "b"}', r'No column "prompt" in .*; its columns are a\\x00'),
+        (
+            "a.jsonl",
+            '{"a\\u001b[1m": "b", "a\\u001b[1m": "c"}',
+            r'"a\\x1b\[1m" stands twice in one object at line 1 of',
+        ),
+        ("a.csv", "a\x1b[1m,a\x1b[1m\nb,c\n", r"must name every column once, got a\\x1b\[1m"),
+    ]
+    for name, text, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            read_table(write(tmp_path, name, text)).texts("prompt")
+        assert str(caught.value).isprintable()
+    with pytest.raises(InputError, match=r'No column "\\udcff"') as caught:
+        read_table(write(tmp_path, "a.jsonl", JSONL)).texts("\udcff")
+    assert str(caught.value).isprintable()
+    with pytest.raises(InputError, match=r"No file .*\\udcff.jsonl") as caught:
+        read_table(str(tmp_path / "\udcff.jsonl"))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', '"prompt" stands twice in one object at line 1 of .*a.jsonl'),
+        ("a.json", '[{"x": {"y": 1, "y": 2}}]', '"y" stands twice in one object at .*a.json; keep'),
+        ("a.jsonl", '{"n": 1}\n{"n": ' + "9" * 5000 + "}", "A number in line 2 of .*a.jsonl has too many digits"),
+        ("a.json", '[{"n": ' + "9" * 5000 + "}]", "A number in .*a.json has too many digits"),
+        ("a.jsonl", '{"n": ' + "9" * 5000 + "}", "A number in line 1 of .*a.jsonl has too many digits"),
+        ("a.jsonl", '{"n": ' + "[" * 100_000, "Broken JSON in line 1 of .*a.jsonl: nested too deeply"),
+        ("a.json", '{"n": ' + "[" * 100_000, "Broken JSON in .*a.json: nested too deeply|Broken JSON at line 1"),
+        ("a.jsonl", '{"n": ' + "[" * 150 + "]" * 150 + "}", "nested too deeply"),
+        ("a.csv", "prompt\na\nb\0c\n", "Line 3 of .*a.csv holds a NUL character"),
+        ("a.csv", "prompt\na\n".encode("utf-16"), "a.csv is UTF-16; convert it to UTF-8"),
+        ("a.csv", "prompt\na\n".encode("utf-16-le"), "Line 1 of .*a.csv holds a NUL character, as UTF-16 does"),
+        ("a.jsonl", JSONL.encode("utf-16-be"), "a.jsonl is not UTF-8|Broken JSON"),
+        ("a.jsonl", gzip.compress(JSONL.encode()), "a.jsonl is packed by gzip; unpack it"),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode()), "Cannot tell the format of .*a.jsonl.gz"),
+        ("a.jsonl", b'{"prompt": "\xed\xa0\xbd"}', r"not UTF-8 text \(line 1\)"),
+    ],
+)
+def test_what_was_read_in_silence_or_crashed_is_one_sentence(tmp_path, name, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_table(write(tmp_path, name, text))
+    assert str(caught.value).isprintable()
+
+
+def test_a_very_long_value_is_read(tmp_path):
+    assert len(read_table(write(tmp_path, "a.csv", f'prompt\n"{"x" * 300_000}"\n')).texts("prompt")[0]) == 300_000
+
+
+def test_only_files_on_a_disk_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nothing.jsonl")
+    (tmp_path / "round.jsonl").symlink_to(tmp_path / "round.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    cases = {
+        "pipe.jsonl": "is a pipe or a device, not a file",
+        "zero.jsonl": "is a pipe or a device, not a file",
+        "gone.jsonl": "is a link to a file that is not there",
+        "round.jsonl": "is a link to a file that is not there",
+        "folder.jsonl": "is a folder, not a data file",
+        f"{'x' * 300}.jsonl": "No file",
+        "a.jsonl/b.jsonl": "No file",
+    }
+    write(tmp_path, "a.jsonl", JSONL)
+    for name, message in cases.items():
+        for read in (read_table, load_pairs):
+            if read is load_pairs and name.startswith("folder"):
+                continue  # a folder of pairs may be read
+            with pytest.raises(InputError, match=message):
+                read(tmp_path / name)
+    with pytest.raises(InputError, match="Cannot tell the format of /dev/stdin"):
+        read_table("/dev/stdin")
+    with pytest.raises(InputError, match="There is no home folder ~nobody-of-that-name"):
+        read_table("~nobody-of-that-name/rows.jsonl")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_what_the_machine_does_not_let_us_read_is_no_bad_input(tmp_path, monkeypatch, name):
+    def denied(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = write(tmp_path, name, "some")
+    for step in ("pathlib.Path.read_bytes", "pathlib.Path.open", "pathlib.Path.stat"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, denied)
+            if step == ("pathlib.Path.read_bytes" if name == "a.parquet" else "pathlib.Path.open"):
+                continue  # not how this format is read
+            with pytest.raises(MachineError, match=rf"Cannot read .*{name}: Permission denied; check its permissions"):
+                read_table(path)
+
+
+def test_parquet_of_every_type_is_read_or_refused(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    texts = pyarrow.array(["a", "b"])
+    columns = {
+        "prompt": texts,
+        "large": texts.cast(pyarrow.large_string()),
+        "coded": texts.dictionary_encode(),
+        "bytes": pyarrow.array([b"a", b"\xff"]),
+        "none": pyarrow.nulls(2),
+        "price": pyarrow.array([Decimal("1.50"), None]),
+        "nested": pyarrow.array([{"x": ["a"]}, {"x": None}]),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    table = read_table(tmp_path / "a.parquet")
+    for name in ("prompt", "large", "coded"):
+        assert table.texts(name) == ["a", "b"]
+    for name, kind in {"bytes": "bytes", "none": "null", "price": "Decimal", "nested": "dict"}.items():
+        with pytest.raises(InputError, match=f'Column "{name}" at row 1 of .*a.parquet holds {kind}, not text'):
+            table.texts(name)
+    for half in (b"\xed\xa0\xbd", b"\xff"):
+        broken = _as_text([b"good", half])
+        parquet.write_table(pyarrow.table({"prompt": broken}), tmp_path / "b.parquet")
+        with pytest.raises(InputError, match=r'Row 2 of .*b.parquet: column "prompt" holds a text that is not UTF-8'):
+            read_table(tmp_path / "b.parquet")
+    twice = pyarrow.Table.from_arrays([texts, texts], names=["prompt", "prompt"])
+    parquet.write_table(twice, tmp_path / "c.parquet")
+    with pytest.raises(InputError, match='names the column "prompt" twice'):
+        read_table(tmp_path / "c.parquet")
+
+
+def _as_text(values):
+    """Bytes as an Arrow array of texts that nobody checked."""
+    import pyarrow
+
+    plain = pyarrow.array(values, pyarrow.binary())
+    return pyarrow.Array.from_buffers(pyarrow.string(), len(plain), plain.buffers())
+
+
+def test_rows_and_templates_given_in_python_are_checked_too():
+    for rows in (["a", "b\ud83d"], [{"prompt": "a"}, {"prompt": "b", "reference": "c\ud83d"}]):
+        with pytest.raises(
+            InputError, match=r"ow 2 of the prompts given: column .* holds half a character \(\\ud83d\)"
+        ):
+            resolve_prompts(rows)
+    with pytest.raises(InputError, match="The template holds half a character"):
+        Template("{prompt}\udcff")

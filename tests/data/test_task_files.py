@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from prefgym.data.benchmarks.bbh import read_bbh
+from prefgym.data.pairs import load_pairs
 from prefgym.data.task_files import Instance, is_task, parse_task, read_task_file
 from prefgym.errors import InputError
 
@@ -76,3 +78,27 @@ def test_real_tasks(real_data):
     tasks = [read_task_file(path) for path in paths]
     assert sum(len(task.instances) for task in tasks) == 2028
     assert all(len(task.examples) >= 2 and task.definition for task in tasks)
+
+
+def test_half_a_character_in_a_task_or_a_benchmark_is_refused_with_its_place(tmp_path):
+    task = '{"Definition": ["Do."], "Instances": [{"input": "a", "output": ["b"]}, {"input": "%s", "output": ["d"]}]}'
+    path = tmp_path / "task.json"
+    path.write_text(task % "c\\ud83d")
+    for read in (read_task_file, load_pairs):
+        with pytest.raises(
+            InputError, match=r'Row 2 of .*task.json: column "input" holds half a character \(\\ud83d\)'
+        ):
+            read(path)
+    path.write_text('{"Definition": ["a", "b\\ud83d"], "Instances": []}')
+    with pytest.raises(InputError, match=r'task.json: key "Definition.1" holds half a character'):
+        read_task_file(path)
+    path.write_text(task.replace('"Definition"', '"input": 1, "input": 2, "Definition"') % "c")
+    with pytest.raises(InputError, match=r'"input" stands twice in one object at .*task.json'):
+        read_task_file(path)
+    (tmp_path / "bbh").mkdir()
+    (tmp_path / "bbh" / "some.json").write_text('{"examples": [{"input": "a", "target": "b\\udc00"}]}')
+    with pytest.raises(InputError, match=r'Row 1 of .*some.json: column "target" holds half a character \(\\udc00\)'):
+        read_bbh(str(tmp_path))
+    (tmp_path / "bbh" / "some.json").write_text('{"about": {"x": ["\\udc00"]}, "examples": []}')
+    with pytest.raises(InputError, match=r'some.json: key "about.x.0" holds half a character'):
+        read_bbh(str(tmp_path))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prefgym.data.comparisons import load_comparisons
+from prefgym.data.label_file import LabelFile
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.ai_feedback import LanguageModelAnnotator
 from prefgym.rewards.preference_model import PreferenceModel
@@ -226,3 +227,43 @@ def test_a_model_that_cannot_judge(refused, file, output, tmp_path, model_folder
 def test_no_standard_input(refused, file, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     names(refused("label", file), "standard input", "--annotator")
+
+
+def test_undo_to_the_beginning_keeps_a_file_of_the_user(run, typed, file, output):
+    own = json.dumps({**ROWS[0], "label": "tie", "annotator": "Ann", "note": "mine"}, indent=None, sort_keys=True)
+    output.write_text(own, encoding="utf-8")  # without a line break at its end
+    typed("1", "2", "u", "u", "q")
+    assert run("label", file, "--output", output).code == 0
+    assert output.read_text(encoding="utf-8") == own
+    typed("1", "q")
+    assert run("label", file, "--output", output).code == 0
+    assert output.read_text(encoding="utf-8").startswith(own + "\n{")
+    assert len(load_comparisons(output)) == 2
+
+
+def test_a_second_session_on_one_file_is_refused(run, typed, file, output, tmp_path):
+    typed("1", "2")
+    with LabelFile(output):
+        result = run("label", file, "--output", output)
+    assert result.code == 2
+    assert re.fullmatch(r"prefgym label: Another prefgym label is writing to .*; end it first, .*\n", result.err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl"]
+
+
+@pytest.mark.parametrize("line", ["\udcff\udcfe", "\x1b[2J\x07", "\0", "x" * 100_000])
+def test_what_cannot_be_meant_is_told_in_letters_that_can_be_printed(run, typed, file, output, line):
+    typed(line, "1", "q")
+    result = run("label", file, "--output", output)
+    assert result.code == 0, result.err
+    assert "Type 1, 2, t (tie), s (skip), u (undo) or q (quit), not" in result.out
+    assert "\x1b" not in result.out
+    result.out.encode("utf-8")
+    assert len(rows_of(output)) == 1
+
+
+def test_a_name_with_half_a_character_is_refused(run, typed, file, output):
+    typed("1")
+    result = run("label", file, "--output", output, "--name", "\udcff")
+    assert result.code == 2
+    assert "The annotator of a judgement holds half a character (\\udcff)" in result.err
+    assert not output.exists()

@@ -7,6 +7,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, 
 
 from prefgym.commands.sft import OPTIONS, divide, read_pairs
 from prefgym.config import resolve
+from prefgym.data.pairs import load_pairs
+from prefgym.data.templates import INSTRUCT, PLAIN, SUMMARIZE
+from prefgym.data.truncation import fit_prompt
+from prefgym.models.finetune import examples
 from prefgym.models.language_model import LanguageModel
 
 TEMPLATE = "{prompt}\\n\\nTL;DR:"  # as a shell passes it on, with a backslash
@@ -230,3 +234,63 @@ def test_bad_tasks_are_refused_by_file_and_key(refused_sft, tasks, tmp_path):
         tasks, "--data.demonstrations", 1, "--data.template", "{prompt}\\n\\nA:"
     )
     assert not (tmp_path / "sft").exists()
+
+
+def by_definition(config, model):
+    """What ``read_pairs`` must give, pair by pair and text by text."""
+    limit = min(config["data.max_tokens"] or model.context_length, model.context_length)
+    pairs = load_pairs(config["data.pairs"])
+    sides = divide([pair.prompt for pair in pairs], config["data.held_out"], config["seed"])
+    train, held_out, cut, left_out = [], [], 0, 0
+    for pair, apart in zip(pairs, sides, strict=True):
+        left = limit - len(model.encode(pair.response)) - 1
+        template = next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN)
+        if left <= len(model.encode(template.render(""))):
+            left_out += 1
+            continue
+        fitted = fit_prompt(model.encode, template, pair.prompt, left, "left" if template is PLAIN else "right")
+        cut += fitted.cut
+        (held_out if apart else train).append(pair._replace(prompt=fitted.text))
+    return train, held_out, cut, left_out
+
+
+@pytest.mark.parametrize("columns", [("instruction", "output"), ("prompt", "completion")])
+def test_pairs_read_in_batches_are_those_of_the_plain_definition(language_model, write_rows, columns):
+    asked, answer = columns
+    rows = [
+        {
+            asked: f"Say {'it again. ' * (number % 23)}{number % 17}" + ("\n\nTL;DR:" if number % 5 == 0 else ""),
+            answer: "la " * (1 + number % 40 * (number % 3 == 0)) + str(number),
+        }
+        for number in range(600)
+    ]
+    options = {"data.pairs": str(write_rows("pairs.jsonl", rows)), "data.max_tokens": 48}
+    config = resolve(OPTIONS, [("test", options)])
+    data = read_pairs(config, language_model)
+    assert data[:4] == by_definition(config, language_model)
+    assert min(len(data.held_out), data.cut, data.left_out) > 0
+    texts = [(pair.prompt, pair.response) for pair in [*data.train, *data.held_out]]
+    plain = [
+        {
+            "prompt": language_model.encode(prompt),
+            "response": [*language_model.encode(response), language_model.eos_token_id],
+            "group": prompt,
+        }
+        for prompt, response in texts
+    ]
+    known = len(data.tokens)
+    assert examples(language_model, texts, data.tokens) == examples(language_model, texts) == plain
+    assert len(data.tokens) == known
+    tokenised = []
+    data.tokens._encode_all = tokenised.append
+    examples(language_model, texts, data.tokens)
+    assert not tokenised  # everything was at hand
+
+
+def test_many_pairs_show_how_far_reading_and_tokenising_have_come(language_model, write_rows, capsys):
+    rows = [{"prompt": f"{number}", "completion": "b"} for number in range(10_001)]
+    options = {"data.pairs": str(write_rows("pairs.jsonl", rows))}
+    assert len(read_pairs(resolve(OPTIONS, [("test", options)]), language_model).train) > 8_000
+    told = capsys.readouterr().err
+    assert "reading pairs.jsonl" in told
+    assert "tokenising pairs" in told

@@ -279,3 +279,35 @@ def test_a_decoder_without_eos_or_with_too_few_embedding_rows_is_refused():
         PreferenceModel.from_language_model(other)
     with pytest.raises(InputError, match="4 to 24 tokens, not 99"):
         PreferenceModel.from_language_model(language_model(), max_length=99)
+
+
+LENGTHS = [(p, r) for p in (0, 1, 3, 9, 20, 21, 22, 23, 24, 40) for r in (0, 1, 3, 20, 21, 22, 23, 24, 30)]
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_texts_encoded_in_batches_are_those_of_the_plain_definition(kind):
+    pm = PreferenceModel.from_language_model(language_model()) if kind == "decoder" else encoder()
+    tokenizer = pm.tokenizer
+    texts = [tuple(" ".join(WORDS[i % 11] for i in range(n)) for n in lengths) for lengths in LENGTHS]
+    plain, cut = [], [0, 0]
+    for prompt, response in texts:
+        p, r = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, response))
+        if kind == "decoder":
+            room = pm.max_length - 1
+            cut[0] += len(p) > room - len(r[:room])
+            cut[1] += len(r) > room
+            start = p[: room - len(r[:room])]
+            plain.append(([*start, *r[:room], tokenizer.eos_token_id], None, len(start)))
+            continue
+        room = pm.max_length - 3
+        long, longer = len(p) + len(r) > room, len(r) >= room
+        cut[0] += long
+        cut[1] += longer
+        how = "longest_first" if longer else "only_first" if long else "do_not_truncate"
+        limit = pm.max_length if long else None
+        row = tokenizer(prompt, response, truncation=how, max_length=limit, return_token_type_ids=True)
+        plain.append((row["input_ids"], row["token_type_ids"], 0))
+    found = [(row.input_ids, row.token_type_ids, row.prompt_length) for row in pm.encode(*zip(*texts, strict=True))]
+    assert found == plain
+    assert [pm.prompts_cut, pm.responses_cut] == cut
+    assert min(cut) > 0

@@ -104,16 +104,16 @@ def run(arguments: list[str]) -> None:
     target = Path(config["output"] or Path("runs") / "labels" / f"{Path(source).stem}.jsonl")
     if target.is_dir() or (target.exists() and Path(source).exists() and target.samefile(source)):
         raise InputError(f"--output {target} is a folder or the file that is read; give another file.")
-    file = LabelFile(target)
-    annotator = _annotator(config)
-    session = _session(config, source, file, config["name"] or config["annotator"] or "human")
-    if annotator is None:
-        label(session, read_line, print)
-    else:
-        _let_judge(session, annotator, config["tie"])
-    print(f"\n{closing(session)}")
-    if len(file):
-        print(f"train on them: prefgym reward --data.comparisons {file.path}")
+    with LabelFile(target) as file:
+        annotator = _annotator(config)
+        session = _session(config, source, file, config["name"] or config["annotator"] or "human")
+        if annotator is None:
+            label(session, read_line, print)
+        else:
+            _let_judge(session, annotator, config["tie"])
+        print(f"\n{closing(session)}")
+        if len(file):
+            print(f"train on them: prefgym reward --data.comparisons {file.path}")
 
 
 def _annotator(config: Config) -> ModelAnnotator | None:

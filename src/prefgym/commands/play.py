@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
+from ..data.text import printable
 from ..errors import InputError
 from ..experiment import load_splits, make_env
 from ..game import Game, Written, write_out
@@ -139,5 +140,5 @@ def read_line(prompt: str) -> str:
     except UnicodeDecodeError:
         raise InputError("Standard input is not UTF-8 text.") from None
     if not sys.stdin.isatty():
-        print(line)
+        print(printable(line))
     return line

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -16,6 +17,8 @@ from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder
 if TYPE_CHECKING:
     from ..data.mixing import Mixture
     from ..data.pairs import Pair
+    from ..data.templates import Template
+    from ..data.tokens import Tokens
     from ..models.language_model import LanguageModel
 
 SMALL = 100_000_000
@@ -82,12 +85,14 @@ class PairData(NamedTuple):
 
     cut: how many prompts were cut.
     left_out: how many pairs have an answer that leaves no room for a prompt.
+    tokens: those of every prompt and response.
     """
 
     train: list[Pair]
     held_out: list[Pair]
     cut: int
     left_out: int
+    tokens: Tokens
 
     def told(self) -> str:
         """The numbers, in a line."""
@@ -167,41 +172,28 @@ def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
 def read_pairs(config: Config, model: LanguageModel) -> PairData:
     """The pairs of the data, divided, with prompts cut to fit."""
     from ..data.pairs import load_pairs
-    from ..data.templates import INSTRUCT, PLAIN, SUMMARIZE
-    from ..data.truncation import fit_prompt
+    from ..data.tokens import Tokens
 
     asked = read_template(config["data.template"]) if config["data.template"] else None
     if asked and config["data.demonstrations"]:
         raise InputError("data.demonstrations goes with the default template; leave data.template out.")
     budget = min(config["data.max_tokens"] or model.context_length, model.context_length)
-
-    def room(response: str) -> int:
-        return room_for_prompt(model, response, budget)
-
+    tokens, room = Tokens(model.encode_all), room_for_prompt(model, budget)
     columns = ("instruction_column", "input_column", "output_column", "task_column")
     pairs = load_pairs(
         config["data.pairs"],
         template=asked,
-        fits=lambda prompt, response: len(model.encode(prompt)) <= room(response),
+        fits=lambda prompt, response: len(tokens.keep(prompt)) <= room(len(tokens.keep(response))),
         **{name: config[f"data.{name}"] for name in (*columns, "demonstrations", "skip_empty", "limit", "task_limit")},
     )
     if not pairs:
         raise InputError(f"No pair of {config['data.pairs']} has an answer.")
     sides = divide([pair.prompt for pair in pairs], config["data.held_out"], config["seed"])
-    train: list[Pair] = []
-    held_out: list[Pair] = []
-    cut = 0
-    left_out: list[int] = []  # numbers of pairs
-    for number, (pair, apart) in enumerate(zip(pairs, sides, strict=True), start=1):
-        left = room(pair.response)
-        template = asked or next((t for t in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(t.suffix)), PLAIN)
-        if left <= len(model.encode(template.render(""))):
-            left_out.append(number)
-            continue
-        side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
-        fitted = fit_prompt(model.encode, template, pair.prompt, left, side)
-        cut += fitted.cut
-        (held_out if apart else train).append(pair._replace(prompt=fitted.text))
+    fitted = fit_pairs(pairs, asked, tokens, room)
+    train = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and not apart]
+    held_out = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and apart]
+    cut = sum(shorter for _, shorter in fitted)
+    left_out = [number for number, (pair, _) in enumerate(fitted, start=1) if pair is None]
     if not train and left_out:
         raise InputError(
             f"No answer of {config['data.pairs']} leaves room for a prompt in {budget} tokens; that of pair "
@@ -209,24 +201,56 @@ def read_pairs(config: Config, model: LanguageModel) -> PairData:
         )
     if not train:
         raise InputError(f"All pairs of {config['data.pairs']} are held out; give more, or a lower data.held_out.")
-    return PairData(train, held_out, cut, len(left_out))
+    return PairData(train, held_out, cut, len(left_out), tokens)
 
 
-def room_for_prompt(model: LanguageModel, response: str, budget: int) -> int:
-    """The tokens that a response and its EOS leave to the prompt; an encoder's prompt has a budget of its own."""
+def fit_pairs(
+    pairs: Sequence[Pair], asked: Template | None, tokens: Tokens, room: Callable[[int], int]
+) -> list[tuple[Pair | None, bool]]:
+    """Each pair with its prompt cut to the room that its answer leaves, and whether that was needed.
+
+    None stands for a pair whose answer leaves no room. ``tokens`` knows the tokens of all that is returned.
+    """
+    from ..data.templates import INSTRUCT, PLAIN, SUMMARIZE
+    from ..data.truncation import fit_prompt
+
+    templates = [
+        asked or next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN)
+        for pair in pairs
+    ]
+    rendered = (template.render(pair.prompt) for template, pair in zip(templates, pairs, strict=True))
+    tokens.add(chain((pair.response for pair in pairs), rendered), "tokenising pairs")
+    found: list[tuple[Pair | None, bool]] = []
+    for pair, template in zip(pairs, templates, strict=True):
+        left = room(len(tokens(pair.response)))
+        if left <= len(tokens.keep(template.render(""))):
+            found.append((None, False))
+            continue
+        side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
+        fitted = fit_prompt(tokens, template, pair.prompt, left, side)
+        if fitted.cut:
+            tokens.put(fitted.text, fitted.ids)
+        found.append((pair._replace(prompt=fitted.text), fitted.cut))
+    return found
+
+
+def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
+    """From the tokens of a response to those that it and its EOS leave to the prompt.
+
+    The prompt of an encoder has a budget of its own.
+    """
     from ..models.encoder_decoder import is_encoder_decoder
 
-    taken = len(model.encode(response)) + 1
     if is_encoder_decoder(model.model):
-        return budget if taken <= budget else 0
-    return budget - taken
+        return lambda response: budget if response + 1 <= budget else 0
+    return lambda response: budget - response - 1
 
 
 def _train(config: Config, folder: Path, model: LanguageModel, data: PairData, mixture: Mixture) -> None:
     from ..models.finetune import finetune
     from ..training_report import table_rows, write_training_report
 
-    train, held_out, cut, left_out = data
+    train, held_out, cut, left_out, tokens = data
     print(data.told(), flush=True)
     facts = finetune(
         model,
@@ -234,6 +258,7 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData, m
         eval_pairs=[(pair.prompt, pair.response) for pair in held_out] or None,
         keep_best=True,
         epochs_of=mixture,
+        encode=tokens,
         seed=config["seed"],
         output_dir=folder,
         tensorboard=True,
