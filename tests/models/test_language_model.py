@@ -62,7 +62,7 @@ def test_save_and_load_give_the_same_model(language_model, folder):
 
 
 def test_a_saved_folder_holds_only_safetensors_json_and_text(folder):
-    assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".json", ".jinja", ".txt"}
+    assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".json", ".jsonl", ".jinja", ".txt"}
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
