@@ -18,7 +18,7 @@ BELOW = {
     "agents": {"data", "models", "rewards", "envs"},
     "evaluation": {"data", "models", "rewards", "envs", "agents"},
 }
-GROUND = {"errors", "files"}
+GROUND = {"errors", "files", "paths", "typed_json"}
 
 
 def modules(room: str) -> list[Path]:

@@ -25,6 +25,7 @@ COMMANDS = {
 
 EXIT_DIVERGED = 1
 EXIT_INPUT = 2
+EXIT_REWARD = 4
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
@@ -49,7 +50,8 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 the work is done, 1 it diverged, 2 bad input, 130 interrupted."""
+    """Run one command and return its exit code: 0 the work is done, 1 it diverged, 2 bad input, 4 a reward failed, 130
+    interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
@@ -61,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         _run(words[0], words[1:])
-    except (InputError, RewardError) as error:
+    except InputError as error:
         return _fail(words[0], error, EXIT_INPUT)
+    except RewardError as error:
+        return _fail(words[0], error, EXIT_REWARD)
     except FloatingPointError as error:
         return _fail(words[0], error, EXIT_DIVERGED)
     except KeyboardInterrupt as error:
