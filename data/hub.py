@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..paths import user_path
 from . import presets
 from .splits import FRACTIONS, canonical_split
 
@@ -77,7 +78,7 @@ def find_hub_dataset(source: str | Path) -> HubDataset | None:
     ``source`` is a preset (``"xsum"``), or ``owner/name``, ``owner/name:config``, ``owner/name@revision``,
     ``owner/name:config@revision``.
     """
-    if not isinstance(source, str) or Path(source).exists():
+    if not isinstance(source, str) or user_path(source).exists():
         return None
     preset = presets.find(source)
     if preset is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_text
+from ..paths import user_path
 from .comparisons import FIRST, SECOND, TIE
 from .tables import read_table
 from .text_pairs import TextPair
@@ -53,7 +54,7 @@ class LabelFile:
         Raises:
             InputError: the file's name is not that of JSON Lines, or it holds something else.
         """
-        self.path = Path(path)
+        self.path = user_path(path)
         if self.path.suffix != ".jsonl":
             raise InputError(f"Judgements are written as JSON Lines; give a file such as {self.path.stem}.jsonl.")
         self.rows = self._read() if self.path.exists() else []

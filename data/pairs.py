@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..paths import user_path
 from . import presets
 from .files import read_object
 from .hub import FILE_SUFFIXES
@@ -90,7 +91,7 @@ def load_pairs(
             text, or an unknown family.
     """
     name, _, families = str(source).partition(":")
-    if name == presets.EMBEDDED_INSTRUCTIONS and not Path(source).exists():
+    if name == presets.EMBEDDED_INSTRUCTIONS and not user_path(source).exists():
         pairs = instruction_pairs(families.split(",") if families else None, split or "train", limit)
         return list(_limited(pairs, task_limit))
     table, rows = _read(source, Reading(**options), split)
@@ -130,7 +131,7 @@ def _limited(pairs: Sequence[Pair] | Iterator[Pair], most: int | None) -> Iterat
 
 def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Table, list[list[Pair]]]:
     """The rows of a source and the pairs of each."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return _from_folder(path, reading)
     value = read_object(path) if path.is_file() and reading.by_default else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, nearest
+from ..paths import user_path
 from .files import read_file
 from .hub import find_hub_dataset
 from .splits import FRACTIONS, canonical_split, split_prompts
@@ -162,7 +163,7 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
         chosen = next((name for name in (split, "train", *own) if name in own), "train")
         rows = hub.read(own.get(chosen, chosen), limit)
         return Table(rows, str(source), hub_split=chosen, hub_splits=frozenset(own))
-    path = Path(source).expanduser()
+    path = user_path(source)
     rows, lines = read_file(path)
     if not len(rows):
         raise InputError(f"{path} holds no rows.")

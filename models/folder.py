@@ -182,9 +182,7 @@ def check_forward(model: Any, name: str) -> None:
         inputs["decoder_input_ids"] = ids
     with loading(f'The model in "{name}"'), torch.no_grad():
         if torch.isnan(model(**inputs).logits).any():
-            raise InputError(
-                f'The model in "{name}" computes NaN; compare its config.json with that it was saved with.'
-            )
+            raise InputError(f'The model in "{name}" computes NaN; restore the config.json it was saved with.')
 
 
 def check_finite(tensors: Iterable[tuple[str, Tensor]], name: str) -> None:

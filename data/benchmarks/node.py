@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 
 from ...errors import InputError, nearest
+from ...paths import user_path
 from ..files import read_json
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def find_files(folder: str, pattern: str, *homes: str) -> list[Path]:
     Raises:
         InputError: no such folder, or no such file in it.
     """
-    root = Path(folder).expanduser()
+    root = user_path(folder)
     if not root.is_dir():
         siblings = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         raise InputError(f"There is no folder {folder}.{nearest(root.name, siblings)}")

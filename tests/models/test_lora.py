@@ -258,7 +258,7 @@ def test_unusable_weights_get_one_sentence(folder):
     refused(folder, "pickle weights only", "adapter_model.bin")
     (folder / "adapter_config.json").write_text("[1]")
     (folder / "adapter_model.bin").rename(weights)
-    refused(folder, "cannot be loaded")
+    refused(folder, "adapter_config.json", "is damaged: it is a list")
 
 
 def refused(folder, *words):
