@@ -99,6 +99,8 @@ def _check_layers(folder: Path, name: str) -> None:
             with safe_open(file, framework="pt") as weights:
                 tensors += len(weights.keys())
     for key, value in _numbers(config):
+        if key in ("num_hidden_layers", "n_layer", "num_layers") and value < 1:
+            raise InputError(f'The model in "{name}" cannot be loaded: its config.json says that it has no layer.')
         most = tensors if _LAYERS.search(key) else MOST_LABELS if key == "num_labels" else math.inf
         if value > most:
             raise InputError(
