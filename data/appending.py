@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import InputError, MachineError
 from ..files import write_text
-from .paths import check_regular, is_there
+from ..paths import check_regular
 from .text import printable
 
 _NOT_THERE = -1
@@ -38,14 +38,14 @@ class AppendedFile:
         self.path = Path(os.path.realpath(path))  # of a link, the file: it is what two sessions would share
         self._shown = printable(path)
         self._starts: list[int | None] = []  # of each line of this session the size before it; None: there was no file
-        self._made = [folder for folder in self.path.parents if not is_there(folder)]
+        self._made = [folder for folder in self.path.parents if not folder.exists()]
         self._note = self.path.with_name(f".{self.path.name}.note")
         with self._told():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
             self._acquire()
         try:
-            if is_there(self.path):
+            if self.path.exists():
                 check_regular(self.path)
             with self._told():
                 self._mend()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import InputError, nearest
+from ..paths import check_regular, read_bytes
 from .hub import FILE_SUFFIXES
 from .json_text import parse_json
 from .parquet import read_parquet
-from .paths import check_regular, is_there, read_bytes
 from .presets import EMBEDDED_INSTRUCTIONS, PRESETS
 from .progress import progress_bar
 from .text import printable
@@ -85,7 +85,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
 def _check_file(path: Path) -> None:
     """Raise an ``InputError`` unless ``path`` is a data file with something in it."""
     name = printable(path)
-    if not is_there(path):
+    if not path.exists():
         if os.path.islink(path):
             raise InputError(f"{name} is a link to a file that is not there; give the file.")
         try:

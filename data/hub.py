@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..paths import user_path
 from . import presets
-from .paths import is_there
 from .splits import FRACTIONS, canonical_split
 
 _HUB_ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(:(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
@@ -78,7 +78,7 @@ def find_hub_dataset(source: str | Path) -> HubDataset | None:
     ``source`` is a preset (``"xsum"``), or ``owner/name``, ``owner/name:config``, ``owner/name@revision``,
     ``owner/name:config@revision``.
     """
-    if not isinstance(source, str) or is_there(source):
+    if not isinstance(source, str) or user_path(source).exists():
         return None
     preset = presets.find(source)
     if preset is not None:

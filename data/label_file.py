@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import InputError
+from ..paths import user_path
 from .appending import AppendedFile
 from .comparisons import FIRST, SECOND, TIE
-from .paths import is_there, local_path
 from .tables import read_table
 from .text import find_half_character, printable, told_half
 from .text_pairs import TextPair
@@ -58,12 +58,12 @@ class LabelFile:
             InputError: the file's name is not that of JSON Lines, it holds something else, or another session has it.
             MachineError: it cannot be read, or its folder not written to.
         """
-        self.path = local_path(path)
+        self.path = user_path(path)
         if self.path.suffix != ".jsonl":
             raise InputError(f"Judgements are written as JSON Lines; give a file such as {self.path.stem}.jsonl.")
         self._file = AppendedFile(self.path)
         try:
-            self.rows = self._read() if is_there(self.path) and self.path.stat().st_size else []
+            self.rows = self._read() if self.path.exists() and self.path.stat().st_size else []
         except BaseException:
             self.close()
             raise

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..paths import user_path
 from . import presets
 from .files import read_object
 from .hub import FILE_SUFFIXES
-from .paths import is_there, local_path
 from .progress import progress_bar
 from .prompts import instruction_prompts
 from .tables import Table, read_table
@@ -92,7 +92,7 @@ def load_pairs(
             text, or an unknown family.
     """
     name, _, families = str(source).partition(":")
-    if name == presets.EMBEDDED_INSTRUCTIONS and not is_there(source):
+    if name == presets.EMBEDDED_INSTRUCTIONS and not user_path(source).exists():
         pairs = instruction_pairs(families.split(",") if families else None, split or "train", limit)
         return list(_limited(pairs, task_limit))
     table, rows = _read(source, Reading(**options), split)
@@ -132,10 +132,10 @@ def _limited(pairs: Sequence[Pair] | Iterator[Pair], most: int | None) -> Iterat
 
 def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Table, list[list[Pair]]]:
     """The rows of a source and the pairs of each."""
-    path = local_path(source)
-    if is_there(path) and path.is_dir():
+    path = user_path(source)
+    if path.is_dir():
         return _from_folder(path, reading)
-    value = read_object(path) if is_there(path) and reading.by_default else None
+    value = read_object(path) if path.exists() and reading.by_default else None
     if value is not None and is_task(value):
         rows = list(_from_task(parse_task(value, path), reading))
         return Table([{}] * len(rows), str(path)), rows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MachineError
-from .paths import refused
+from ..paths import refused
 from .text import printable
 
 

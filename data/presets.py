@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from .paths import is_there
+from ..paths import user_path
 from .templates import INSTRUCT, PLAIN, SUMMARIZE, Template
 
 EMBEDDED_INSTRUCTIONS = "embedded-instructions"
@@ -122,7 +122,7 @@ PRESETS: Mapping[str, Preset] = {
 
 def find(source: str | Path) -> Preset | None:
     """The preset that ``source`` names, by its own name or its repository, else ``None``; local files go first."""
-    if not isinstance(source, str) or is_there(source):
+    if not isinstance(source, str) or user_path(source).exists():
         return None
     name, _, config = source.partition(":")
     by_repository = {preset.repository: preset for preset in PRESETS.values()}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, nearest
+from ..paths import user_path
 from .files import read_file
 from .hub import find_hub_dataset
-from .paths import local_path
 from .splits import FRACTIONS, canonical_split, split_prompts
 from .templates import is_conversation, render_conversation
 from .text import find_half_character, half_character, printable, told_half
@@ -178,7 +178,7 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
         chosen = next((name for name in (split, "train", *own) if name in own), "train")
         rows = hub.read(own.get(chosen, chosen), limit)
         return Table(rows, str(source), hub_split=chosen, hub_splits=frozenset(own))
-    path = local_path(source)
+    path = user_path(source)
     rows, lines = read_file(path)
     if not len(rows):
         raise InputError(f"{path} holds no rows.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, nearest
+from ..paths import user_path
 from .files import json_kind, read_object
 
 _DEFINITION, _EXAMPLES, _INSTANCES = "Definition", "Positive Examples", "Instances"
@@ -53,7 +54,7 @@ def read_task_file(path: str | Path) -> TaskFile:
         InputError: the file is missing or broken, is no task, or a key is missing, empty or holds something else than
             it should; the message names it.
     """
-    value = read_object(Path(path))
+    value = read_object(user_path(path))
     if value is None:
         raise InputError(f"{path} does not hold one JSON object with {_DEFINITION} and {_INSTANCES}, as a task does.")
     return parse_task(value, path)

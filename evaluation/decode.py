@@ -222,7 +222,7 @@ def write_samples(
             pad_token_id=lm.pad_token_id,
             vocab_size=lm.vocab_size,
             decoding=decoding,
-            generator=torch.Generator(device=lm.device).manual_seed(seed * 100_003 + number),
+            generator=torch.Generator(device=lm.device).manual_seed((seed * 100_003 + number) % 2**63),
             samples_per_prompt=n,
         )
         index = (torch.tensor(batch)[:, None] * n + torch.arange(n)).flatten()  # prompt-major: p0s0, p0s1, ...

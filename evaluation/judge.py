@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RewardError
+from ..rewards.calling import is_stop, number, shown, told
 from ..rewards.reward import Reward, accepted_columns, resolve_reward
 from .win_rate import outcomes, win_rate
 
@@ -81,25 +81,21 @@ class PairwiseJudge:
         further = accepted_columns(self.function, columns)
         try:
             values = list(self.function(prompts=list(prompts), first=list(first), second=list(second), **further))
-        except Exception as error:
-            raise RewardError(f'Judge "{self.name}" raised {type(error).__name__}: {error}') from error
+        except BaseException as error:  # SystemExit too
+            if is_stop(error):
+                raise
+            raise RewardError(f'Judge "{self.name}" raised {told(error)}.') from error
         if len(values) != len(prompts):
             raise RewardError(f'Judge "{self.name}" returned {len(values)} values for {len(prompts)} comparisons.')
-        for index, value in enumerate(values):
-            if not _is_probability(value):
+        found = [number(value) for value in values]
+        for index, value in enumerate(found):
+            if value is None or not 0 <= value <= 1:
                 raise RewardError(
-                    f'Judge "{self.name}" returned {value!r} for prompt {index}; it must return the probability, '
-                    "0 to 1, that the first text is better.",
+                    f'Judge "{self.name}" returned {shown(values[index])} for prompt {index}; it must return the '
+                    "probability, 0 to 1, that the first text is better.",
                     index,
                 )
-        return np.array([float(value) for value in values])
-
-
-def _is_probability(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value)) and 0 <= float(value) <= 1
-    except (TypeError, ValueError):
-        return False
+        return np.array(found, dtype=np.float64)
 
 
 def resolve_judge(spec: Any = "gold", device: str = "cpu") -> Judge:

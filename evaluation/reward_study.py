@@ -7,7 +7,6 @@ of its own, and a stopped study goes on from those.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,12 +27,16 @@ from ..rewards.preference_model import PreferenceModel
 from ..rewards.rating_training import train_on_ratings
 from ..rewards.ratings import standardised
 from ..rewards.training import calibrate_temperature, train_preference_model
+from ..typed_json import read_object
 from .simulated_people import TEXTS_OF_A_COMPARISON, Judged, Judgements, expected_right, share
 from .win_rate import Interval, crossed_interval
 
 Array = NDArray[np.float64]
 MakeModel = Callable[[int], PreferenceModel]
 """A new, untrained model; the seed draws its head."""
+
+_MEASURED = {"made_by": dict, "accuracy": float, "by_prompt": list[float], "parameters": int}
+_AGAIN = "remove it to measure it again"
 
 HELD_OUT = 0.1
 """Share of the judgements that choose the step and set the temperature; they are paid for like the others."""
@@ -173,7 +176,7 @@ def _points(
     for seed in range(settings.seeds):
         file = folder / f"{name}-{way}-{n}-seed{seed}.json".replace(" ", "-")
         made_by = {**asdict(settings), "counts": n, "seeds": seed, "held_out": held_out_share(n)}
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        found = read_object(file, _MEASURED, step=_AGAIN) if file.is_file() else {}
         if found.get("made_by") != made_by:
             began = time.perf_counter()
             measure = _from_comparisons if way == "comparisons" else _from_ratings

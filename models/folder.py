@@ -5,33 +5,44 @@ Only safetensors and JSON are read and written; pickle weights are refused, and 
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from torch import nn
+from safetensors import safe_open
+from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ..errors import InputError, nearest
+from ..paths import user_path
 from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
 from ..storage.manifest import check_whole, claim, managed
+from ..typed_json import read_object
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "EBUSY")
+)
+MOST_LABELS = 100_000
+_LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
 
 def locate(name: str) -> Path:
     """Return the folder of an embedded model, of the user, or of a hub snapshot (downloaded without pickle files)."""
     if name == "embedded" or name.startswith("embedded/"):
         return embedded_path(name.removeprefix("embedded").removeprefix("/") or "start")
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         check_whole(path)
         return path
@@ -43,7 +54,9 @@ def locate(name: str) -> Path:
     try:
         patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        if _is_of_the_machine(error):
+            raise
         raise InputError(f"{missing} ({type(error).__name__}); check the name, or give a folder.") from error
 
 
@@ -74,6 +87,37 @@ def check_folder(folder: Path, name: str) -> None:
     if not any((folder / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json")):
         refuse_pickle(folder, name, "pytorch_model")
         raise InputError(f'The model folder "{name}" has no weights: model.safetensors is missing.')
+    _check_layers(folder, name)
+
+
+def _check_layers(folder: Path, name: str) -> None:
+    """Refuse a config.json that asks for more layers than there are weights: making them would never end."""
+    step = "restore it, or save the model again"
+    config = read_object(folder / "config.json", {}, {"architectures": list[str] | None}, step=step)
+    files = sorted(folder.glob("*.safetensors"))
+    with loading(f'The model in "{name}"'):
+        tensors = 0
+        for file in files:
+            with safe_open(file, framework="pt") as weights:
+                tensors += len(weights.keys())
+    for key, value in _numbers(config):
+        if key in ("num_hidden_layers", "n_layer", "num_layers") and value < 1:
+            raise InputError(f'The model in "{name}" cannot be loaded: its config.json says that it has no layer.')
+        most = tensors if _LAYERS.search(key) else MOST_LABELS if key == "num_labels" else math.inf
+        if value > most:
+            raise InputError(
+                f'The model in "{name}" cannot be loaded: "{key}" in its config.json is larger than {most}, which its '
+                f"{tensors} tensors of weights cannot be."
+            )
+
+
+def _numbers(config: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, float]]:
+    """Every number in a configuration and in those inside of it, by its key."""
+    for key, value in config.items():
+        if isinstance(value, dict) and depth < 3:
+            yield from _numbers(value, depth + 1)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield key, value
 
 
 def is_adapter(folder: Path) -> bool:
@@ -93,13 +137,66 @@ def refuse_pickle(folder: Path, name: str, stem: str) -> None:
 
 def load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder; :class:`InputError` when it has none."""
-    try:
+    with loading(f'The tokenizer in "{name}"'):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except LOADING_ERRORS as error:
-        raise InputError(f'The tokenizer in "{name}" cannot be loaded: {first_sentence(error)}') from error
-    if not len(tokenizer):
+        size = len(tokenizer)
+        if size:
+            tokenizer.encode("a")  # what is wrong in its files may show only here
+            special = [tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id]
+    if not size:
         raise InputError(f'The model folder "{name}" has no tokenizer; save one there with save_pretrained.')
+    if not all(token is None or isinstance(token, int) for token in special):
+        raise InputError(f'The tokenizer in "{name}" cannot be loaded: its special tokens are no tokens of it.')
     return tokenizer
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say that ``what`` cannot be loaded where a library stumbles over its files.
+
+    Libraries raise anything there: a wrong value may divide by zero, recurse or fail an assertion, and a tokenizer
+    written in Rust panics with no ``Exception``. Only what the machine refuses is passed on.
+
+    Raises:
+        InputError: for everything that was raised.
+    """
+    try:
+        yield
+    except BaseException as error:
+        panicked = type(error).__name__ == "PanicException"
+        if isinstance(error, InputError) or not (isinstance(error, Exception) or panicked) or _is_of_the_machine(error):
+            raise
+        raise InputError(f"{what} cannot be loaded: {first_sentence(error)}") from error
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE)
+
+
+def check_forward(model: Any, name: str) -> None:
+    """Read two tokens, since many a wrong value of config.json shows only there; InputError where that fails.
+
+    On the CPU in fp32 alone: other types may need the device that the model goes to.
+    """
+    if model.dtype != torch.float32 or model.device.type != "cpu":
+        return
+    ids = torch.zeros(1, 2, dtype=torch.long)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids
+    with loading(f'The model in "{name}"'), torch.no_grad():
+        if torch.isnan(model(**inputs).logits).any():
+            raise InputError(f'The model in "{name}" computes NaN; restore the config.json it was saved with.')
+
+
+def check_finite(tensors: Iterable[tuple[str, Tensor]], name: str) -> None:
+    """Raise :class:`InputError` where a weight is NaN or infinite, which training would take for its own divergence."""
+    for key, tensor in tensors:
+        if tensor.numel() and tensor.is_floating_point():
+            low, high = torch.aminmax(tensor.detach())  # no copy of the weights, as isfinite makes; NaN goes through
+            if not (torch.isfinite(low) and torch.isfinite(high)):
+                kind = "NaN" if torch.isnan(low) or torch.isnan(high) else "infinite values"
+                raise InputError(f'The weights of "{name}" hold {kind} in {key}; take an earlier copy of the model.')
 
 
 def check_vocabulary(name: str, vocab_size: int, num_rows: int) -> None:
@@ -154,9 +251,11 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
             remove(temporary)
 
 
-def first_sentence(error: Exception) -> str:
-    """The first line of an error, without the advice that follows."""
-    first_line = str(error).strip().split("\n")[0] or type(error).__name__
+def first_sentence(error: BaseException) -> str:
+    """The first line of an error, without the advice that follows; its kind where it says little."""
+    first_line = str(error).strip().split("\n")[0][:300]
+    if len(first_line) < 20:  # a KeyError says no more than the key
+        first_line = f"{type(error).__name__} {first_line}".strip()
     return first_line.rstrip(".") + "."
 
 

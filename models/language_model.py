@@ -25,14 +25,15 @@ from transformers import (
 from ..errors import InputError
 from .encoder_decoder import is_encoder_decoder
 from .folder import (
-    LOADING_ERRORS,
+    check_finite,
     check_folder,
+    check_forward,
     check_vocabulary,
     checksum,
     embedded_path,
-    first_sentence,
     is_adapter,
     load_tokenizer,
+    loading,
     locate,
     model_folder,
     quiet,
@@ -235,20 +236,18 @@ def _auto_class(config: Any) -> Any:
 
 
 def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
-    try:
+    with loading(f'The model in "{name}"'):
         auto_class = _auto_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
         loaded: Any = auto_class.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except LOADING_ERRORS as error:
-        raise InputError(
-            f'The model in "{name}" cannot be loaded as a language model: {first_sentence(error)}'
-        ) from error
     model, report = loaded
     other_head = [kind for kind in model.config.architectures or [] if "Classification" in kind or "MaskedLM" in kind]
     if report["missing_keys"] or other_head:
         lacking = other_head[0] if other_head else f"it lacks {sorted(report['missing_keys'])[0]}"
         raise InputError(f'The weights in "{name}" are not those of a language model: {lacking}.')
+    check_finite(model.named_parameters(), name)
+    check_forward(model, name)
     return _aligned(model)
 
 

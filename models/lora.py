@@ -10,10 +10,8 @@ The base is not copied: the adapted model is a view of it, and the base itself i
 from __future__ import annotations
 
 import copy
-import json
+import dataclasses
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +23,34 @@ from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import InputError, nearest
+from ..paths import shortened
+from ..typed_json import read_object
 from .encoder_decoder import is_encoder_decoder
-from .folder import ADAPTER_CONFIG, LOADING_ERRORS, first_sentence, locate, model_folder, refuse_pickle
+from .folder import ADAPTER_CONFIG, check_finite, loading, locate, model_folder, refuse_pickle
 from .language_model import LanguageModel
 
 WEIGHTS = "adapter_model.safetensors"
 EVERY_LINEAR = "all-linear"
+_NAMED = {
+    "peft_type": str,
+    "base_model_name_or_path": str | None,
+    "r": int,
+    "lora_alpha": float,
+    "target_modules": str | list[str] | None,
+}
+_FURTHER = {
+    "lora_dropout": float | None,
+    "fan_in_fan_out": bool | None,
+    "use_rslora": bool | None,
+    "use_dora": bool | None,
+    "rank_pattern": dict[str, int] | None,
+    "alpha_pattern": dict[str, float] | None,
+    "layers_to_transform": int | list[int] | None,
+    "layers_pattern": str | list[str] | None,
+    "exclude_modules": str | list[str] | None,
+}
+_READ = {*_NAMED, *_FURTHER, "task_type", "auto_mapping", "peft_version", "inference_mode"}
+"""Settings of an adapter that say nothing of its numbers, or that peft loads and merges exactly; others are refused."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +138,11 @@ class AdaptedModel(LanguageModel):
         base_name = config.base_model_name_or_path
         if base is None or base.name != base_name:
             base = _load_base(base_name, folder, device, dtype)
-        with _damage(folder):
+        with loading(f'The adapter in "{folder}"'):
             peft_model = _inject(base, config)
-            report = peft.set_peft_model_state_dict(peft_model, load_file(folder / WEIGHTS))
+            tensors = load_file(folder / WEIGHTS)
+            check_finite(tensors.items(), str(folder))
+            report = peft.set_peft_model_state_dict(peft_model, tensors)
             missing = [key for key in report.missing_keys if "lora_" in key] + list(report.unexpected_keys)
         if missing:
             raise InputError(f'The adapter in "{folder}" does not fit its base model "{base_name}": {missing[0]}.')
@@ -181,21 +203,18 @@ def _read_config(folder: Path) -> Any:
     refuse_pickle(folder, str(folder), "adapter_model")
     if not (folder / WEIGHTS).is_file():
         raise InputError(f'The adapter folder "{folder}" has no weights: {WEIGHTS} is missing.')
-    with _damage(folder):
-        given = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        kind, base_name = given.get("peft_type"), given.get("base_model_name_or_path")
-    if (
-        kind != "LORA"
-        or given.get("bias", "none") != "none"
-        or not isinstance(given.get("init_lora_weights", True), bool)
-    ):
+    given = read_object(folder / ADAPTER_CONFIG, _NAMED, _FURTHER, step="restore it, or save the adapter again")
+    plain = {field.name: _default(field) for field in dataclasses.fields(_peft().LoraConfig)} | {"revision": "main"}
+    unread = [key for key, value in given.items() if key not in _READ and value and value != plain.get(key)]
+    if given["peft_type"] != "LORA" or unread:
+        why = f"it has {shortened(unread[0])}" if given["peft_type"] == "LORA" else "it is of another kind"
         raise InputError(
-            f'The adapter in "{folder}" is no plain LoRA (it is of another kind, or changes its base model too); merge '
-            "it into its base model (peft: merge_and_unload) and save that."
+            f'The adapter in "{folder}" is no plain LoRA ({why}); merge it into its base model (peft: '
+            "merge_and_unload) and save that."
         )
-    if not base_name:
+    if not given["base_model_name_or_path"]:
         raise InputError(f'"{folder / ADAPTER_CONFIG}" names no base model; set base_model_name_or_path.')
-    with _damage(folder):
+    with loading(f'The adapter in "{folder}"'):
         config = _peft().LoraConfig.from_pretrained(str(folder))
     config.inference_mode = False
     return config
@@ -213,14 +232,10 @@ def _load_base(name: str, folder: Path, device: str | torch.device, dtype: torch
         ) from error
 
 
-@contextmanager
-def _damage(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except (*LOADING_ERRORS, AttributeError) as error:
-        raise InputError(f'The adapter in "{folder}" cannot be loaded: {first_sentence(error)}') from error
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _peft() -> Any:

@@ -98,7 +98,7 @@ class TrainingOptions:
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             bf16=self.bf16,
-            seed=self.seed,
+            seed=self.seed % 2**32,  # NumPy's old generator, which the Trainer seeds too, takes no more
             eval_strategy="steps" if evaluate else "no",
             eval_steps=eval_every,
             logging_steps=self.log_every or max(1, steps // 50),
@@ -145,7 +145,7 @@ class EpochSampler(Sampler[int]):
 
     def shuffled(self, count: int) -> list[int]:
         """Return 0 to ``count`` - 1 in this epoch's random order."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         return torch.randperm(count, generator=generator).tolist()
 
 

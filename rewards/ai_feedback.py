@@ -6,7 +6,6 @@ without a template. Both kinds give an answer that does not depend on the order 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 
@@ -23,6 +22,7 @@ from ..models.finetune import Collator
 from ..models.folder import locate
 from ..models.forward import token_log_probs
 from ..models.language_model import LanguageModel
+from ..typed_json import read_object
 from .preference_model import PreferenceModel
 
 Array = NDArray[np.float64]
@@ -138,10 +138,10 @@ def load_annotator(
 def _is_classifier(name: str) -> bool:
     file = locate("embedded/preference" if name == "embedded" else name) / "config.json"
     try:
-        architectures = json.loads(file.read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
+        architectures = read_object(file, {}, {"architectures": list[str] | None}, step="")["architectures"] or []
+    except InputError:
         return False  # the loader of language models says what is wrong
-    return any("SequenceClassification" in str(kind) for kind in architectures)
+    return any("SequenceClassification" in kind for kind in architectures)
 
 
 def verdict(probability: float, tie: float = 0.0) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import InputError, nearest
+from ..errors import InputError, MachineError, RewardError, nearest
+from ..paths import read_bytes, user_path
+from .calling import is_stop, told
 
 
 def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
@@ -24,19 +26,21 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
         kind: what messages call it; a class is found in the same way.
 
     Raises:
-        InputError: no such file, module or function, or the module raised while it was imported.
+        InputError: no such file, module or function.
+        RewardError: the module raised while it was imported, or is no Python.
     """
     module_name, _, attribute = path.rpartition(":" if ":" in path else ".")
     if not module_name or not attribute or path.endswith(".py"):
         raise InputError(f'"{path}" names no {kind}; write it as "module:{kind}", "module.{kind}" or "file.py:{kind}".')
     try:
-        module = _module_from_file(Path(module_name)) if module_name.endswith(".py") else _module_by_name(module_name)
-    except InputError:
+        module = _module_from_file(module_name) if module_name.endswith(".py") else _module_by_name(module_name)
+        function = getattr(module, attribute, None)
+    except (InputError, MachineError):
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f'The module "{module_name}" of "{path}" could not be imported ({reason}).') from error
-    function = getattr(module, attribute, None)
+    except BaseException as error:  # SystemExit too: a module that ends the program is one that cannot be imported
+        if is_stop(error):
+            raise
+        raise RewardError(f'The module "{module_name}" of "{path}" could not be imported ({told(error)}).') from error
     if not callable(function):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise InputError(f'"{module_name}" has no {kind} "{attribute}".{nearest(attribute, names)}')
@@ -62,17 +66,36 @@ def source_of(path: str) -> Path | None:
 def _module_by_name(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last, so that a user's file never hides an installed package
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except (ModuleNotFoundError, ValueError, TypeError) as error:  # of "", "a..b" and ".a" too
+        if isinstance(error, ModuleNotFoundError) and not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another
+        if not isinstance(error, ModuleNotFoundError) and _is_name(name):
+            raise
+        raise InputError(
+            f'There is no module "{name}" to take it from, here or among the installed packages.'
+        ) from None
 
 
-def _module_from_file(file: Path) -> ModuleType:
+def _is_name(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _module_from_file(name: str) -> ModuleType:
+    file = user_path(name)
     if not file.is_file():
         raise InputError(f'There is no file "{file}" to take it from.')
+    read_bytes(file, 0)  # where the machine refuses it, its code has not failed
     name = f"prefgym_reward_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
     module_spec = importlib.util.spec_from_file_location(name, file)
     assert module_spec is not None  # a .py file always has a loader
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # before running it: dataclasses and pickle look their module up here
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module

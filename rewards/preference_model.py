@@ -24,21 +24,26 @@ from ..data.progress import progress_bar
 from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
-    LOADING_ERRORS,
+    check_finite,
     check_folder,
+    check_forward,
     check_vocabulary,
     checksum,
     first_sentence,
     load_tokenizer,
+    loading,
     locate,
     model_folder,
     quiet,
 )
 from ..models.language_model import LanguageModel
 from ..models.shared_prompt import numbered
+from ..typed_json import read_object
 from .scorer import Scorer, init_head
 
 FACTS_FILE = "preference.json"
+_NUMBERS = {"shift": float, "temperature": float}
+_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None}
 _UNBOUNDED = 1_000_000  # tokenizers state "no limit" by numbers far above this
 
 
@@ -331,8 +336,8 @@ class PreferenceModel:
 def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """Return model, tokenizer and the names of the weights that the folder lacks."""
     check_folder(folder, name)
-    try:
-        with quiet():
+    with quiet():
+        with loading(f'The model in "{name}"'):
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 dtype=torch.float32,
@@ -341,11 +346,9 @@ def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreT
                 output_loading_info=True,
                 **config,
             )
-            tokenizer = load_tokenizer(folder, name)
-    except InputError:
-        raise
-    except LOADING_ERRORS as error:
-        raise InputError(f'The model in "{name}" cannot be loaded as a classifier: {first_sentence(error)}') from error
+        tokenizer = load_tokenizer(folder, name)
+        check_forward(model, name)
+    check_finite(((key, tensor) for key, tensor in model.named_parameters() if key not in report["missing_keys"]), name)
     return model, tokenizer, sorted(report["missing_keys"])
 
 
@@ -359,13 +362,5 @@ def _num_rows(model: PreTrainedModel) -> int:
 def _read_facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "shift": float(facts["shift"]),
-            "temperature": float(facts["temperature"]),
-            "max_length": facts.get("max_length"),
-            "facts": dict(facts.get("facts") or {}),
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}); train the preference model again.") from error
+    facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
+    return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}

@@ -11,13 +11,14 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError, nearest
+from ..paths import user_path
+from .calling import is_stop, number, shown, told
 from .importing import import_function
 
 RewardFunction = Callable[..., Sequence[float]]
@@ -46,9 +47,9 @@ class Reward:
             raise InputError("A reward needs at least one part; name a function, a preference model or nothing at all.")
         for name, (function, weight) in parts.items():
             if not callable(function):
-                raise InputError(f'Reward "{name}" is {function!r}, which cannot be called.')
+                raise InputError(f'Reward "{name}" is {shown(function)}, which cannot be called.')
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-                raise InputError(f'The weight of reward "{name}" must be a finite number, not {weight!r}.')
+                raise InputError(f'The weight of reward "{name}" must be a finite number, not {shown(weight)}.')
         self.parts = dict(parts)
 
     def __call__(
@@ -133,11 +134,13 @@ def _evaluate(
     columns = accepted_columns(function, columns)
     try:
         values = list(function(prompts=list(prompts), completions=list(completions), **columns))
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: sys.exit() in a reward must not pass for the end of a run
+        if is_stop(error):
+            raise
         row = _failing_row(function, prompts, completions, columns)
         where = f"for prompt {indices[row]}" if row is not None else f"for a batch that starts with prompt {indices[0]}"
         raise RewardError(
-            f'Reward "{name}" raised {type(error).__name__} {where}: {error}', indices[row or 0]
+            f'Reward "{name}" raised {type(error).__name__} {where}: {told(error, named=False)}', indices[row or 0]
         ) from error
     if len(values) != len(prompts):
         raise RewardError(
@@ -145,20 +148,14 @@ def _evaluate(
             f"with prompt {indices[0]}; it must return one number per completion.",
             indices[0],
         )
-    for row, value in enumerate(values):
-        if not _is_finite_number(value):
-            raise RewardError(
-                f'Reward "{name}" returned {value!r} for prompt {indices[row]}; it must return a finite number.',
-                indices[row],
-            )
-    return np.array([float(value) for value in values], dtype=np.float64)
-
-
-def _is_finite_number(value: Any) -> bool:
-    try:
-        return not isinstance(value, str) and math.isfinite(float(value))
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # None, a text, a list, a tensor of several elements
-        return False
+    found = [number(value) for value in values]
+    if None in found:
+        row = found.index(None)
+        raise RewardError(
+            f'Reward "{name}" returned {shown(values[row])} for prompt {indices[row]}; it must return a finite number.',
+            indices[row],
+        )
+    return np.array(found, dtype=np.float64)
 
 
 def _failing_row(
@@ -168,8 +165,10 @@ def _failing_row(
     for row in range(len(prompts)):
         try:
             alone = {name: [column[row]] for name, column in columns.items()}
-            function(prompts=[prompts[row]], completions=[completions[row]], **alone)
-        except Exception:
+            list(function(prompts=[prompts[row]], completions=[completions[row]], **alone))
+        except BaseException as error:
+            if is_stop(error):
+                raise
             return row
     return None
 
@@ -222,7 +221,9 @@ def _function_in(part: Any) -> Any:
 
 def _is_preference(text: str) -> bool:
     """Whether a name is that of a preference model: embedded, a folder or a hub id."""
-    return text == "embedded" or Path(text).is_dir() or ("/" in text and ":" not in text and not text.endswith(".py"))
+    return (
+        text == "embedded" or user_path(text).is_dir() or ("/" in text and ":" not in text and not text.endswith(".py"))
+    )
 
 
 def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]:
@@ -266,7 +267,7 @@ def _function(spec: Any, device: str) -> RewardFunction:
         return PreferenceEnsemble.load(spec, device)
     if spec is not None and not isinstance(spec, str | os.PathLike):
         if not callable(spec):
-            raise InputError(f"A reward is a name, a function or a folder of a preference model, not {spec!r}.")
+            raise InputError(f"A reward is a name, a function or a folder of a preference model, not {shown(spec)}.")
         return spec
     text = "embedded" if spec is None else os.fspath(spec)
     if text in BUILT_IN:

@@ -18,7 +18,7 @@ BELOW = {
     "agents": {"data", "models", "rewards", "envs"},
     "evaluation": {"data", "models", "rewards", "envs", "agents"},
 }
-GROUND = {"errors", "files", "storage"}
+GROUND = {"errors", "files", "paths", "storage", "typed_json"}
 
 
 def modules(room: str) -> list[Path]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import nearest
-from ..paths import local_path
+from ...paths import user_path
 from .node import Node, find_files
 from .task import Example, Suite, Task, UnscorableError, stops_for
 
@@ -52,7 +52,7 @@ def read_bigbench(source: str) -> Suite:
             BIG-bench does not have.
     """
     files = find_files(source, "**/task.json", ".")
-    root = local_path(source)
+    root = user_path(source)
     tasks: list[Task] = []
     unscored: dict[str, str] = {}
     for file in files:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...paths import user_path
 from ..files import read_records
 from ..hub import HubDataset, find_hub_dataset
-from ..paths import is_there, local_path
 from .node import find_files
 from .task import Example, Suite, Task
 
@@ -28,7 +28,7 @@ def read_mmlu(source: str) -> Suite:
     Raises:
         InputError: no such folder, a row without six values, an empty option, an answer other than A to D.
     """
-    hub = None if (is_there(local_path(source)) and local_path(source).is_dir()) else find_hub_dataset(source)
+    hub = None if user_path(source).is_dir() else find_hub_dataset(source)
     if hub is not None:
         return _suite(_hub_rows(hub, "test"), _hub_rows(hub, "dev"))
     tests = find_files(source, "*.csv", "test", "data/test")

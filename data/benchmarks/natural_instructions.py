@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ..paths import local_path
+from ...paths import user_path
 from ..task_files import Instance, read_task_file
 from .node import find_files
 from .task import Example, Suite, Task, stops_for
@@ -27,7 +27,7 @@ def read_natural_instructions(source: str) -> Suite:
     """
     files = find_files(source, "**/*.json", ".")
     stems = Counter(file.stem for file in files)
-    root = local_path(source)
+    root = user_path(source)
     names = [
         file.stem if stems[file.stem] == 1 else file.relative_to(root).with_suffix("").as_posix() for file in files
     ]

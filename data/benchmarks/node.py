@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 
 from ...errors import InputError, nearest
+from ...paths import user_path
 from ..files import read_json
-from ..paths import is_there, local_path
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -100,8 +100,8 @@ def find_files(folder: str, pattern: str, *homes: str) -> list[Path]:
     Raises:
         InputError: no such folder, or no such file in it.
     """
-    root = local_path(folder)
-    if not (is_there(root) and root.is_dir()):
+    root = user_path(folder)
+    if not root.is_dir():
         siblings = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         raise InputError(f"There is no folder {folder}.{nearest(root.name, siblings)}")
     for home in homes:

@@ -35,6 +35,7 @@ from .rewards.preference_model import PreferenceModel
 from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
 from .sizes import Size
 from .storage.whole import whole_folder
+from .typed_json import read_object, read_rows
 
 METRICS = "build.json"
 EOS, PAD = "<|endoftext|>", "<|pad|>"
@@ -72,7 +73,7 @@ class Build:
         """Make one stage in a temporary folder that takes its name only when it is whole."""
         target, metrics_file = self.folder / name, self.folder / name / METRICS
         if metrics_file.is_file():
-            return dict(json.loads(metrics_file.read_text(encoding="utf-8")))
+            return read_object(metrics_file, {}, step=f"remove {target} to make it again")
         torch.manual_seed(self.seed)
         if self.progress:
             print(f"build-assets: {name}", flush=True)
@@ -191,7 +192,8 @@ class Build:
         pairs = [pair for p in posts for pair in _pairs(p, 1)]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
         pm.save(folder)
-        ceiling = json.loads((source / METRICS).read_text(encoding="utf-8"))["validation"]["ceiling"]
+        again = f"remove {source} to make it again"
+        ceiling = read_object(source / METRICS, {"validation": {"ceiling": float}}, step=again)["validation"]["ceiling"]
         checks = check_preference(pm, start, posts, self.seed)
         return {
             **facts,
@@ -259,5 +261,6 @@ def _lessons(item: Post) -> list[Comparison]:
 
 
 def _read_comparisons(path: Path) -> list[Comparison]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    kinds = dict.fromkeys(("prompt", "chosen", "rejected"), str)
+    rows = read_rows(path, kinds, step=f"remove {path.parent} to make it again")
     return [Comparison(row["prompt"], row["chosen"], row["rejected"]) for row in rows]

@@ -15,13 +15,15 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import yaml
-
 from .errors import InputError, nearest
 from .files import write_text
+from .paths import is_text, shortened, user_path
+from .yaml_files import dump_yaml, load_yaml, load_yaml_file, scalar
 
 COMMAND_LINE = "command line"
 PRESETS = "configs"
+LARGEST = 2**63 - 1
+"""The largest whole number of any option: a generator of torch takes no larger seed, a tensor no larger index."""
 
 _A_KIND = {int: "a whole number", float: "a number", bool: "true or false", str: "text", object: "a value"}
 
@@ -37,6 +39,7 @@ class Option:
         help: what it does.
         choices: the only values.
         minimum: the least value.
+        maximum: the largest value; of whole numbers ``LARGEST`` where nothing is said.
         above: the value must be larger than this.
         optional: whether "none" is a value; it is where the default is ``None``.
         several: whether it takes all words up to the next option, as a list.
@@ -48,6 +51,7 @@ class Option:
     help: str
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
+    maximum: float | None = None
     above: float | None = None
     optional: bool = False
     several: bool = False
@@ -61,11 +65,15 @@ class Option:
         value = self._convert(value, origin)
         if self.choices is not None and value not in self.choices:
             known = ", ".join(self.choices)
-            raise InputError(f'{origin}: {self.key} is "{value}", not one of {known}.{nearest(value, self.choices)}')
+            shown = shortened(value)
+            raise InputError(f"{origin}: {self.key} is {shown}, not one of {known}.{nearest(value, self.choices)}")
         if self.minimum is not None and value < self.minimum:
-            raise InputError(f"{origin}: {self.key} is {value}, but must be at least {self.minimum:g}.")
+            raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be at least {self.minimum:g}.")
+        maximum = LARGEST if self.maximum is None and self.kind is int else self.maximum
+        if maximum is not None and value > maximum:
+            raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be at most {maximum}.")
         if self.above is not None and not value > self.above:
-            raise InputError(f"{origin}: {self.key} is {value}, but must be above {self.above:g}.")
+            raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be above {self.above:g}.")
         return value
 
     @property
@@ -79,30 +87,25 @@ class Option:
             return None
         if self.kind is str:
             return text
+        if self.kind is object:
+            return load_yaml(text, f"--{self.key}")
         try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--{self.key} is {text!r}, but must be {_A_KIND[self.kind]}.") from None
+            return scalar(text.strip())
+        except ValueError as error:
+            raise InputError(f"--{self.key} must be {_A_KIND[self.kind]}, but {error}.") from None
 
     def _convert(self, value: Any, origin: str) -> Any:
-        wrong = InputError(f"{origin}: {self.key} is {value!r}, but must be {_A_KIND[self.kind]}.")
+        """``value`` as this option's type; whole numbers stay exact."""
         if self.kind is object:
             return value
-        if self.kind is bool or isinstance(value, bool):
-            if self.kind is bool and isinstance(value, bool):
-                return value
-            raise wrong
-        if self.kind is str:
-            if isinstance(value, Mapping | list):
-                raise wrong
-            return str(value)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise wrong from None
-        if not math.isfinite(number) or (self.kind is int and number != int(number)):
-            raise wrong
-        return self.kind(number)
+        fits = isinstance(value, self.kind) and not (self.kind is int and isinstance(value, bool))
+        if fits and (self.kind is not float or math.isfinite(value)):
+            return self.kind(value)
+        number = _number(value) if self.kind in (int, float) else None
+        if number is not None and (self.kind is float or number == int(number)):
+            return self.kind(number)
+        quotes = "; put it in quotes" if self.kind is str and isinstance(value, bool | int | float) else ""
+        raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be {_A_KIND[self.kind]}{quotes}.")
 
 
 class Config(dict[str, Any]):
@@ -127,7 +130,7 @@ class Config(dict[str, Any]):
             for section in sections:
                 node = node.setdefault(section, {})
             node[leaf] = value
-        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+        return dump_yaml(tree)
 
     def save(self, path: Path) -> None:
         """Write ``to_yaml``."""
@@ -141,36 +144,34 @@ def preset_names() -> list[str]:
 
 def find_preset(name_or_path: str) -> Path:
     """The YAML file that ``name_or_path`` means: a path, or a preset's name."""
-    path = Path(name_or_path)
+    path = user_path(name_or_path)
     if path.is_file():
         return path
-    if path.suffix in {".yaml", ".yml"}:
+    if path.suffix in {".yaml", ".yml"} and not path.exists():
         raise InputError(f"The config file {name_or_path} does not exist.")
-    packaged = _preset_folder() / f"{name_or_path}.yaml"
-    if packaged.is_file():
-        return packaged
     names = preset_names()
+    if name_or_path in names:
+        return _preset_folder() / f"{name_or_path}.yaml"
+    if path.exists():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise InputError(f"--config {name_or_path} is {kind}; name a YAML file, or a preset.")
     known = ", ".join(names)
     raise InputError(f'There is no preset "{name_or_path}"; presets are {known}.{nearest(name_or_path, names)}')
 
 
 def read_yaml(path: Path, options: Sequence[Option]) -> dict[str, Any]:
     """The mapping in ``path``, flattened to dotted keys; the value of an option that takes a mapping stays one."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', error)}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a YAML file: it is not UTF-8 text.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    tree = load_yaml_file(path)
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} must hold sections such as env: and agent:, not a {type(tree).__name__}.")
-    return dict(_flatten(tree, {option.key for option in options if option.kind is object}))
+    values: dict[str, Any] = {}
+    for key, value in _flatten(tree, {option.key for option in options if option.kind is object}):
+        if key in values:
+            raise InputError(f'{path} gives "{key}" twice, once as a section and once with dots; remove one of them.')
+        values[key] = value
+    return values
 
 
 def resolve(options: Sequence[Option], sources: Iterable[tuple[str, Mapping[str, Any]]]) -> Config:
@@ -199,6 +200,9 @@ def parse_flags(
     known = {option.key: option for option in options}
     values: dict[str, Any] = {}
     words = list(arguments)
+    for word in words:
+        if not is_text(word):
+            raise InputError(f"The word {shortened(word)} on the command line is not UTF-8 text; write it in UTF-8.")
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
@@ -245,6 +249,27 @@ def describe(options: Sequence[Option]) -> str:
 
 def _preset_folder() -> Path:
     return Path(str(files(f"{__package__}.{PRESETS}")))
+
+
+def _number(value: Any) -> int | float | None:
+    """The finite number that a value is, or that a text in quotes says; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = scalar(value.strip())
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
+
+
+def _shown(value: Any) -> str:
+    """A value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= 60 and text.isprintable() else shortened(text)
 
 
 def _flatten(tree: Mapping[Any, Any], whole: Set[str], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from .config import Config, Option, find_preset, read_yaml
 from .errors import InputError, nearest
 from .options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, agent_options, every_agent_option
 from .output import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
+from .paths import user_path
 
 SHARED = (
     "env.id",
@@ -68,7 +69,7 @@ def finished_runs(names: Sequence[str]) -> list[Contestant]:
     Raises:
         InputError: a folder that is not there or is named twice, or two runs of one agent with one seed.
     """
-    folders = [Path(name) for name in names]
+    folders = [user_path(name) for name in names]
     for folder in folders:
         check_run(folder)
         if [path.resolve() for path in folders].count(folder.resolve()) > 1:

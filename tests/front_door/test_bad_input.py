@@ -179,21 +179,32 @@ REWARDS = {
     "nan": ("def reward(prompts, completions): return [float('nan')] * len(prompts)", ["nan", "prompt "]),
     "none": ("def reward(prompts, completions): return [None] * len(prompts)", ["None", "prompt "]),
     "count": ("def reward(prompts, completions): return [1.0]", ["1 values for 4", "prompt "]),
+    "bytes": ("def reward(prompts, completions): return [b'1'] * len(prompts)", ["b'1'", "prompt "]),
+    "exit": ("import sys\ndef reward(prompts, completions): sys.exit(0)", ["SystemExit", "prompt ", "0"]),
+    "midway": ("def reward(prompts, completions):\n    yield 1.0\n    raise KeyError('a')", ["KeyError", "prompt "]),
     "syntax": ("def reward(:", ["SyntaxError"]),
-    "name": ("def rewards(prompts, completions): return []", ['"reward"', 'Did you mean "rewards"?']),
+    "exit at import": ("raise SystemExit(0)", ["SystemExit: 0", "could not be imported"]),
 }
 
 
 @pytest.mark.parametrize("kind", REWARDS)
-def test_a_reward_that_fails_stops_before_training(refuses_to_train, kind, tmp_path):
+def test_a_reward_that_fails_stops_before_training(run, train_flags, kind, tmp_path):
     code, words = REWARDS[kind]
     (tmp_path / f"{kind}.py").write_text(code + "\n")
-    names(refuses_to_train("--env.reward", f"{tmp_path / kind}.py:reward"), *words)
+    out = tmp_path / "out" / "run"
+    result = run("train", *train_flags, "--output", out, "--env.reward", f"{tmp_path / kind}.py:reward")
+    assert result.code == 4
+    assert len(result.err.splitlines()) == 1, result.err
+    assert not out.parent.exists()
+    names(result.err, *words)
 
 
-def test_a_reward_that_is_nowhere(refuses_to_train):
+def test_a_reward_that_is_nowhere(refuses_to_train, tmp_path):
     names(refuses_to_train("--env.reward", "goldd"), '"goldd"', 'Did you mean "gold"?')
     names(refuses_to_train("--env.reward", "nowhere.py:score"), "nowhere.py")
+    names(refuses_to_train("--env.reward", "nowhere:score"), "nowhere")
+    (tmp_path / "mine.py").write_text("def rewards(prompts, completions): return []")
+    names(refuses_to_train("--env.reward", f"{tmp_path}/mine.py:reward"), '"reward"', 'Did you mean "rewards"?')
     names(refuses_to_train("--env.reward", "{a: {function: gold, wieght: 1}}"), "wieght", 'Did you mean "weight"?')
 
 

@@ -231,7 +231,7 @@ def test_folder_without_configuration_is_refused(folder):
 
 def test_broken_configuration_is_refused(folder):
     (folder / "config.json").write_text("{")
-    refused(folder, "cannot be loaded")
+    refused(folder, "config.json", "is damaged")
 
 
 def test_folder_without_weights_is_refused(folder):

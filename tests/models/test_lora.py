@@ -228,7 +228,18 @@ def configure(folder, **changes):
         ({"base_model_name_or_path": "nobody/nothing"}, ["Hugging Face Hub", "base_model_name_or_path"]),
         ({"base_model_name_or_path": None}, ["names no base model"]),
         ({"peft_type": "IA3"}, ["no plain LoRA", "merge"]),
-        ({"bias": "all"}, ["no plain LoRA"]),
+        ({"bias": "all"}, ["no plain LoRA", '"bias"']),
+        ({"lora_bias": True}, ["no plain LoRA", '"lora_bias"']),
+        ({"modules_to_save": ["lm_head"]}, ["no plain LoRA", '"modules_to_save"']),
+        ({"trainable_token_indices": [1]}, ["no plain LoRA", '"trainable_token_indices"']),
+        ({"layer_replication": [[0, 2]]}, ["no plain LoRA", '"layer_replication"']),
+        ({"target_parameters": ["x"]}, ["no plain LoRA", '"target_parameters"']),
+        ({"revision": "old"}, ["no plain LoRA", '"revision"']),
+        ({"a_setting_of_tomorrow": 1}, ["no plain LoRA", '"a_setting_of_tomorrow"']),
+        ({"r": "3"}, ["is damaged", '"r" is a text']),
+        ({"r": 0}, ["cannot be loaded"]),
+        ({"lora_alpha": float("nan")}, ["is damaged", "lora_alpha"]),
+        ({"rank_pattern": [3]}, ["is damaged", "rank_pattern"]),
         ({"init_lora_weights": "pissa"}, ["no plain LoRA"]),
         ({"target_modules": ["nowhere"]}, ["cannot be loaded"]),
         ({"r": 3}, ["cannot be loaded"]),
@@ -258,7 +269,47 @@ def test_unusable_weights_get_one_sentence(folder):
     refused(folder, "pickle weights only", "adapter_model.bin")
     (folder / "adapter_config.json").write_text("[1]")
     (folder / "adapter_model.bin").rename(weights)
-    refused(folder, "cannot be loaded")
+    refused(folder, "adapter_config.json", "is damaged: it is a list")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_dora": True},
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 9}},
+        {"layers_to_transform": [1]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_further_settings_are_loaded_as_peft_loads_them(language_model, options, batch, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    language_model.save(tmp_path / "base")
+    base = LanguageModel.load(tmp_path / "base")
+    config = LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", **options)
+    config.base_model_name_or_path = str(tmp_path / "base")
+    made = get_peft_model(base.copy().model, config)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.2 * torch.rand(parameter.shape, generator=generator))
+    made.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    made.save_pretrained(tmp_path / "adapter")
+    expected = PeftModel.from_pretrained(base.copy().model, tmp_path / "adapter").eval()
+    with torch.no_grad():
+        wanted = response_logits(expected.base_model.model, *batch, 4)
+    for loaded in (LanguageModel.load(tmp_path / "adapter"), AdaptedModel.read(tmp_path / "adapter")):
+        torch.testing.assert_close(logits(loaded, batch), wanted, rtol=0, atol=1e-4)
+
+
+def test_an_adapter_of_nan_is_refused(folder):
+    weights = folder / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    key = next(iter(tensors))
+    save_file({**tensors, key: tensors[key] * float("nan")}, weights)
+    refused(folder, "hold NaN", key)
 
 
 def refused(folder, *words):

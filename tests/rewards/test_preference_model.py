@@ -247,7 +247,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     damaged = tmp_path / "damaged"
     pm.save(damaged)
     (damaged / "preference.json").write_text(json.dumps({"shift": "much", "temperature": 1}))
-    with pytest.raises(InputError, match=r"preference\.json is damaged"):
+    with pytest.raises(InputError, match=r'preference\.json" is damaged: its "shift" is a text, not a number'):
         PreferenceModel.load(damaged)
     (damaged / "preference.json").write_text(json.dumps({"shift": 0, "temperature": 0}))
     with pytest.raises(InputError, match="temperature 0"):

@@ -102,7 +102,7 @@ def test_short_names_lists_and_weights():
     ("spec", "message"),
     [
         ("rouge_1", 'Did you mean "rouge_l"'),
-        ("no_such_module_at_all:reward", "could not be imported"),
+        ("no_such_module_at_all:reward", "no module"),
         ("prefgym.rewards.functions:rougel", 'no function "rougel".*Did you mean "rouge_l"'),
         ("absent.py:reward", 'no file "absent.py"'),
         ({"a": {"function": words, "wieght": 1.0}}, 'unknown key "wieght".*Did you mean "weight"'),
@@ -148,7 +148,7 @@ def test_a_function_in_the_current_directory(user_folder, spec):
 def test_a_file_elsewhere_and_a_file_that_does_not_run(user_folder):
     assert import_function(f"{user_folder}/my_test_rewards.py:reward")(prompts=["p"], completions=["a"]) == [1.5]
     (user_folder / "broken.py").write_text("def reward(:\n")
-    with pytest.raises(InputError, match="SyntaxError"):
+    with pytest.raises(RewardError, match="SyntaxError"):
         import_function("broken.py:reward")
     with pytest.raises(InputError, match=r'"broken\.py" names no function'):
         import_function("broken.py")

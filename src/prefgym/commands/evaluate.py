@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from ..errors import InputError, nearest
 from ..experiment import check_judge, evaluate_run, load_splits, make_env, write_run_report
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
+from ..paths import user_path
 from ..trust import TRUST, check_trust
+from ..typed_json import Number, read_rows
 
 CONTROL = [
     Option(
@@ -24,6 +25,8 @@ CONTROL = [
     Option("overwrite", bool, False, "Begin anew where --output holds a report; it moves to --output.previous-1."),
     TRUST,
 ]
+_SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_seconds", "time/update_seconds")
+"""What every line of a history holds, whatever the agent."""
 OPTIONS = [
     *CONTROL,
     Option("seed", int, 0, "Seed of decoding.", minimum=0),
@@ -50,7 +53,7 @@ def run(arguments: list[str]) -> None:
     name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
     check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
-    home = Path(name) if Path(name).is_dir() else Path("runs") / name
+    home = user_path(name) if user_path(name).is_dir() else Path("runs") / name
     folder = home / "evaluation" if own else Path(config["output"])
     check_output(folder, "evaluate", overwrite=own or config["overwrite"])
     if not config["evaluation.prompts"]:
@@ -61,7 +64,7 @@ def run(arguments: list[str]) -> None:
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"])
-    history = read_history(Path(name))
+    history = read_history(user_path(name))
     with new_folder(folder, "evaluate", overwrite=own or config["overwrite"]) as folder:
         shown = Config({"run": name, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
@@ -78,7 +81,7 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
     flags = parse_flags(arguments, options, positional)
     if len(positional) != 1:
         raise InputError(f"Name one run: {usage}.")
-    folder = Path(positional[0])
+    folder = user_path(positional[0])
     check_run(folder)
     kept = settings_of_run(folder, options)
     return positional[0], resolve(options, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
@@ -108,7 +111,10 @@ def read_history(run: Path) -> list[dict[str, Any]]:
     file = run / "history.jsonl"
     if not file.is_file():
         return []
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except ValueError:
-        raise InputError(f"{file} is damaged; remove it to evaluate without learning curves.") from None
+    step = "remove it to evaluate without learning curves"
+    rows = read_rows(file, dict.fromkeys(_SCALARS, float), others=Number, step=step)
+    for number, row in enumerate(rows, start=1):
+        lacking = sorted(key for key in rows[0].keys() - row.keys() if key.startswith("objective/"))
+        if lacking:
+            raise InputError(f'"{file}" is damaged: its row {number} has no "{lacking[0]}"; {step}.')
+    return rows

@@ -12,7 +12,6 @@ preference model sees who won.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -27,6 +26,7 @@ from ..files import write_json
 from ..models.language_model import LanguageModel
 from ..rewards.functions import answer_words, rouge_l
 from ..rewards.preference_model import PreferenceModel
+from ..typed_json import read_object
 from .instructed import instructed
 from .workshop import RECIPES, Workshop
 
@@ -128,7 +128,8 @@ def aligned(shop: Workshop, seed: int) -> tuple[LanguageModel, dict[str, Any]]:
     done = run / "lecture.json"
     if not done.is_file():
         write_json(done, _align(shop, run, seed))
-    return LanguageModel.load(run), json.loads(done.read_text(encoding="utf-8"))
+    facts = read_object(done, {"preference_model": dict, "history": list}, step=f"remove {run} to train it again")
+    return LanguageModel.load(run), facts
 
 
 def _align(shop: Workshop, run: Path, seed: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ a full lecture is the shipped one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..data.prompts import PromptSet, embedded_prompts
 from ..files import write_json
 from ..models.language_model import LanguageModel
 from ..rewards.preference_model import PreferenceModel
+from ..typed_json import read_value
 from .budget import Budget
 
 _ALL: dict[str, Any] = {"episodes_per_iteration": 64, "samples_per_prompt": 8, "lr_schedule": "linear"}
@@ -99,7 +99,8 @@ class Workshop:
         history = run / "lecture.json"
         if not history.is_file():
             write_json(history, self._train(run, size, seed, **changes))
-        return LanguageModel.load(run), json.loads(history.read_text(encoding="utf-8"))
+        rows = read_value(history, list[dict[str, object]], step=f"remove {run} to train it again")
+        return LanguageModel.load(run), rows
 
     def far(self, seed: int) -> tuple[LanguageModel, list[dict[str, Any]]]:
         """The largest size trained without a KL term and for long: what the preference model alone asks for."""
@@ -146,7 +147,7 @@ class Workshop:
         path = self.folder / "measured" / f"{key}.json"
         if not path.is_file():
             write_json(path, make())
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_value(path, object, step="remove it to measure it again")
 
 
 class _Watch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from ...evaluation import canvas
 from ...evaluation.formats import NONE, estimate, number
 from ...evaluation.win_rate import Interval, crossed_interval
 from ...models.folder import locate
+from ...typed_json import read_object
 from ..figure import Figure, Finding, Numbers
 from ..judged import by_post
 from ..proxies import AI, PEOPLE, proxy
@@ -82,7 +82,8 @@ def _by_ai(shop: Workshop, seed: int) -> Any:
 def _labels_behind(shop: Workshop) -> int:
     """How many comparisons the AI annotator itself was once trained on."""
     build = locate(str(shop.path(shop.largest, "preference"))) / "build.json"
-    return int(json.loads(build.read_text(encoding="utf-8"))["comparisons"])
+    step = "make the preference model again with prefgym build-assets"
+    return int(read_object(build, {"comparisons": int}, step=step)["comparisons"])
 
 
 def needed(labels: Sequence[int], gains: Sequence[float], wanted: float) -> float | None:

@@ -1,0 +1,51 @@
+"""Calling code of a user's: whatever it raises or returns, the run ends with a sentence that names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+_LONGEST = 200
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an error is none of the code that raised it: the user's own Ctrl-C, or a machine out of memory."""
+    return isinstance(error, KeyboardInterrupt | MemoryError)
+
+
+def told(error: BaseException, *, named: bool = True) -> str:
+    """An error in one line, ``KeyError: 'a'``; what it says alone where it is not ``named``."""
+    said = _safely(str, error)
+    return f"{type(error).__name__}: {said}" if named else said
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, also where its own ``repr`` fails."""
+    return _safely(repr, value)
+
+
+def number(value: Any) -> float | None:
+    """``value`` as a finite float; None where it is none.
+
+    Texts and bytes are no numbers, though ``float`` reads some of them.
+    """
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return None
+    try:
+        found = float(value)
+    except BaseException as error:  # None, a list, a tensor of several elements, a __float__ that raises
+        if is_stop(error):
+            raise
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _safely(text_of: Callable[[Any], str], value: Any) -> str:
+    try:
+        text = " ".join(text_of(value).split())
+    except BaseException as error:
+        if is_stop(error):
+            raise
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
