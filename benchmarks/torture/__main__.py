@@ -47,8 +47,9 @@ def main() -> None:
         if options.command:
             run_trials(server, scratch, material, options, results)
         for what, tries, count in (("folder", try_folders, options.folders), ("input", try_inputs, options.inputs)):
-            made = tries(server, scratch, material, count, options.seed, results.done(what))
-            for row in tqdm(made, total=count - len(results.done(what)), desc=f"{what}s", unit="try"):
+            keys = [f"{what} {options.seed} {index}" for index in range(count)]
+            keys = [key for key in keys if key not in results.done(what)]
+            for row in tqdm(tries(server, scratch, material, keys), total=len(keys), desc=f"{what}s", unit="try"):
                 results.add({"what": what, **row})
     words = [word for word in sys.argv[1:] if word != "--"]
     command = f"python -m benchmarks.torture {shlex.join(words)}"

@@ -38,15 +38,14 @@ class Case:
 
 
 def make_cases(server: Server, scratch: Path, material: Path) -> dict[str, Case]:
-    """All commands under torture; runs that they work on are trained once."""
-    run = _trained(server, scratch / "finished", train_words(material))
-    old = _trained(server, scratch / "old", [*train_words(material), "--seed", OLD_SEED])
+    """All commands under torture; a run that one of them works on is trained when it is first needed."""
 
-    def copy_of(source: Path, *more: str) -> Callable[[Path], None]:
+    def a_run(name: str, *more: str) -> Callable[[Path], None]:
         def prepare(work: Path) -> None:
+            source = finished_run(server, scratch, material) if name == "finished" else old_run(server, scratch, material)
             shutil.copytree(source, work / "run")
-            for name in more:
-                (work / "run" / name).write_text(f"{name} is the user's own.\n", encoding="utf-8")
+            for path in more:
+                (work / "run" / path).write_text(f"{path} is the user's own.\n", encoding="utf-8")
 
         return prepare
 
@@ -55,17 +54,27 @@ def make_cases(server: Server, scratch: Path, material: Path) -> dict[str, Case]
         _resumable("train-plain", _without_report(train_words(material))),
         _resumable("sft", sft_words(material)),
         _resumable("reward", reward_words(material)),
-        Case("evaluate", ["evaluate", "run", "--evaluation.prompts", "6"], prepare=copy_of(run)),
+        Case("evaluate", ["evaluate", "run", "--evaluation.prompts", "6"], prepare=a_run("finished")),
         Case("lecture", ["lecture", "--quick", "--figure", FIGURE, "--output", "run"]),
         Case(
             "overwrite",
             [*_without_report(train_words(material)), "--output", "run", "--overwrite"],
             ["train", "--resume", "--output", "run"],
-            copy_of(old, *MINE),
+            a_run("old", *MINE),
             r"run\.previous-\d+(/|$)|run/mine.txt|run/checkpoints/notes.txt",
         ),
     ]
     return {case.name: case for case in made}
+
+
+def finished_run(server: Server, scratch: Path, material: Path) -> Path:
+    """A finished run, made once; without a report, which takes longest."""
+    return _trained(server, scratch / "finished", _without_report(train_words(material)))
+
+
+def old_run(server: Server, scratch: Path, material: Path) -> Path:
+    """A run to be overwritten: with everything that a run has, and another seed."""
+    return _trained(server, scratch / "old", [*train_words(material), "--seed", OLD_SEED])
 
 
 def _resumable(name: str, words: list[str]) -> Case:

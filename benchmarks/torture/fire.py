@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -72,12 +73,23 @@ class Ended:
 
     @property
     def last_line(self) -> str:
-        """Of stderr, in short."""
-        return self.lines[-1][-300:] if self.lines else ""
+        """Of stderr."""
+        return self.lines[-1] if self.lines else ""
+
+    def bad_manners(self, codes: Sequence[int]) -> list[str]:
+        """What no command may do, however it ends: another exit code, a traceback, no sentence, or several."""
+        found = [] if self.code in codes else [f"exit code {self.code}"]
+        if self.ended == "timeout":
+            return [f"not ended after {self.seconds:.0f} s"]
+        if "Traceback (most recent call last)" in self.out + self.err or "prefgym-error-" in self.err:
+            found.append("a traceback")
+        elif self.code and (len(self.sentence) != 1 or not self.last_line.startswith("prefgym")):
+            found.append(f"{len(self.sentence)} sentences at the end of stderr")
+        return found
 
     def told(self) -> str:
         """A line for who reads a failure."""
-        return f"prefgym {' '.join(self.words)[:150]} -> {self.code} ({self.ended}): {self.last_line}"
+        return f"prefgym {' '.join(self.words)[:150]} -> {self.code} ({self.ended}): {self.last_line[:300]}"
 
 
 class Server:
@@ -117,6 +129,7 @@ class Server:
         n: int = 0,
         seconds: float | None = None,
         timeout: float = 120,
+        plain: bool = False,
         environment: dict[str, str] | None = None,
     ) -> Ended:
         """Run one command to its end.
@@ -129,12 +142,13 @@ class Server:
             n: the operation, from 1, at which the shim acts.
             seconds: kill it after so long.
             timeout: kill it after so long, as a fault.
+            plain: without root's right to write where permissions forbid it.
             environment: variables beside those of the server.
         """
         out, err, log = (self._streams / name for name in ("out", "err", "log"))
         log.write_bytes(b"")
         order: dict[str, Any] = {"words": words, "cwd": str(cwd), "folder": str(folder or cwd), "mode": MODES.index(mode)}
-        order |= {"n": n, "seconds": seconds, "timeout": timeout, "environment": environment or {}}
+        order |= {"plain": plain, "n": n, "seconds": seconds, "timeout": timeout, "environment": environment or {}}
         order |= {"out": str(out), "err": str(err), "log": str(log)}
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None

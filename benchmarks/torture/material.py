@@ -31,9 +31,14 @@ def make_material(folder: Path) -> Path:
         for index, item in enumerate(posts[:40])
     ]
     prompts = [{"prompt": item.text, "reference": item.reference} for item in posts[:30]]
-    for name, rows in {"pairs": pairs, "comparisons": comparisons, "prompts": prompts}.items():
+    two = [{"prompt": row["prompt"], "first": row["chosen"], "second": row["rejected"]} for row in comparisons]
+    for name, rows in {"pairs": pairs, "comparisons": comparisons, "prompts": prompts, "two": two}.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    for split in ("dev", "test"):
+        (folder / "mmlu" / split).mkdir(parents=True, exist_ok=True)
+        questions = "\r\n".join(f'"Number {i}, what is it?",1,2,3,4,{"ABCD"[i % 4]}' for i in range(4))
+        (folder / "mmlu" / split / f"law_{split}.csv").write_text(questions, encoding="utf-8", newline="")
     (folder / "complete").touch()
     return folder
 
