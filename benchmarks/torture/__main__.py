@@ -1,8 +1,8 @@
 """Commands under fire: killed at file operations and moments, on full disks, over users' files, with bad input.
 
     python -m benchmarks.torture --output benchmarks/torture              200 kills, 200 folders, 2,000 bad inputs
-    python -m benchmarks.torture --command train --mode kill torn --every 1 --output /tmp/t     at every file operation
-    python -m benchmarks.torture --command train --mode full --every 1 --output /tmp/t          a full disk at every write
+    python -m benchmarks.torture --command train --mode kill torn --every 1 --output /tmp/t    at every file operation
+    python -m benchmarks.torture --command train --mode full --every 1 --output /tmp/t    a full disk at every write
     python -m benchmarks.torture --quick --output /tmp/t                  shows that it runs
 
 From the root of a clone; Linux with a C compiler. Every trial is a line of OUTPUT/results.jsonl; the same command again
@@ -43,17 +43,20 @@ def main() -> None:
     results = Results(options.output / "results.jsonl")
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="prefgym-torture-"))
     material = make_material(scratch / "material")
-    with Server(scratch) as server:
+    with Server(scratch, quick=options.quick) as server:
         if options.command:
             run_trials(server, scratch, material, options, results)
         for what, tries, count in (("folder", try_folders, options.folders), ("input", try_inputs, options.inputs)):
             keys = [f"{what} {options.seed} {index}" for index in range(count)]
             keys = [key for key in keys if key not in results.done(what)]
-            for row in tqdm(tries(server, scratch, material, keys), total=len(keys), desc=f"{what}s", unit="try"):
+            made = tries(server, scratch, material, keys, quick=options.quick)
+            for row in tqdm(made, total=len(keys), desc=f"{what}s", unit="try"):
                 results.add({"what": what, **row})
     words = [word for word in sys.argv[1:] if word != "--"]
     command = f"python -m benchmarks.torture {shlex.join(words)}"
-    write_text(options.output / "README.md", page(command, *(results.of(what) for what in ("trial", "folder", "input"))))
+    write_text(
+        options.output / "README.md", page(command, *(results.of(what) for what in ("trial", "folder", "input")))
+    )
     bad = [row for row in results.rows if not row["good"]]
     print(f"{len(results.rows)} trials, {len(bad)} went wrong: {options.output / 'README.md'}")
     sys.exit(1 if bad else 0)
@@ -148,7 +151,7 @@ def places(untouched: Untouched, mode: str) -> list[int]:
     operations = untouched.growing if mode == "full" else untouched.operations
     numbers = range(1, len(operations) + 1)
     if mode in ("torn", "after"):
-        return [number for number in numbers if " write " in operations[number - 1]]
+        return [number for number in numbers if " write+ " in operations[number - 1]]
     return list(numbers)
 
 

@@ -12,21 +12,26 @@ from random import Random
 from typing import Any
 
 from .cases import finished_run
-from .damage import AT_IMPORT, NASTY_YAML, PYTHON, WORDS, damage_file, damaged, data_file
+from .damage import damage_file, damaged, data_file
 from .fire import Ended, Server
 from .material import reward_words, sft_words, train_words
+from .nasty import AT_IMPORT, NASTY_YAML, PYTHON, WORDS
 from .outcome import TEMPORARY
 
 CODES = (0, 1, 2, 3, 4)
 KINDS = {"option": 6, "config": 4, "data": 4, "model": 3, "run": 4, "code": 2}
-AMOUNTS = re.compile(r"episodes|epochs|seeds|prompts|limit|batch|n_epochs|max|folds|demonstrations|seed$|shots|tokens|figure")
+AMOUNTS = re.compile(
+    r"episodes|epochs|seeds|prompts|limit|batch|n_epochs|max|folds|demonstrations|seed$|shots|tokens|figure"
+)
 """Options whose large values are no bad input, but hours of work; a number among odd values can be large."""
 TIMEOUT = 60
 
 
-def try_inputs(server: Server, scratch: Path, material: Path, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Make a try for each key, by which everything is drawn; a row for each."""
-    inputs = Inputs(scratch / "home", finished_run(server, scratch, material), material)
+def try_inputs(
+    server: Server, scratch: Path, material: Path, keys: Iterable[str], *, quick: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Make a try for each key, by which everything is drawn; a row for each. Quick: dry runs, and nothing is judged."""
+    inputs = Inputs(scratch / "home", finished_run(server, scratch, material), material, quick=quick)
     for key in keys:
         yield try_input(server, inputs, key)
 
@@ -49,10 +54,11 @@ class Inputs:
         home: working folder of the command, made anew for each.
         run: a finished run to copy and damage.
         material: good models and data.
+        quick: leave out what takes more than a second.
     """
 
-    def __init__(self, home: Path, run: Path, material: Path) -> None:
-        self.home, self._run, self._material = home, run, material
+    def __init__(self, home: Path, run: Path, material: Path, *, quick: bool = False) -> None:
+        self.home, self._run, self._material, self._quick = home, run, material, quick
         self._train = [*train_words(material, 8)[:-1], "0", "--output", "out"]
         self._rows = {path.stem: _read(path) for path in material.glob("*.jsonl")}
 
@@ -63,6 +69,10 @@ class Inputs:
         self.home.mkdir(parents=True)
         (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
         words, what = getattr(self, f"_bad_{kind}")(rng)
+        if self._quick and words[0] not in ("train", "sft", "sample"):
+            return self.make(rng)
+        if self._quick and kind != "code" and words[0] != "sample" and not {"--dry-run", "--resume"} & set(words):
+            words = [*words, "--dry-run"]
         return kind, words, what
 
     def _base(self, rng: Random) -> list[str]:
@@ -78,7 +88,11 @@ class Inputs:
             ["lecture", "--quick", "--figure", "policy_gradient"],
             label,
         ]
-        return [*rng.choices([self._train[:-2], sft, reward, *others], [6, 3, 3, 2, 2, 1, 1, 1, 1])[0], "--output", "out"]
+        return [
+            *rng.choices([self._train[:-2], sft, reward, *others], [6, 3, 3, 2, 2, 1, 1, 1, 1])[0],
+            "--output",
+            "out",
+        ]
 
     def _bad_option(self, rng: Random) -> tuple[list[str], str]:
         words = self._base(rng)
@@ -145,12 +159,18 @@ class Inputs:
     def _bad_run(self, rng: Random) -> tuple[list[str], str]:
         folder = self.home / "run"
         shutil.copytree(self._run, folder)
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".png", ".html", ".md"))
-        files += [path for path in files if path.name in ("prefgym.json", "state.json", "config.yaml", "history.jsonl")] * 3
+        files = sorted(
+            path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".png", ".html", ".md")
+        )
+        files += [
+            path for path in files if path.name in ("prefgym.json", "state.json", "config.yaml", "history.jsonl")
+        ] * 3
         what = damage_file(rng.choice(files), rng)
         more = ["--agent.total_episodes", "24"] if rng.random() < 0.5 else []
         commands = [["train", "--resume", "--output", str(folder), *more]] * 3
-        commands += [[name, str(folder), "--evaluation.prompts", "2", "--output", "out"] for name in ("evaluate", "compare")]
+        commands += [
+            [name, str(folder), "--evaluation.prompts", "2", "--output", "out"] for name in ("evaluate", "compare")
+        ]
         return rng.choice([*commands, ["sample", str(folder), "--limit", "1", "--output", "out"]]), f"run {what}"
 
     def _bad_code(self, rng: Random) -> tuple[list[str], str]:

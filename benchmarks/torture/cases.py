@@ -42,7 +42,9 @@ def make_cases(server: Server, scratch: Path, material: Path) -> dict[str, Case]
 
     def a_run(name: str, *more: str) -> Callable[[Path], None]:
         def prepare(work: Path) -> None:
-            source = finished_run(server, scratch, material) if name == "finished" else old_run(server, scratch, material)
+            source = (
+                finished_run(server, scratch, material) if name == "finished" else old_run(server, scratch, material)
+            )
             shutil.copytree(source, work / "run")
             for path in more:
                 (work / "run" / path).write_text(f"{path} is the user's own.\n", encoding="utf-8")

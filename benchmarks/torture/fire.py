@@ -15,7 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-MODES = ("none", "count", "count growth", "kill", "torn", "after", "full", "read-only", "broken")
+MODES = ("none", "count", "kill", "torn", "after", "full", "read-only", "broken")
 """What the shim does at the n-th operation, in the order of ``enum mode``.
 
 ``torn`` kills in the middle of a write and ``after`` right after one, both before anything else. The last three fail
@@ -96,10 +96,11 @@ class Server:
     """Runs commands of prefgym in children of one process; ``with Server(scratch) as server: server.run([...], ...)``.
 
     Args:
-        scratch: where the shim, its caches, and what commands print are kept.
+        scratch: where the shim, caches, and what commands print are kept.
+        quick: start sooner; commands that judge by gold take longer.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, *, quick: bool = False) -> None:
         self._streams = scratch / "streams"
         self._streams.mkdir(parents=True, exist_ok=True)
         cache = scratch / "cache"
@@ -114,7 +115,7 @@ class Server:
             "XDG_STATE_HOME": str(cache / "state"),
             "MPLCONFIGDIR": str(cache / "matplotlib"),
         }
-        command = [sys.executable, "-m", "benchmarks.torture.server"]
+        command = [sys.executable, "-m", "benchmarks.torture.server", *(["--quick"] if quick else [])]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -147,7 +148,12 @@ class Server:
         """
         out, err, log = (self._streams / name for name in ("out", "err", "log"))
         log.write_bytes(b"")
-        order: dict[str, Any] = {"words": words, "cwd": str(cwd), "folder": str(folder or cwd), "mode": MODES.index(mode)}
+        order: dict[str, Any] = {
+            "words": words,
+            "cwd": str(cwd),
+            "folder": str(folder or cwd),
+            "mode": MODES.index(mode),
+        }
         order |= {"plain": plain, "n": n, "seconds": seconds, "timeout": timeout, "environment": environment or {}}
         order |= {"out": str(out), "err": str(err), "log": str(log)}
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -23,8 +23,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum mode { OFF, COUNT, COUNT_GROWTH, KILL, TORN, AFTER, FULL, READ_ONLY, BROKEN };
-enum kind { CHANGE, GROW }; /* a full disk refuses only what needs room */
+enum mode { OFF, COUNT, KILL, TORN, AFTER, FULL, READ_ONLY, BROKEN };
+enum kind { CHANGE, GROW }; /* a full disk refuses only what needs room; a + in the log */
 enum verdict { GO_ON, HALF, FAIL };
 
 static char folder[PATH_MAX];
@@ -57,23 +57,44 @@ static int name_of(int fd, char *path) {
     return length >= 0;
 }
 
+/* Take out "//", "." and "..", as they are written. */
+static void tidy(char *path) {
+    char *to = path, *next = path;
+    while (*next) {
+        char *part = next + (*next == '/');
+        size_t length = strcspn(part, "/");
+        next = part + length;
+        if (length == 0 || (length == 1 && part[0] == '.')) continue;
+        if (length == 2 && part[0] == '.' && part[1] == '.') {
+            while (to > path && *--to != '/') continue;
+            continue;
+        }
+        *to++ = '/';
+        memmove(to, part, length);
+        to += length;
+    }
+    *to = 0;
+}
+
 static void absolute(int at, const char *path, char *whole) {
     char base[PATH_MAX];
     if (path[0] == '/' || !name_of(at, base)) snprintf(whole, PATH_MAX, "%s", path);
     else snprintf(whole, PATH_MAX, "%.2047s/%.2047s", base, path);
+    if (whole[0] == '/') tidy(whole);
 }
 
 /* Whether a call on these files is let through; "second" may be null. */
 static enum verdict gate(const char *call, enum kind kind, const char *path, const char *second) {
     int how = atomic_load(&mode), before = errno;
     if (how == OFF || !(below(path) || (second && below(second)))) return GO_ON;
-    if ((how == FULL || how == COUNT_GROWTH) && kind != GROW) return GO_ON;
+    if (how == FULL && kind != GROW) return GO_ON;
     long number = atomic_fetch_add(&counted, 1) + 1, n = atomic_load(&target);
-    int counting = how == COUNT || how == COUNT_GROWTH, now = !counting && number == n;
-    if (log_to >= 0 && (counting || now)) {
+    int now = how != COUNT && number == n;
+    if (log_to >= 0 && (how == COUNT || now)) {
         char line[2 * PATH_MAX + 64];
-        int length = snprintf(line, sizeof line, "%ld %s %s%s%s\n", number, call, path + (below(path) ? folder_length : 0),
-                              second ? " > " : "", second ? second + (below(second) ? folder_length : 0) : "");
+        int length = snprintf(line, sizeof line, "%ld %s%s %s%s%s\n", number, call, kind == GROW ? "+" : "",
+                              path + (below(path) ? folder_length : 0), second ? " > " : "",
+                              second ? second + (below(second) ? folder_length : 0) : "");
         syscall(SYS_write, log_to, line, (size_t)length);
     }
     if (how == KILL && now) syscall(SYS_kill, getpid(), SIGKILL);

@@ -17,7 +17,7 @@ EOS = "<|endoftext|>"
 
 
 def make_material(folder: Path) -> Path:
-    """Write models and data into ``folder``, unless they are there; 400 tokens, width 16, under a second of training."""
+    """Write models and data into ``folder``, unless they are there: 400 tokens, width 16."""
     if (folder / "complete").is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,9 @@ def make_material(folder: Path) -> Path:
     model = _language_model(_tokenizer([item.text for item in posts]))
     model.save(folder / "model")
     PreferenceModel.from_language_model(model, seed=1).save(folder / "preference")
-    pairs = [{"instruction": item.text[:80], "input": item.text[:80], "output": item.reference[:60]} for item in posts[:40]]
+    pairs = [
+        {"instruction": item.text[:80], "input": item.text[:80], "output": item.reference[:60]} for item in posts[:40]
+    ]
     comparisons = [
         {"prompt": item.text[:80], "chosen": item.reference[:60], "rejected": posts[index - 1].reference[:60]}
         for index, item in enumerate(posts[:40])

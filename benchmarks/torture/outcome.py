@@ -45,7 +45,9 @@ class Picture:
         found = []
         for how, folders in (("shown", self.scalars), ("written", self.written)):
             for folder, rows in folders.items():
-                found += [f"{folder}: {tag} at {step} {how} {len(v)} times" for (tag, step), v in rows.items() if len(v) > 1]
+                found += [
+                    f"{folder}: {tag} at {step} {how} {len(v)} times" for (tag, step), v in rows.items() if len(v) > 1
+                ]
         return found
 
 
@@ -79,7 +81,9 @@ def differences(untouched: Picture, found: Picture) -> list[str]:
     for home, rows in untouched.scalars.items():
         there = found.scalars.get(home, {})
         kept = {key: values[0] for key, values in rows.items() if not CLOCKED.search(key[0])}
-        wrong = [f"{tag} at {step}" for (tag, step), value in kept.items() if there.get((tag, step), [None])[0] != value]
+        wrong = [
+            f"{tag} at {step}" for (tag, step), value in kept.items() if there.get((tag, step), [None])[0] != value
+        ]
         if wrong:
             told.append(f"TensorBoard in {home}: {len(wrong)} points are missing or differ, {wrong[0]} is the first")
     return told

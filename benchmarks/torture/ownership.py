@@ -17,6 +17,7 @@ from .shapes import SHAPES, a_run, command_words, name_it, neighbours
 
 WEIGHTS = {"train": 8, "sft": 5, "reward": 5, "evaluate": 8, "benchmark": 3, "compare": 3, "lecture": 1, "sample": 3}
 WEIGHTS |= {"label": 3, "build-assets": 1}
+QUICK = {"train": 5, "sft": 4, "label": 1, "sample": 1}
 FINISHED = ("train", "sft", "reward")
 """Commands that leave metrics.json where they were told to write."""
 CODES = (0, 1, 2, 3, 4)
@@ -27,15 +28,15 @@ Kept = dict[Path, str]  # path -> hash, or where a link points to
 def try_folders(
     server: Server, scratch: Path, material: Path, keys: Iterable[str], *, quick: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Make a try for each key, by which everything is drawn; a row for each. Quick: old runs have no report."""
+    """Make a try for each key, by which everything is drawn; a row for each. Quick: the shorter commands."""
     cases = make_cases(server, scratch, material)
     for key in keys:
         run = finished_run(server, scratch, material) if quick else old_run(server, scratch, material)
-        yield try_folder(server, scratch / "home", run, material, cases, key)
+        yield try_folder(server, scratch / "home", run, material, cases, key, QUICK if quick else WEIGHTS)
 
 
 def try_folder(
-    server: Server, home: Path, run: Path, material: Path, cases: dict[str, Case], key: str
+    server: Server, home: Path, run: Path, material: Path, cases: dict[str, Case], key: str, weights: dict[str, int]
 ) -> dict[str, Any]:
     """One command on one folder; everything in it is drawn by the key."""
     rng = Random(key)
@@ -51,7 +52,7 @@ def try_folder(
         shape(folder, rng)
     neighbours(folder, rng)
     cwd, target = name_it(home, folder, rng)
-    (command,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    (command,) = rng.choices(list(weights), list(weights.values()))
     words = command_words(command, target, cases, material, run, rng)
     before = _files(home)
     ours = {path for path in ours if before[path] == _files(run.parent).get(run / path.relative_to(folder))}
@@ -63,7 +64,7 @@ def try_folder(
     faults = check(home, before, _files(home), ours, words) + ended.bad_manners(CODES)
     if ended.code == 0 and command in FINISHED:
         metrics = folder / "metrics.json"
-        if not metrics.is_file() or before.get(metrics) == _files(home).get(metrics) and "--resume" not in words:
+        if not metrics.is_file() or (before.get(metrics) == _files(home).get(metrics) and "--resume" not in words):
             faults.append("exit code 0, but there is no new metrics.json")
     told = f"{kind} with {', '.join(shape.__name__ for shape in shapes)}{', parent read-only' if fixed else ''}"
     return _row(key, command, ended, faults, f"{told}; in {cwd.relative_to(home)}: {ended.told()}")

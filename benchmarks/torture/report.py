@@ -64,7 +64,9 @@ def page(command: str, trials: Rows, ownership: Rows, inputs: Rows) -> str:
     if trials:
         parts.append(f"## Killed, and on full disks\n\n{table(trials)}\n\n{wrong(trials)}")
     if ownership:
-        parts.append(f"## Whose files\n\n{OWNERSHIP}\n\n{tries_table(ownership, 'command', 'command')}\n\n{wrong(ownership)}")
+        parts.append(
+            f"## Whose files\n\n{OWNERSHIP}\n\n{tries_table(ownership, 'command', 'command')}\n\n{wrong(ownership)}"
+        )
     if inputs:
         parts.append(f"## Bad input\n\n{INPUTS}\n\n{tries_table(inputs, 'kind', 'kind')}\n\n{wrong(inputs)}")
     return "\n\n".join(parts) + "\n"
@@ -76,14 +78,16 @@ def _reason(row: dict[str, Any]) -> str:
     return " ".join("; ".join(reasons[:3]).split()).replace("|", "\\|")[:400]
 
 
-INTRODUCTION = """Models of two layers of width 16 and 400 tokens; each run takes seconds. `inject.c`, loaded before libc, counts the calls
-by which a command changes files in its working folder and acts at the n-th. After it the user does what a user does:
-`--resume`, or the same command again where there is nothing to resume; in half of the trials the other way round, in a
-quarter the way back is killed too. Then the working folder is compared with that of an untouched run: weights and
-checkpoints, history and metrics without their times, the names of all files, every point of TensorBoard, shown and
-written. On a full, read-only or broken disk the command must exit with code 3 and one sentence."""
-OWNERSHIP = """Generated folders of a user (a project with .git, data, a config.yaml, links, an old run with files of their own in it)
-and a command that writes there, with and without `--overwrite` or `--resume`. Good: every file that no prefgym command
-wrote keeps path and bytes, those of an old run keep their bytes somewhere, and there is no traceback."""
-INPUTS = """Generated options, configs, data files, model and run folders, rewards and judges. Good: an exit code from 0 to 4,
-one sentence on stderr unless it is 0, no traceback, no report of an unexpected error, nothing half-written."""
+INTRODUCTION = """Models of two layers of width 16 and 400 tokens; each run takes seconds. `inject.c`, loaded before
+libc, counts the calls by which a command changes files in its working folder and acts at the n-th. After it the user
+does what a user does: `--resume`, or the same command again where there is nothing to resume; in half of the drawn
+trials the other way round, in a quarter of them the way back is killed too. Then the working folder is compared with
+that of an untouched run: weights and checkpoints, history and metrics without their times, the names of all files,
+every point of TensorBoard, shown and written. On a full, read-only or broken disk the command must exit with code 3
+and one sentence."""
+OWNERSHIP = """Generated folders of a user (a project with .git, data, a config.yaml, links, an old run with files of
+their own in it) and a command that writes there, with and without `--overwrite` or `--resume`. Good: every file that no
+prefgym command wrote keeps path and bytes, those of an old run keep their bytes somewhere, and there is no
+traceback."""
+INPUTS = """Generated options, configs, data files, model and run folders, rewards and judges. Good: an exit code from 0
+to 4, one sentence on stderr unless it is 0, no traceback, no report of an unexpected error, nothing half-written."""

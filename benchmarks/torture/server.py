@@ -51,10 +51,11 @@ def main() -> None:
             print(f"{name}: {error}", file=sys.stderr)
     import torch
 
-    from prefgym.rewards.gold import known_pairs
-
     torch.set_num_threads(1)
-    known_pairs()  # a second of every child
+    if "--quick" not in sys.argv:
+        from prefgym.rewards.gold import known_pairs
+
+        known_pairs()  # a second of every child that judges by gold
     gc.freeze()
     for line in sys.stdin:
         answer = attempt(json.loads(line))
@@ -79,10 +80,8 @@ def attempt(order: dict[str, Any]) -> dict[str, Any]:
     timer.cancel()
     timer.join()  # the next fork must not meet a thread
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        ended = "itself"
-    else:
-        ended = "timeout" if seconds >= order["timeout"] else "killed"
+    by_signal = "timeout" if seconds >= order["timeout"] else "killed"
+    ended = "itself" if code >= 0 else by_signal
     return {"code": code, "ended": ended, "seconds": seconds}
 
 

@@ -1,4 +1,4 @@
-"""Folders as users have them, drawn at random: a project, an old run with files of theirs in it, links, odd neighbours."""
+"""Folders as users have them, drawn at random: a project, an old run with files of theirs, links, odd neighbours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ FIRST_VERSION = (
     *("win_rates.png", "checkpoints"),
 )
 """What a run of 0.1.0 had: nothing that says whose its files are."""
-CONFIGS = ("", "# mine\n", "learning_rate: 0.1\nmodel: resnet\n", "env.id: Summarize-v0\nseed: 3\n", "- a\n- b\n", "\0\0")
+CONFIGS = (
+    "",
+    "# mine\n",
+    "learning_rate: 0.1\nmodel: resnet\n",
+    "env.id: Summarize-v0\nseed: 3\n",
+    "- a\n- b\n",
+    "\0\0",
+)
 
 
 def note(folder: Path, name: str, text: str = "") -> None:
@@ -50,7 +57,13 @@ def reports(folder: Path, rng: Random) -> None:
     """Files and folders of the user's with names that our commands write."""
     names = ["report.md", "metrics.json", "README.md", "model.safetensors", "history.jsonl", "plots/report.html"]
     names += ["tensorboard/events.out.tfevents.1.mine.0", "checkpoints/epoch-3.pt", "checkpoints/iteration-000009/mine"]
-    names += ["evaluation/config.yaml", "evaluation/table.csv", "figures/a.png", "runs/old/config.yaml", "measured/a.json"]
+    names += [
+        "evaluation/config.yaml",
+        "evaluation/table.csv",
+        "figures/a.png",
+        "runs/old/config.yaml",
+        "measured/a.json",
+    ]
     for name in rng.sample(names, rng.randint(2, 8)):
         note(folder, name)
 
@@ -116,7 +129,9 @@ def name_it(home: Path, folder: Path, rng: Random) -> tuple[Path, str]:
     return rng.choice([*inside, *((home, name) for name in beside)])
 
 
-def command_words(command: str, target: str, case: dict[str, Case], material: Path, run: Path, rng: Random) -> list[str]:
+def command_words(
+    command: str, target: str, case: dict[str, Case], material: Path, run: Path, rng: Random
+) -> list[str]:
     """A command that writes to the target; the quickest form there is, now and then with flags that it may not know."""
     flags = rng.choice([[], [], ["--overwrite"], ["--overwrite"], ["--resume"], ["--overwrite", "--resume"]])
     model = str(material / "model")
@@ -129,7 +144,9 @@ def command_words(command: str, target: str, case: dict[str, Case], material: Pa
             return ["evaluate", target, "--evaluation.prompts", "2", *flags[:1]]
         words = ["evaluate", str(run), "--evaluation.prompts", "2"]
     elif command == "compare":
-        words = ["compare", str(run), model, "--evaluation.prompts", "2"] if rng.random() < 0.5 else ["compare", str(run)]
+        words = (
+            ["compare", str(run), model, "--evaluation.prompts", "2"] if rng.random() < 0.5 else ["compare", str(run)]
+        )
     elif command == "benchmark":
         words = ["benchmark", model, "--mmlu", str(material / "mmlu"), "--limit", "2"]
     elif command == "lecture":
