@@ -30,6 +30,7 @@ from .cases import Case, make_cases
 from .fire import Server
 from .material import make_material
 from .ownership import try_folders
+from .outcome import leftovers
 from .report import page
 from .trials import DISKS, KILLS, Trial, Untouched, attempt, measure
 
@@ -115,6 +116,8 @@ def run_trials(server: Server, scratch: Path, material: Path, options: argparse.
         case, count = cases[name], round(share * (index + 1)) - round(share * index)
         untouched = measure(server, case, scratch / "work")
         print(f"{name}: {len(untouched.operations)} file operations, {len(untouched.growing)} that need room")
+        for fault in [*leftovers(untouched.picture, untouched.picture), *untouched.picture.doubled()]:
+            print(f"{name} leaves in peace: {fault}")
         modes, rng = options.mode, random.Random(f"{options.seed} {name}")
         drawn = enumerate_trials(case, untouched, modes, options.every) if options.every else None
         trials = list(drawn or draw_trials(case, untouched, modes, count, rng))

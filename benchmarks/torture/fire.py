@@ -103,7 +103,8 @@ class Server:
     def __init__(self, scratch: Path, *, quick: bool = False) -> None:
         self._streams = scratch / "streams"
         self._streams.mkdir(parents=True, exist_ok=True)
-        cache = scratch / "cache"
+        cache = scratch / "home-of-server"  # what a command notes outside its folder is no business of ours
+        cache.mkdir(exist_ok=True)
         environment = {
             **os.environ,
             "LD_PRELOAD": str(compile_shim(scratch)),
@@ -111,8 +112,8 @@ class Server:
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             "HF_HOME": str(cache / "huggingface"),
-            "XDG_CACHE_HOME": str(cache),
-            "XDG_STATE_HOME": str(cache / "state"),
+            "HOME": str(cache),
+            **{f"XDG_{what}_HOME": str(cache / what.lower()) for what in ("CACHE", "CONFIG", "DATA", "STATE")},
             "MPLCONFIGDIR": str(cache / "matplotlib"),
         }
         command = [sys.executable, "-m", "benchmarks.torture.server", *(["--quick"] if quick else [])]

@@ -40,14 +40,17 @@ class Picture:
     scalars: dict[str, Rows]
     written: dict[str, Rows]
 
-    def doubled(self) -> list[str]:
-        """Points of TensorBoard that are there twice, as shown or in the files."""
+    def doubled(self, untouched: Picture | None = None) -> list[str]:
+        """Points of TensorBoard that are there twice, shown or in the files; more than in an untouched run."""
         found = []
-        for how, folders in (("shown", self.scalars), ("written", self.written)):
-            for folder, rows in folders.items():
-                found += [
-                    f"{folder}: {tag} at {step} {how} {len(v)} times" for (tag, step), v in rows.items() if len(v) > 1
-                ]
+        for how in ("scalars", "written"):
+            for folder, rows in getattr(self, how).items():
+                usual = getattr(untouched, how).get(folder, {}) if untouched else {}
+                for (tag, step), values in rows.items():
+                    if len(values) > max(1, len(usual.get((tag, step), ()))):
+                        found.append(
+                            f"{folder}: {tag} at {step} is {len(values)} times {'shown' if how == 'scalars' else how}"
+                        )
         return found
 
 

@@ -111,7 +111,7 @@ def attempt(server: Server, case: Case, untouched: Untouched, trial: Trial, work
     trial.same = bool(trial.recovered) and not wrong
     trial.told += wrong[:8]
     trial.leftovers = leftovers(untouched.picture, found)
-    trial.doubled = found.doubled()
+    trial.doubled = found.doubled(untouched.picture)
     return trial
 
 
