@@ -29,8 +29,8 @@ from .bad_inputs import try_inputs
 from .cases import Case, make_cases
 from .fire import Server
 from .material import make_material
-from .ownership import try_folders
 from .outcome import leftovers
+from .ownership import try_folders
 from .report import page
 from .trials import DISKS, KILLS, Trial, Untouched, attempt, measure
 
