@@ -112,6 +112,7 @@ def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, 
         "learn_start": agent.learn_start,
         "rng": agent.rng.bit_generator.state,
         "sampler": base.sampler_state() if hasattr(base, "sampler_state") else None,
+        "cut": sorted(base.mdp.source.cut, key=str) if hasattr(base, "mdp") else [],
         "agent": agent.extra_state(),
         "kl": agent.kl.state(),
         "optimizer": optimizer["param_groups"],
@@ -134,6 +135,8 @@ def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, 
     agent.rng.bit_generator.state = state["rng"]
     if state["sampler"] is not None:
         agent.env.unwrapped.set_sampler_state(state["sampler"])
+    if hasattr(agent.env.unwrapped, "mdp"):
+        agent.env.unwrapped.mdp.source.cut = set(state.get("cut", ()))
     agent.load_extra_state(state["agent"])
     agent.kl.load_state(state["kl"])
 

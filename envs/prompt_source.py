@@ -135,6 +135,9 @@ class PromptBatch:
 class PromptSource:
     """Prepares prompts of a set: template, tokens, cut to the budget; counts what it had to cut.
 
+    Attributes:
+        cut: the prompts that were cut so far, by index, or by text where they were given by hand.
+
     Args:
         prompts: the set.
         template: the text around each prompt.
@@ -164,12 +167,12 @@ class PromptSource:
         self.max_prompt_tokens = max_prompt_tokens
         self._encode = encode
         self._pad_token_id = pad_token_id
-        self._cut: set[int | str] = set()
+        self.cut: set[int | str] = set()
 
     @property
     def truncated_prompts(self) -> int:
         """How many different prompts were cut to fit so far."""
-        return len(self._cut)
+        return len(self.cut)
 
     def at(self, index: int) -> Prompt:
         """Prepare prompt ``index`` of the set."""
@@ -204,5 +207,5 @@ class PromptSource:
         if not fitted.ids:
             raise InputError(f"{name} has no token in the model's vocabulary: {text!r}.")
         if fitted.cut:
-            self._cut.add(text if index is None else index)
+            self.cut.add(text if index is None else index)
         return Prompt(fitted.text, fitted.ids, row, index)

@@ -12,6 +12,7 @@ from prefgym.errors import InputError
 from prefgym.models.folder import loading, locate
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.preference_model import PreferenceModel, _read_facts
+from prefgym.storage.manifest import FILES
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def folder(language_model, tmp_path):
 
 
 def refused(folder, *words):
+    (folder / FILES).unlink(missing_ok=True)  # as the folder of another tool, which has no sums
     began = time.perf_counter()
     with pytest.raises(InputError) as caught:
         LanguageModel.load(folder)

@@ -11,6 +11,7 @@ from prefgym.models import folder as module
 from prefgym.models.distribution import Decoding
 from prefgym.models.generation import generate
 from prefgym.models.language_model import LanguageModel, disable_dropout, embedded_path
+from prefgym.storage.manifest import FILES
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def folder(language_model, tmp_path):
 
 def refused(folder, *words):
     """The folder is refused with one sentence that holds all the words."""
+    (folder / FILES).unlink(missing_ok=True)  # as the folder of another tool, which has no sums
     with pytest.raises(InputError) as error:
         LanguageModel.load(folder)
     message = str(error.value)

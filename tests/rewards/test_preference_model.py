@@ -219,7 +219,7 @@ def test_saved_and_loaded_it_scores_the_same_and_is_frozen(pm, tmp_path):
     assert loaded.checksum() == pm.checksum()
     assert (loaded.shift, loaded.temperature, loaded.facts) == (0.25, 1.5, {"comparisons": 12})
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors", ".jinja", ".txt"}
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".jsonl", ".safetensors", ".jinja", ".txt"}
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "neox"])
