@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefgym.storage.manifest import FILES
+
 EVENTS = re.compile(r"events\.out\.tfevents\.[^/]*")
 CLOCKED = re.compile(r"(^|[/_ ])(time|runtime|seconds|duration|date|clock|speed|second)([/_ ]|$)")
 """Keys of values that differ between two runs of one command."""
@@ -99,6 +101,8 @@ def leftovers(untouched: Picture, found: Picture) -> list[str]:
 
 def content(path: Path) -> str:
     """What must be the same in two runs: bytes, or JSON without its times."""
+    if path.name == FILES:
+        return _listed(path)
     data = path.read_bytes()
     try:
         if path.suffix == ".jsonl":
@@ -108,6 +112,13 @@ def content(path: Path) -> str:
     except ValueError:
         pass  # damaged: then the bytes speak
     return hashlib.sha256(data).hexdigest()
+
+
+def _listed(path: Path) -> str:
+    """The names on a list of files, of what is there; ids and sums are each run's own."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    names = {row.get("file") or row.get("folder") for row in rows}
+    return json.dumps(sorted(name for name in names if (path.parent / name).exists()))
 
 
 def _where(text: str, other: str) -> str:
