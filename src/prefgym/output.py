@@ -210,7 +210,8 @@ def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) 
             for path in paths:
                 path.unlink(missing_ok=True)
             sweep(folder, alone=True)
-            remove_empty({parent for path in paths for parent in path.parents if folder in parent.parents})
+            emptied = {parent for path in paths for parent in path.parents if folder in parent.parents}
+            remove_empty({*emptied, *(folder / name for name in (CHECKPOINTS, PARTS, TENSORBOARD))})
             if previous is not None and previous.is_dir():
                 bring_back(folder, previous)
         raise
