@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from .errors import InputError, RewardError, nearest
+from .terminal import plain_output, printable
 
 COMMANDS = {
     "train": "train an agent in an environment, evaluate it and write the report",
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"prefgym {__version__}")
         return 0
     try:
-        _run(words[0], words[1:])
+        with plain_output():
+            _run(words[0], words[1:])
     except (InputError, RewardError) as error:
         return _fail(words[0], error, EXIT_INPUT)
     except FloatingPointError as error:
@@ -88,5 +90,5 @@ def _fail(command: str, reason: object, code: int) -> int:
     progress = sys.modules.get("tqdm.std")
     for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
         bar.close()  # a bar that an error left open would draw itself over the sentence
-    print(f"prefgym {command}: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(printable(f"prefgym {command}: {' '.join(str(reason).split())}"), file=sys.stderr)
     return code
