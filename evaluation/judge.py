@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -81,7 +80,7 @@ class PairwiseJudge:
         further = accepted_columns(self.function, columns)
         try:
             values = list(self.function(prompts=list(prompts), first=list(first), second=list(second), **further))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a judge that ends the program has failed too
             raise RewardError(f'Judge "{self.name}" raised {type(error).__name__}: {error}') from error
         if len(values) != len(prompts):
             raise RewardError(f'Judge "{self.name}" returned {len(values)} values for {len(prompts)} comparisons.')
@@ -97,8 +96,8 @@ class PairwiseJudge:
 
 def _is_probability(value: Any) -> bool:
     try:
-        return math.isfinite(float(value)) and 0 <= float(value) <= 1
-    except (TypeError, ValueError):
+        return not isinstance(value, str | bytes | bytearray) and 0 <= float(value) <= 1
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # None, a list, a tensor of several elements
         return False
 
 

@@ -264,12 +264,13 @@ def test_an_evaluation_killed_anywhere_ends_the_same(evaluate, tmp_path):
 
 
 def test_what_was_made_under_other_conditions_is_not_taken(evaluate, start, prompts, tmp_path):
-    first = evaluate(tmp_path / "parts")
+    evaluate(tmp_path / "parts")
+    evaluate(tmp_path / "parts", stop=0)  # all is there
     for further in (
         {"seed": 1},
         {"policies": {"trained": start}},
         {"rows": prompts[:4]},
         {"judge": lambda prompts, first, second: [0.5] * len(prompts)},
     ):
-        assert evaluate(tmp_path / "parts", **further).metrics == evaluate(**further).metrics
-    assert evaluate(tmp_path / "parts").metrics == first.metrics
+        with pytest.raises(Killed):
+            evaluate(tmp_path / "parts", stop=0, **further)
