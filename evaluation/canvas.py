@@ -6,6 +6,8 @@ import io
 import math
 import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,9 @@ TALLEST = 500.0
 
 NAME_WIDTH, LINE_WIDTH = 48, 240
 """Characters of a name beside an axis or in a legend, and of any other line."""
+
+POWER = "$\\mathdefault{"
+"""Begins the numbers on an axis of logarithmic scale."""
 
 SCORE_TITLES = {
     "preference_score": "Preference score: what training sees",
@@ -99,25 +104,30 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def drawable(text: str, width: int = LINE_WIDTH) -> str:
-    """A text for a picture: no formula in it, no control character, at most three lines of a bearable width.
+    r"""A text for a picture: no formula in it, no control character, at most three lines of a bearable width.
 
-    >>> drawable("$\\\\frac{$")
-    '\\\\$\\\\frac{\\\\$'
+    >>> drawable("$\\frac{$")
+    '\\$\\frac{\\$'
     """
     lines = [shortened(line.replace("\t", " "), width) for line in visible(text).split("\n")]
     return re.sub(r"(?<!\\)\$", r"\\$", "\n".join(lines[:3]))
 
 
 def _draw_as_written(figure: Figure) -> None:
-    """Keep every text that was set from being read as a formula or breaking the layout; ticks of ours included."""
-    names = {text for holder in (figure, *figure.axes) for legend in _legends(holder) for text in legend.get_texts()}
+    """Keep texts from being read as formulas and from breaking the layout; numbers that matplotlib writes stay."""
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    names = {text for legend in legends if legend is not None for text in legend.get_texts()}
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        if not text.get_text().startswith(MATHEMATICAL):
+        if not text.get_text().startswith(POWER):
             text.set_text(drawable(text.get_text(), NAME_WIDTH if text in names else LINE_WIDTH))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
         if isinstance(formatter, FixedFormatter):
             formatter.seq = [drawable(name, NAME_WIDTH) for name in formatter.seq]
         elif isinstance(formatter, FuncFormatter):
-            axis.set_major_formatter(FuncFormatter(_drawn(formatter.func)))
+            formatter.func = partial(_drawn, formatter.func)
+
+
+def _drawn(name_of: Callable[..., str], value: float, place: int | None = None) -> str:
+    return drawable(name_of(value, place), NAME_WIDTH)

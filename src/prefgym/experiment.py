@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import Config
+from .data.plain_text import visible
 from .errors import InputError
 from .files import write_json
 from .options import agent_class
@@ -315,4 +316,4 @@ def write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
             for figure, value in row.items():
                 number = value.get("mean") if isinstance(value, dict) else value
                 if isinstance(number, int | float):
-                    writer.add_scalar(f"evaluation/{figure}/{candidate}", number, metrics["episodes"])
+                    writer.add_scalar(visible(f"evaluation/{figure}/{candidate}"), number, metrics["episodes"])
