@@ -5,7 +5,7 @@ Every rate is a fraction 0-1, KL is in nats, length in tokens without EOS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -113,10 +113,9 @@ def evaluate_policies(
         InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick or another
             vocabulary than the start policy.
     """
-    for name in policies:
-        if name in YARDSTICKS:
-            raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
-        _check_vocabulary(policies[name], start)
+    check_names(policies)
+    for policy in policies.values():
+        _check_vocabulary(policy, start)
     settings = settings or DecodeSettings()
     data = resolve_prompts(prompts)
     prepared, truncated = prepare(start, data, settings)
@@ -151,6 +150,13 @@ def evaluate_policies(
         "greedy": figures(greedy, sampled.get("references"), prepared, judge, seed),
     }
     return Evaluation(metrics, prepared, sampled, greedy, start, settings)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise :class:`InputError` where a policy has the name of what stands beside it."""
+    for name in names:
+        if name in YARDSTICKS:
+            raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
 
 
 def _check_vocabulary(policy: LanguageModel, start: LanguageModel) -> None:

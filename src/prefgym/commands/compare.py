@@ -88,6 +88,9 @@ def run(arguments: list[str]) -> None:
     if not control["overwrite"]:
         for run in planned:
             check_unchanged(run)
+    from ..evaluation.evaluate import check_names
+
+    check_names(run.name for run in runs)
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
