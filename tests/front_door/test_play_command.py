@@ -209,7 +209,7 @@ def test_lines_that_mean_nothing_are_told_and_asked_again(run, game_flags, typed
     typed("9", "0", "9" * 5000, "", "q")
     result = run("play", *game_flags)
     assert result.code == 0
-    assert result.out.count('Choices are 1 to 8; to write the number itself, put it in quotes: " 9"\n') == 1
+    assert result.out.count('Choices are 1 to 8; to write the number itself, put it in quotes: " 9"') == 1
     assert result.out.count('put it in quotes: " 0"') == 1
     assert "You left after 1 token" in result.out
 
