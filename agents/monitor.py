@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from ..data.plain_text import visible
 from ..storage.atomic import replacing
 from ..storage.manifest import claim
 from .rollout import Rollout
@@ -109,7 +110,7 @@ class Monitor:
         step = int(scalars["episodes"])
         for name, value in scalars.items():
             if "/" in name:
-                writer.add_scalar(name, value, step)
+                writer.add_scalar(visible(name), value, step)
         if (int(scalars["iteration"]) - 1) % TEXTS_EVERY == 0:
             writer.add_histogram("rollout/score", rollout.scores, step)
             writer.add_histogram("rollout/kl", rollout.kl.sum(1), step)

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..data.plain_text import markdown
 from ..errors import InputError
 from ..files import write_text
 from ..models.folder import is_adapter, quiet
@@ -101,7 +102,8 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
         **settings["hyperparameters"],
         **{f"version of {name}": number for name, number in settings["versions"].items()},
     } | facts
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)
+    cells = [(markdown(name), markdown(str(value))) for name, value in rows.items() if value is not None]
+    table = "\n".join(f"| {name} | {value} |" for name, value in cells)
     synthetic = (
         "\nThe training prompts are synthetic: figures measured on them say nothing about real text.\n"
         if settings["synthetic"]
@@ -110,7 +112,7 @@ def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
     library, loading = _how_to_load(agent)
     return (
         f"---\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- reinforcement-learning\n- rlhf\n---\n"
-        f"# A language model trained by {agent.name} on a preference\n\n"
+        f"# A language model trained by {markdown(str(agent.name))} on a preference\n\n"
         "A language model, fine-tuned by reinforcement learning on a reward minus a KL penalty to its start.\n"
         f"{synthetic}\n| | |\n|---|---|\n{table}\n\n"
         f"```python\n{loading}```\n"

@@ -31,6 +31,7 @@ class Candidate:
     scores: score name -> (n,).
     outcomes: figure -> (n,) what it took from an opponent on each prompt, NaN where one has no text; noted by
         ``figures.figures``.
+    temperature: of sampling, where it was chosen.
     """
 
     texts: list[str]
@@ -40,6 +41,7 @@ class Candidate:
     kl: NDArray[np.float64] | float | None = None
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    temperature: float | None = None
 
 
 def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:

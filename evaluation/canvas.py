@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from numpy.typing import NDArray
 
+from ..data.plain_text import shortened, visible
 from ..files import write_bytes
 
 INK, MUTED, GRID = "#22303c", "#5f6c78", "#e6eaee"
+TALLEST = 500.0
+"""Inches; no picture may have more than 65,535 dots a side."""
+
+NAME_WIDTH, LINE_WIDTH = 48, 240
+"""Characters of a name beside an axis or in a legend, and of any other line."""
+
+POWER = "$\\mathdefault{"
+"""Begins the numbers on an axis of logarithmic scale."""
+
 SCORE_TITLES = {
     "preference_score": "Preference score: what training sees",
     "gold_score": "Gold score: what is true",
@@ -38,7 +54,7 @@ def root_scale(axis: Axes) -> None:
 
 def figure(width: float, height: float, title: str, subtitle: str) -> Figure:
     """An empty figure of that many inches, with a title above and a line of facts below."""
-    made = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    made = Figure(figsize=(width, min(height, TALLEST)), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
     made.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
     if subtitle:
@@ -77,7 +93,41 @@ def legend(figure: Figure, axis: Axes) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a PNG file at once."""
+    """Write a PNG file at once. Names are drawn as they are written, whatever stands in them."""
+    _draw_as_written(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        figure.savefig(buffer, format="png")
     return write_bytes(path, buffer.getvalue())
+
+
+def drawable(text: str, width: int = LINE_WIDTH) -> str:
+    r"""A text for a picture: no formula in it, no control character, at most three lines of a bearable width.
+
+    >>> drawable("$\\frac{$")
+    '\\$\\frac{\\$'
+    """
+    lines = [shortened(line.replace("\t", " "), width) for line in visible(text).split("\n")]
+    return re.sub(r"(?<!\\)\$", r"\\$", "\n".join(lines[:3]))
+
+
+def _draw_as_written(figure: Figure) -> None:
+    """Keep texts from being read as formulas and from breaking the layout; numbers that matplotlib writes stay."""
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    names = {text for legend in legends if legend is not None for text in legend.get_texts()}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if not text.get_text().startswith(POWER):
+            text.set_text(drawable(text.get_text(), NAME_WIDTH if text in names else LINE_WIDTH))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter):
+            formatter.seq = [drawable(name, NAME_WIDTH) for name in formatter.seq]
+        elif isinstance(formatter, FuncFormatter):
+            formatter.func = partial(_drawn, formatter.func)
+
+
+def _drawn(name_of: Callable[..., str], value: float, place: int | None = None) -> str:
+    return drawable(name_of(value, place), NAME_WIDTH)

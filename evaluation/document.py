@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.plain_text import markdown, visible
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; color: #22303c; background: #fff;
@@ -95,45 +97,50 @@ def to_markdown(parts: Sequence[Part]) -> str:
 def _markdown(part: Part) -> str:
     match part:
         case Heading(text, level):
-            return f"{'#' * level} {_plain(text)}"
+            return f"{'#' * level} {markdown(text)}"
         case Paragraph(text):
-            return _plain(text)
+            return markdown(text)
         case Quote(text):
-            return "\n".join(f"> {_plain(line)}".rstrip() for line in text.strip().splitlines())
+            return "\n".join(f"> {markdown(line)}".rstrip() for line in text.strip().splitlines())
         case Code(text):
-            fence = "```"
+            text, fence = visible(text), "```"
             while fence in text:
                 fence += "`"
             return f"{fence}\n{text.rstrip()}\n{fence}"
         case Table(header, rows, prose):
             rule = ["---" if i == 0 or title in prose else "---:" for i, title in enumerate(header)]
-            lines = [[_plain(cell) for cell in header], rule, *([_plain(cell) for cell in row] for row in rows)]
+            lines = [[markdown(cell) for cell in header], rule, *([markdown(cell) for cell in row] for row in rows)]
             return "\n".join(f"| {' | '.join(line)} |" for line in lines)
         case Picture(file, description):
-            return f"![{_plain(description)}]({file})"
-        case Raw(_, markdown):
-            return markdown
+            return f"![{markdown(description)}]({file})"
+        case Raw(_, text):
+            return text
 
 
 def to_html(title: str, parts: Sequence[Part], folder: Path) -> str:
     """The parts as one HTML page that needs no other file; pictures are read from ``folder``."""
     body = "\n".join(_html(part, folder) for part in parts)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title>'
+    head = f'<meta charset="utf-8"><title>{escaped(title)}</title>'
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     page = f'<html lang="en"><head>{head}{view}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>'
     return f"<!doctype html>\n{page}\n"
 
 
+def escaped(text: str) -> str:
+    """Text for HTML: no markup, no control character, nothing that turns the direction of writing."""
+    return html.escape(visible(text))
+
+
 def _html(part: Part, folder: Path) -> str:
     match part:
         case Heading(text, level):
-            return f"<h{level}>{html.escape(text)}</h{level}>"
+            return f"<h{level}>{escaped(text)}</h{level}>"
         case Paragraph(text, kind):
-            return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
+            return f'<p class="{kind}">{escaped(text)}</p>' if kind else f"<p>{escaped(text)}</p>"
         case Quote(text):
-            return f"<blockquote>{html.escape(text.strip())}</blockquote>"
+            return f"<blockquote>{escaped(text.strip())}</blockquote>"
         case Code(text):
-            return f"<pre>{html.escape(text.rstrip())}</pre>"
+            return f"<pre>{escaped(text.rstrip())}</pre>"
         case Table(header, rows, prose):
             kinds = [' class="text"' if title in prose else "" for title in header]
             head = _html_row("th", kinds, header)
@@ -141,19 +148,11 @@ def _html(part: Part, folder: Path) -> str:
             return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
         case Picture(file, description):
             data = base64.b64encode((folder / file).read_bytes()).decode("ascii")
-            return f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
+            return f'<img alt="{escaped(description)}" src="data:image/png;base64,{data}">'
         case Raw(markup, _):
             return markup
 
 
 def _html_row(tag: str, kinds: Sequence[str], cells: Sequence[str]) -> str:
     pairs = zip(kinds, cells, strict=True)
-    return f"<tr>{''.join(f'<{tag}{kind}>{html.escape(cell)}</{tag}>' for kind, cell in pairs)}</tr>"
-
-
-def _plain(text: str) -> str:
-    """One line in which nothing is taken for markup: a user's text may hold pipes, tags, links and headings."""
-    text = " ".join(text.split())
-    for mark in ("\\", "`", "*", "<", "|", "]("):
-        text = text.replace(mark, f"{mark[:-1]}\\{mark[-1]}")
-    return f"\\{text}" if text.startswith(("#", "- ", "+ ", "> ")) else text
+    return f"<tr>{''.join(f'<{tag}{kind}>{escaped(cell)}</{tag}>' for kind, cell in pairs)}</tr>"

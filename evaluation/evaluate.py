@@ -5,12 +5,14 @@ Every rate is a fraction 0-1, KL is in nats, length in tokens without EOS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..data.prompts import resolve_prompts
@@ -34,7 +36,9 @@ from .decode import (
     prepare,
 )
 from .figures import figures, has_facts
-from .judge import Judge, ScoreJudge, resolve_judge
+from .fingerprint import fingerprint
+from .judge import Columns, Judge, ScoreJudge, resolve_judge
+from .parts import Parts
 
 YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")
 """Names that stand beside the policies; no policy may be called like one of them."""
@@ -77,6 +81,7 @@ def evaluate_policies(
     episodes: int = 0,
     seconds: float = 0.0,
     progress: bool = False,
+    parts: str | Path | None = None,
 ) -> Evaluation:
     """Decode, score and judge policies on the same prompts.
 
@@ -101,27 +106,35 @@ def evaluate_policies(
         episodes: episodes trained on, for the record.
         seconds: training time alone, for the record.
         progress: show a progress bar.
+        parts: folder in which what is finished is kept, so that the same call after an interruption goes on from there
+            and ends the same; whoever calls removes it. ``None`` keeps nothing.
 
     Raises:
-        InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick.
+        InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick or another
+            vocabulary than the start policy.
     """
-    for name in policies:
-        if name in YARDSTICKS:
-            raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
+    check_names(policies)
+    for policy in policies.values():
+        _check_vocabulary(policy, start)
     settings = settings or DecodeSettings()
     data = resolve_prompts(prompts)
     prepared, truncated = prepare(start, data, settings)
     scorers = _scorers(prepared, preference, rewards or {})
     judge_name, judge = _judge(judge, scorers)
     exam = _Exam(prepared, start, reference or start, settings, scorers, seed)
-    plan = exam.plan(policies, validation)
+    held = None if validation is None else resolve_prompts(validation)
+    memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
+    if memo.folder is not None and not isinstance(judge, str):
+        judge = _RememberedJudge(judge, memo)
+    plan = exam.plan(policies, held)
     made = {}
     with tqdm(plan.items(), desc="evaluate", disable=not progress) as bar:
         for (kind, name), make in bar:
             bar.set_postfix_str(f"{name}, {kind}")
-            made[kind, name] = make()
+            made[kind, name] = exam.with_prompts(memo.remember(f"{kind} {name}", make))
     sampled = {name: candidate for (kind, name), candidate in made.items() if kind == "sampled"}
     greedy = {name: candidate for (kind, name), candidate in made.items() if kind == "greedy"}
+    best_temperature = sampled.get("start_best_temperature")
     metrics = {
         "seed": seed,
         "episodes": episodes,
@@ -132,11 +145,27 @@ def evaluate_policies(
         "data": {"name": data.name, "synthetic": data.synthetic},
         "model": {"name": start.name, "parameters": start.num_parameters, "vocabulary": start.vocab_size},
         "temperature": settings.temperature,
-        "best_temperature": exam.best_temperature,
+        "best_temperature": best_temperature and best_temperature.temperature,
         "policies": figures(sampled, sampled.get("references"), prepared, judge, seed),
         "greedy": figures(greedy, sampled.get("references"), prepared, judge, seed),
     }
     return Evaluation(metrics, prepared, sampled, greedy, start, settings)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise :class:`InputError` where a policy has the name of what stands beside it."""
+    for name in names:
+        if name in YARDSTICKS:
+            raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
+
+
+def _check_vocabulary(policy: LanguageModel, start: LanguageModel) -> None:
+    mine, first = ((lm.tokenizer.get_vocab(), lm.eos_token_id) for lm in (policy, start))
+    if policy.tokenizer is not start.tokenizer and mine != first:
+        raise InputError(
+            f'The policy "{policy.name}" has another vocabulary than "{start.name}", the model it is compared with; '
+            "give the one that it was trained from (env.model)."
+        )
 
 
 @dataclass
@@ -149,7 +178,6 @@ class _Exam:
     settings: DecodeSettings
     scorers: dict[str, Scorer]
     seed: int
-    best_temperature: float | None = field(default=None, init=False)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -198,13 +226,18 @@ class _Exam:
     def at_best_temperature(self, validation: Prompts) -> Candidate:
         assert self.selector is not None
         best, _ = choose_temperature(self.start, validation, self.selector, self.settings, seed=self.seed + 1)
-        self.best_temperature = best
-        return self.write(self.start, Decoding(temperature=best))
+        return replace(self.write(self.start, Decoding(temperature=best)), temperature=best)
 
     def quote(self, texts: list[str]) -> Candidate:
         """A candidate of given texts, rendered as a policy would have written them."""
         rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
         return self._candidate(rendered, np.array([len(self.start.encode(text)) for text in rendered]))
+
+    def with_prompts(self, candidate: Candidate) -> Candidate:
+        """The candidate with the prompts that all read alike, which a part does not hold."""
+        if candidate.responses is None or candidate.responses.prompts:
+            return candidate
+        return replace(candidate, responses=replace(candidate.responses, prompts=self.prompts))
 
     def _candidate(
         self, texts: list[str], lengths: Any, responses: Responses | None = None, kl: Any = None
@@ -212,6 +245,19 @@ class _Exam:
         present = np.array([responses is not None or bool(text) for text in texts])
         scores = {name: score_present(score, self.prompts, texts, present) for name, score in self.scorers.items()}
         return Candidate(texts, lengths, present, responses, kl, scores)
+
+
+class _RememberedJudge:
+    """A judge that is asked once about the same texts, also after an interruption."""
+
+    def __init__(self, judge: Judge, memo: Parts) -> None:
+        self.name, self._judge, self._memo = judge.name, judge, memo
+
+    def compare(
+        self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str], columns: Columns | None = None
+    ) -> NDArray[np.float64]:
+        ask = partial(self._judge.compare, prompts, a, b, columns)
+        return self._memo.remember(f"judged {fingerprint(prompts, a, b)}", ask)
 
 
 def _scorers(

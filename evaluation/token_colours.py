@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .decode import Responses
+from .document import escaped
 
 BLUE, RED = (31, 111, 178), (205, 72, 52)
 
@@ -73,7 +73,7 @@ def to_html(tokens: Sequence[TokenReward]) -> str:
     """The response as a line of coloured tokens; pointing at one shows its reward. The text is escaped."""
     spans = []
     for token, colour in zip(tokens, colours([token.reward for token in tokens]), strict=True):
-        text = html.escape(token.text) or '<span class="end">end</span>'
+        text = escaped(token.text) or '<span class="end">end</span>'
         spans.append(f'<span class="token" style="background:{colour}" title="{_explain(token)}">{text}</span>')
     return f'<p class="tokens">{"".join(spans)}</p>'
 

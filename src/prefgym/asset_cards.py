@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .data.plain_text import markdown
+
 _WHAT = {
     "pretrained": (
         "next-token prediction on synthetic posts, each followed by readers' replies that restate its facts",
@@ -87,4 +89,6 @@ def _rate(rate: Mapping[str, float]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else markdown(str(value))
+    )

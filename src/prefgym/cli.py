@@ -10,6 +10,7 @@ from importlib import import_module
 from .errors import InputError, nearest
 from .failures import EXIT_INPUT, EXIT_PIPE, EXIT_UNEXPECTED, explain, report
 from .storage.signals import stoppable
+from .terminal import plain_output, printable
 
 COMMANDS = {
     "train": "train an agent in an environment, evaluate it and write the report",
@@ -50,10 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words else ""
     try:
-        with stoppable():
-            code = _run(words)
-            sys.stdout.flush()
-            return code
+        with stoppable(), plain_output():
+            return _run(words)
     except SystemExit:
         raise
     except BaseException as error:
@@ -92,5 +91,5 @@ def _fail(command: str, sentence: str, code: int) -> int:
     progress = sys.modules.get("tqdm.std")
     for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
         bar.close()  # a bar that an error left open would draw itself over the sentence
-    print(f"prefgym {command}: {sentence}", file=sys.stderr)
+    print(printable(f"prefgym {command}: {sentence}"), file=sys.stderr)
     return code

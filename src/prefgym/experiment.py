@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .config import Config
+from .data.plain_text import visible
 from .errors import InputError, MachineError
 from .files import write_json
 from .options import agent_class
@@ -16,11 +18,17 @@ if TYPE_CHECKING:
     from .agents.base import PolicyGradient
     from .data.prompts import PromptSet
     from .data.templates import Template
+    from .envs.prompt_source import Prompt
     from .evaluation.evaluate import Evaluation
     from .models.language_model import LanguageModel
 
 VALIDATION_PROMPTS = 100
 PROBED_PROMPTS = 4
+SAMPLE = "A summary."
+"""What a reward and a judge are tried on where there is no reference."""
+
+PARTS = "parts"
+"""Folder, in that of a report, of what is finished until the report is; the same command goes on from there."""
 
 
 def check_device(name: str) -> None:
@@ -119,38 +127,70 @@ def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
     }
 
 
-def make_env(config: Config, prompts: PromptSet) -> Any:
-    """The environment of a run over ``prompts``; its reward has been tried once."""
+def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
+    """The environment of a run over ``prompts``; its reward has been tried once, on what the run is judged on too."""
     import gymnasium
 
     check_device(config["env.device"])
     options = config.section("env")
     options["template"], options["max_prompt_tokens"] = prompt_shape(config)
     env = gymnasium.make(options.pop("id"), prompts=prompts, **options)
-    _try_reward(env.unwrapped)
+    for some in (prompts[:PROBED_PROMPTS], *judged):
+        _try_reward(env.unwrapped, some)
     return env
 
 
-def _try_reward(env: Any) -> None:
-    """Score the references of a few prompts: a reward that cannot work fails now, and not after a rollout."""
+def _try_reward(env: Any, prompts: PromptSet) -> None:
+    """Read prompts, and score texts for a few: what cannot work fails now, and not after a rollout or training."""
     from .evaluation.candidates import columns_of
+    from .evaluation.decode import DecodeSettings, prepare
+    from .evaluation.figures import has_facts
+    from .rewards.gold import gold
+    from .rewards.reward import Reward
 
-    batch = env.encode_prompts(range(min(PROBED_PROMPTS, len(env.prompts))))
-    texts = [" " + (prompt.row.get("reference") or "A summary.").strip() for prompt in batch.prompts]
-    env.reward(batch.texts, texts, batch.indices, columns_of(batch.prompts))
+    settings = DecodeSettings(env.mdp.source.template, env.max_prompt_tokens)
+    few = prepare(env.language_model, prompts, settings)[0][:PROBED_PROMPTS]
+    asked = [prompt.text for prompt in few], _texts(few), [prompt.index or 0 for prompt in few], columns_of(few)
+    if few:
+        env.reward(*asked)
+        if has_facts(few):
+            Reward({"gold": (gold, 1.0)})(*asked)  # which every evaluation reports where it can
+
+
+def _few(prompts: PromptSet, template: Template) -> list[Prompt]:
+    from .envs.prompt_source import Prompt
+
+    rows = list(prompts[:PROBED_PROMPTS])
+    return [Prompt(template.render(row["prompt"]), [], row, index) for index, row in enumerate(rows)]
+
+
+def _texts(prompts: Sequence[Prompt]) -> list[str]:
+    """What could be written of each prompt: its reference, where there is one."""
+    return [" " + (prompt.row.get("reference") or SAMPLE).strip() for prompt in prompts]
 
 
 def check_judge(config: Config, prompts: PromptSet) -> None:
-    """Raise :class:`InputError` now, and not after training, where nothing goes by the name of the judge."""
+    """Ask the judge once about a few of the prompts, so that one that cannot work fails now and not after training.
+
+    Raises:
+        InputError: nothing goes by its name, or it needs a column that the prompts do not have.
+        RewardError: it raised, or returned something else than one number for each prompt.
+    """
+    from .evaluation.candidates import columns_of
     from .evaluation.judge import resolve_judge
 
     judge = config["evaluation.judge"]
-    if judge == "gold" and "facts" not in prompts[0]:
+    if judge == "gold" and not all("facts" in row and "distractors" in row for row in prompts):
         raise InputError(
             'evaluation.judge is "gold", which knows the embedded posts only; name a preference model or a function.'
         )
-    if judge not in (None, "gold", "preference"):
-        resolve_judge(judge)
+    if judge in (None, "gold"):
+        return
+    asked = resolve_judge("embedded" if judge == "preference" else judge)
+    few = _few(prompts, prompt_shape(config)[0])
+    if few and config["evaluation.prompts"]:
+        texts, other = _texts(few), [" " + SAMPLE] * len(few)
+        asked.compare([prompt.text for prompt in few], texts, other, columns_of(few))
 
 
 def make_agent(config: Config, env: Any) -> PolicyGradient:
@@ -180,6 +220,7 @@ def evaluate_run(
     policies: Mapping[str, LanguageModel],
     splits: Mapping[str, PromptSet],
     history: Sequence[Mapping[str, float]] = (),
+    parts: Path | None = None,
 ) -> Evaluation:
     """Judge policies, trained from the environment's model, on the held-out prompts.
 
@@ -189,6 +230,7 @@ def evaluate_run(
         policies: by name.
         splits: as ``load_splits`` gives them.
         history: scalars of the training by iteration, which tell its episodes and seconds.
+        parts: folder in which what is finished is kept, to go on from after an interruption; ``None`` keeps nothing.
     """
     from .evaluation.decode import DecodeSettings
     from .evaluation.evaluate import evaluate_policies
@@ -218,7 +260,13 @@ def evaluate_run(
         episodes=int(history[-1]["episodes"]) if history else 0,
         seconds=training_seconds(history),
         progress=True,
+        parts=parts,
     )
+
+
+def discard_parts(folder: Path) -> None:
+    """Remove what was kept to go on from, once the report in ``folder`` is finished."""
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def score_names(reward: Any) -> list[str]:
@@ -282,4 +330,4 @@ def write_events(folder: Path, metrics: Mapping[str, Any]) -> None:
             for figure, value in row.items():
                 number = value.get("mean") if isinstance(value, dict) else value
                 if isinstance(number, int | float):
-                    writer.add_scalar(f"evaluation/{figure}/{candidate}", number, metrics["episodes"])
+                    writer.add_scalar(visible(f"evaluation/{figure}/{candidate}"), number, metrics["episodes"])

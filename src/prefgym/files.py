@@ -28,8 +28,8 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write UTF-8 text."""
-    return write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8 text; half a character, which UTF-8 cannot hold, becomes its escape."""
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> Path:

@@ -82,7 +82,7 @@ def read_tokens(game: Game, line: str, choices: Sequence[int]) -> list[int]:
     if word == "e":
         return [game.core.eos_token_id]
     if word.isdecimal():
-        if not 1 <= int(word) <= len(choices):
+        if len(word) > 9 or not 1 <= int(word) <= len(choices):
             raise InputError(
                 f'Choices are 1 to {len(choices)}; to write the number itself, put it in quotes: " {word}".'
             )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .evaluation.document import Code, Heading, Paragraph, Part, Picture, Table, to_html, to_markdown
-from .files import write_bytes, write_text
+from .files import write_text
 
 Rows = Sequence[tuple[str, str]]
 CURVES = (("loss", "training", "-"), ("eval_loss", "held out", "o-"))
@@ -69,19 +68,15 @@ def _shown(value: Any) -> str:
 
 
 def _draw_loss(path: Path, title: str, history: Sequence[Mapping[str, Any]]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from .evaluation import canvas
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="optimiser step", ylabel="loss (nats)", title=title)
+    figure = canvas.figure(7, 4, title, "")
+    axes = figure.subplots()
+    canvas.style(axes, "", "optimiser step", "loss (nats)")
     for key, label, style in CURVES:
         points = [(point["step"], point[key]) for point in history if key in point]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=label, markersize=4)
-    axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+        canvas.legend(figure, axes)
+    canvas.save(figure, path)

@@ -11,6 +11,7 @@ from prefgym.evaluation.decode import DecodeSettings
 from prefgym.evaluation.evaluate import evaluate_policies
 from prefgym.evaluation.figures import FIGURES
 from prefgym.evaluation.win_rate import win_rate
+from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.gold import gold
 
 INTERVAL = {"mean", "low", "high"}
@@ -204,3 +205,9 @@ def test_a_reward_that_fails_names_the_prompt(start, prompts, settings):
             rewards={"bad": lambda prompts, completions, **columns: [0.0, float("nan"), 0.0, 0.0, 0.0]},
             settings=settings,
         )
+
+
+def test_a_policy_of_another_vocabulary_is_refused(start, prompts):
+    other = LanguageModel.load("embedded")
+    with pytest.raises(InputError, match="another vocabulary"):
+        evaluate_policies({"trained": other}, start, prompts)

@@ -255,3 +255,67 @@ def test_a_report_is_replaced_only_when_asked(run, refused, model_folder, suites
     assert run(*flags).code == 0
     assert "already holds a run" in refused(*flags)
     assert run(*flags, "--overwrite").code == 0
+
+
+def test_an_interrupted_benchmark_goes_on_with_the_tasks_that_are_left(model_folder, other_folder, suites, tmp_path):
+    from prefgym.commands import benchmark
+    from prefgym.config import COMMAND_LINE, resolve
+    from prefgym.evaluation import harness
+
+    flags = {"mmlu": str(suites / "mmlu"), "bigbench": str(suites / "bigbench"), "max_new_tokens": 4}
+    config = resolve(benchmark.OPTIONS, [(COMMAND_LINE, flags)])
+    suite = benchmark._read(config)
+    asked, run_tasks = [], harness.run_tasks
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counted(model, tasks, **options):
+            if stop and len(asked) == stop:
+                raise KeyboardInterrupt
+            asked.extend(task.name for task in tasks)
+            return run_tasks(model, tasks, **options)
+
+        patch.setattr(harness, "run_tasks", counted)
+        stop = 2
+        with pytest.raises(KeyboardInterrupt):
+            benchmark._ask(str(model_folder), suite, config, tmp_path / "parts")
+        stop = 0
+        for name in (model_folder, other_folder):
+            whole = benchmark._ask(str(name), suite, config, tmp_path / f"whole-{name.name}")
+            asked.clear()
+            found = benchmark._ask(str(name), suite, config, tmp_path / "parts")
+            assert len(asked) == len(suite.tasks) - (2 if name == model_folder else 0)
+            assert list(found) == list(whole) == [task.name for task in suite.tasks]
+            for task, result in whole.items():
+                assert found[task].scores.tobytes() == result.scores.tobytes()
+                assert (found[task].said, found[task].shots, found[task].cut) == (result.said, result.shots, result.cut)
+        asked.clear()
+        other = resolve(benchmark.OPTIONS, [(COMMAND_LINE, {**flags, "shots": 1})])
+        benchmark._ask(str(model_folder), suite, other, tmp_path / "parts")
+        assert len(asked) == len(suite.tasks)
+
+
+def test_models_of_any_name_have_folders_of_their_own():
+    from prefgym.commands.benchmark import folder_names
+
+    names = [
+        "../../up",
+        "/etc/passwd",
+        "a\x00b",
+        "\ud83d",
+        "日本",
+        "x" * 400,
+        "x" * 401,
+        "..",
+        "",
+        "A",
+        "a",
+        "a\nb",
+        "CON:",
+    ]
+    found = folder_names(names)
+    assert len({name.lower() for name in found}) == len(names)
+    for name in found:
+        assert name.isascii()
+        assert len(name) < 100
+        assert name.strip(".") == name
+        assert not set(name) & set("/\\\x00\n:")

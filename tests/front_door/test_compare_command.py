@@ -284,3 +284,10 @@ def test_a_reward_that_fails_in_training_leaves_nothing(run, flags, tmp_path):
     names(result.err.splitlines()[-1], "nan", "prompt ")
     assert "Traceback" not in result.err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_config_with_the_name_of_a_yardstick_is_refused_before_it_is_trained(refused, tmp_path):
+    (tmp_path / "start.yaml").write_text("agent.total_episodes: 8\n")
+    told = refused("compare", "--config", tmp_path / "start.yaml", "--seeds", 1, "--output", tmp_path / "out")
+    assert '"start"' in told
+    assert not (tmp_path / "out").exists()

@@ -89,3 +89,15 @@ def test_sampling_maps_columns(run, finished_run, write_rows):
     file = write_rows("posts.jsonl", [{"post": "My dog ate my shoe."}])
     rows = rows_of(run("sample", finished_run, "--data.prompts", file, "--data.prompt_column", "post").out)
     assert [row["prompt"] for row in rows] == ["My dog ate my shoe."]
+
+
+def test_a_place_that_cannot_hold_the_samples_is_found_before_they_are_written(refused, finished_run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    told = refused("sample", finished_run, "--limit", 1, "--output", tmp_path / "file" / "deep" / "s.jsonl")
+    assert "which is a file" in told
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_model_of_another_vocabulary_is_no_traceback(refused, model_folder, tmp_path):
+    told = refused("evaluate", model_folder, "--evaluation.prompts", 2, "--output", tmp_path / "out")
+    assert "another vocabulary" in told

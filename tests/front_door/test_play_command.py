@@ -206,7 +206,7 @@ def names(line: str, *words: object) -> None:
 
 
 def test_lines_that_mean_nothing_are_told_and_asked_again(run, game_flags, typed):
-    typed("9", "0", "", "q")
+    typed("9", "0", "9" * 5000, "", "q")
     result = run("play", *game_flags)
     assert result.code == 0
     assert result.out.count('Choices are 1 to 8; to write the number itself, put it in quotes: " 9"') == 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
+from ..data.plain_text import shortened, visible
 from ..errors import InputError
-from ..experiment import check_device
+from ..experiment import PARTS, check_device, discard_parts
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder
+from .evaluate import told_to_go_on
 
 if TYPE_CHECKING:
     from ..data.benchmarks import Suite
@@ -67,12 +72,13 @@ def run(arguments: list[str]) -> None:
     suite = _read(config)
     check_device(config["device"])
     facts = {name: _facts(name, suite, config) for name in names}
-    with new_folder(folder, "benchmark", overwrite=config["overwrite"]) as folder:
+    with new_folder(folder, "benchmark", overwrite=config["overwrite"]) as folder, told_to_go_on():
         shown = Config({"models": names, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
         begun = time.perf_counter()
-        results = {name: _ask(name, suite, config) for name in names}
+        results = {name: _ask(name, suite, config, folder / PARTS) for name in names}
         _report(folder, shown, suite, results, facts, time.perf_counter() - begun)
+        discard_parts(folder)
 
 
 def _check(names: Sequence[str], config: Config) -> None:
@@ -112,17 +118,29 @@ def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
     }
 
 
-def _ask(name: str, suite: Suite, config: Config) -> dict[str, Result]:
+def _ask(name: str, suite: Suite, config: Config, parts: Path) -> dict[str, Result]:
+    """What a model did on every task; each task that is finished is kept in ``parts``, to go on from."""
     from tqdm.auto import tqdm
 
+    from ..evaluation.fingerprint import fingerprint
     from ..evaluation.harness import count_requests, run_tasks
     from ..evaluation.harness_model import HarnessModel
+    from ..evaluation.parts import Parts
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(name, device=config["device"])
     options = {key: config[key] for key in ("limit", "shots", "seed", "max_new_tokens")}
-    with tqdm(total=count_requests(suite.tasks, config["limit"]), unit="request", desc=name, dynamic_ncols=True) as bar:
-        return run_tasks(HarnessModel(model, config["batch_size"], bar.update), suite.tasks, **options)
+    memo = Parts(parts, fingerprint(model, options, config["batch_size"], suite.tasks, version("lm_eval")))
+    total = count_requests(suite.tasks, config["limit"])
+    with tqdm(total=total, unit="request", desc=name, dynamic_ncols=True) as bar:
+        asked = HarnessModel(model, config["batch_size"], bar.update)
+        found, done = {}, 0
+        for task in suite.tasks:
+            ask = partial(run_tasks, asked, [task], **options)
+            found |= memo.remember(f"{name}: {task.name}", ask)
+            done += count_requests([task], config["limit"])
+            bar.update(done - bar.n)  # those that were answered before
+    return found
 
 
 def _report(
@@ -165,9 +183,26 @@ def _write_events(folder: Path, models: Mapping[str, Any]) -> None:
     """The figures of every task, as TensorBoard scalars ``benchmark/FIGURE/TASK``, a run for each model."""
     from torch.utils.tensorboard import SummaryWriter
 
-    for model, figures in models.items():
-        with SummaryWriter(str(folder / "tensorboard" / model.strip("/").replace("/", "-"))) as writer:
+    for name, figures in zip(folder_names(list(models)), models.values(), strict=True):
+        with SummaryWriter(str(folder / "tensorboard" / name)) as writer:
             rows = {**figures["tasks"], **figures["suites"], "average": figures["average"]}
             for task, row in rows.items():
                 for figure in ("score", "random", "normalised"):
-                    writer.add_scalar(f"benchmark/{figure}/{task}", row[figure])
+                    writer.add_scalar(visible(f"benchmark/{figure}/{task}"), row[figure])
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """A folder for each name, all different, whatever stands in the names: paths, dots, more than a disk takes.
+
+    >>> folder_names(["embedded/start", "embedded-start", "../..", "/"])
+    ['embedded-start', 'embedded-start-2', 'model', 'model-2']
+    """
+    found: list[str] = []
+    for name in names:
+        word = shortened(re.sub(r"[^a-zA-Z0-9_.]+", "-", name).strip("-.") or "model", 80).replace("…", "-")
+        number, taken = 2, {one.lower() for one in found}
+        candidate = word
+        while candidate.lower() in taken:
+            candidate, number = f"{word}-{number}", number + 1
+        found.append(candidate)
+    return found

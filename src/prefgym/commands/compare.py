@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset_names, resolve
 from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
 from ..errors import InputError
-from ..experiment import check_judge, evaluate_run, load_splits, make_env, score_weights, training_seconds, write_events
+from ..experiment import (
+    PARTS,
+    check_judge,
+    discard_parts,
+    evaluate_run,
+    load_splits,
+    make_env,
+    score_weights,
+    training_seconds,
+    write_events,
+)
 from ..files import write_json
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, check_kept, kept_folder
 from ..trust import TRUST, check_trust
-from .evaluate import read_history
+from .evaluate import read_history, told_to_go_on
 from .train import train
 
 if TYPE_CHECKING:
@@ -83,11 +93,14 @@ def run(arguments: list[str]) -> None:
     if not control["overwrite"]:
         for run in planned:
             check_unchanged(run)
+    from ..evaluation.evaluate import check_names
+
+    check_names(run.name for run in runs)
     splits = load_splits(config)
     check_judge(config, splits["test"])
-    env = make_env(config, splits["train"])
+    env = make_env(config, splits["train"], splits["test"], splits["validation"])
     policies = {run.name: _load(run, env) for run in runs if not run.planned}  # what cannot be loaded fails now
-    with kept_folder(folder, "compare") as folder:
+    with kept_folder(folder, "compare") as folder, told_to_go_on():
         told = {
             "configs": control["config"] or [],
             "seeds": sorted({run.seed for run in planned if run.seed is not None}),
@@ -97,8 +110,9 @@ def run(arguments: list[str]) -> None:
         shown.save(folder / CONFIG_FILE)
         _train(planned, control["overwrite"])
         policies = {run.name: policies.get(run.name) or _load(run, env) for run in runs}
-        evaluation = evaluate_run(config, env, policies, splits)
+        evaluation = evaluate_run(config, env, policies, splits, parts=folder / PARTS)
         _report(folder, shown, runs, evaluation, score_weights(env.unwrapped.reward))
+        discard_parts(folder)
 
 
 def _contestants(names: Sequence[str], control: Config, flags: Mapping[str, Any]) -> list[Contestant]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, read_yaml, resolve
 from ..errors import InputError, nearest
-from ..experiment import check_judge, evaluate_run, load_splits, make_env, write_run_report
+from ..experiment import (
+    PARTS,
+    check_judge,
+    discard_parts,
+    evaluate_run,
+    load_splits,
+    make_env,
+    write_run_report,
+)
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import CONFIG_FILE, check_output, new_folder
 from ..paths import user_path
+from ..storage.signals import stopped
 from ..trust import TRUST, check_trust
 from ..typed_json import Number, read_rows
 
@@ -63,13 +73,24 @@ def run(arguments: list[str]) -> None:
     trained = LanguageModel.load(name, device=config["env.device"])
     splits = load_splits(config)
     check_judge(config, splits["test"])
-    env = make_env(config, splits["train"])
+    env = make_env(config, splits["train"], splits["test"], splits["validation"])
     history = read_history(user_path(name))
-    with new_folder(folder, "evaluate", overwrite=own or config["overwrite"]) as folder:
+    with new_folder(folder, "evaluate", overwrite=own or config["overwrite"]) as folder, told_to_go_on():
         shown = Config({"run": name, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
-        evaluation = evaluate_run(config, env, {"trained": trained}, splits, history)
+        evaluation = evaluate_run(config, env, {"trained": trained}, splits, history, parts=folder / PARTS)
         write_run_report(shown, folder, env, evaluation, history)
+        discard_parts(folder)
+
+
+@contextmanager
+def told_to_go_on() -> Iterator[None]:
+    """Say, when the work is interrupted, that nothing finished is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        told = f"stopped by {stopped(error).name}; the same command goes on with what is finished."
+        raise (error if error.args else stopped(error, told)) from None
 
 
 def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[str, Config, set[str]]:

@@ -49,6 +49,9 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"--output {target} is a folder; give a file such as {target / 'summaries.jsonl'}.")
     if target is not None:
         check_file(target, overwrite=config["overwrite"])
+    for parent in target.parents if target is not None else ():
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"--output {target} lies in {parent}, which is a file; give another place.")
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts

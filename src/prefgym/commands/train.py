@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from ..errors import InputError
 from ..experiment import (
+    PARTS,
     check_hyperparameters,
     check_judge,
+    discard_parts,
     evaluate_run,
     load_splits,
     make_agent,
@@ -97,7 +99,7 @@ def train(config: Config) -> None:
         check_output(folder, "train", overwrite=config["overwrite"])
     splits = load_splits(config)
     check_judge(config, splits["test"])
-    agent = make_agent(config, make_env(config, splits["train"]))
+    agent = make_agent(config, make_env(config, splits["train"], splits["test"], splits["validation"]))
     if config["dry_run"]:
         from ..dry_run import print_dry_run
 
@@ -187,7 +189,7 @@ def _resume(config: Config, folder: Path) -> None:
 
     with resumed_folder(folder, "train") as folder:
         splits = load_splits(config)
-        env = make_env(config, splits["train"])
+        env = make_env(config, splits["train"], splits["test"], splits["validation"])
         if has_checkpoint(folder):
             kind = agent_class(config["agent.name"])
             agent = kind.resume(folder, env, accept_changes=config["accept_changes"])
@@ -249,11 +251,12 @@ def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
         print(f"model: {folder}")
         return
     trained = {"trained": agent.policy.language_model}
-    evaluation = evaluate_run(config, agent.env, trained, splits, agent.history)
+    evaluation = evaluate_run(config, agent.env, trained, splits, agent.history, parts=folder / PARTS)
     cut = agent.env.unwrapped.truncated_prompts
     evaluation.metrics["truncated_training_prompts"] = cut
     write_card(folder, agent, _card_facts(evaluation.metrics))
     write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history)
+    discard_parts(folder)
     print(f"model: {folder}    curves: tensorboard --logdir {folder}")
     if cut:
         limit = agent.env.unwrapped.max_prompt_tokens
