@@ -17,12 +17,10 @@ from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
 
 from ..data.comparisons import Comparison
-from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.attention import plain_attention
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
-from .accuracy import accuracy, accuracy_of_leads, leads
-from .breakdown import breakdown
+from .accuracy import accuracy, leads
 from .calibration import fit_temperature
 from .preference_model import Encoded, PreferenceModel
 
@@ -208,55 +206,3 @@ def reference_shift(pm: PreferenceModel, prompts: Sequence[str], references: Seq
         raise InputError("The reference shift needs at least one prompt with a reference response.")
     pm.shift = float(pm.logits(prompts, references).mean())
     return pm.shift
-
-
-def cross_validate(
-    make_model: Callable[[], PreferenceModel],
-    comparisons: Sequence[Comparison],
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    **options: Any,
-) -> dict[str, Any]:
-    """Measure on each fold a new model that was trained on the others; all comparisons of a prompt share a fold.
-
-    Nothing is chosen on the held-out fold: epochs and all other ``options`` (as in :func:`train_preference_model`)
-    are fixed beforehand.
-
-    Args:
-        make_model: returns a new, untrained model.
-        comparisons: all of them.
-        folds: number of folds, at most the number of distinct prompts.
-        seed: of the folds and of training.
-
-    Returns:
-        The measures of :func:`prefgym.rewards.breakdown.breakdown`; on the same comparisons ``longer`` (how often the
-        longer response in characters wins); ``chance`` (0.5); ``folds`` (each fold's own accuracy); ``comparisons``,
-        ``prompts``, ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
-    """
-    groups = [comparison.split_group for comparison in comparisons]
-    fold_of = group_folds(groups, folds, seed)
-    lead = np.zeros(len(comparisons))
-    each, prompts_cut, responses_cut = [], 0, 0
-    for fold in range(folds):
-        tested = [i for i in range(len(comparisons)) if fold_of[i] == fold]
-        learned = [i for i in range(len(comparisons)) if fold_of[i] != fold]
-        held_out = [comparisons[i] for i in tested]
-        pm = make_model()
-        train_preference_model(pm, [comparisons[i] for i in learned], seed=seed, **options)
-        pm.prompts_cut = pm.responses_cut = 0
-        lead[tested] = leads(pm, held_out)
-        each.append(accuracy_of_leads(lead[tested], held_out))
-        prompts_cut, responses_cut = prompts_cut + pm.prompts_cut, responses_cut + pm.responses_cut
-    longer = np.array([float(len(c.chosen) - len(c.rejected)) for c in comparisons])
-    return {
-        **breakdown(lead, comparisons, seed),
-        "longer": accuracy_of_leads(longer, comparisons),
-        "chance": 0.5,
-        "folds": each,
-        "comparisons": len(comparisons),
-        "prompts": len(set(groups)),
-        "ties": sum(comparison.tie for comparison in comparisons),
-        "prompts_cut": prompts_cut,
-        "responses_cut": responses_cut,
-    }
