@@ -29,6 +29,8 @@ from .watching import Events, Progress, StopOnDivergence
 
 _HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
 """Options that have no part in how a run ends."""
+_LENGTHS = {"epochs", "max_steps", "warmup", "eval_every", "log_every"}
+"""Options that tell a number of steps, which is what counts."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +318,11 @@ def _inputs(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, s
     epoch = () if trainer.epochs_of is None else trainer.epochs_of.epoch(0)
     examples: Any = trainer.train_dataset
     held_out: Any = trainer.eval_dataset or ()
-    told = {name: value for name, value in asdict(options).items() if name not in _HOW_TO_KEEP}
+    told = {name: value for name, value in asdict(options).items() if name not in _HOW_TO_KEEP | _LENGTHS}
+    args = trainer.args
+    told |= {name: getattr(args, name) for name in ("warmup_steps", "eval_steps", "logging_steps")}
+    if options.schedule != "constant_with_warmup":  # with that one, a longer run begins as a shorter one
+        told["max_steps"] = args.max_steps
     return {
         "data": digest(chain(examples, ["held out"], held_out, ["epoch"], epoch)),
         "model": checksum(trainer.model),

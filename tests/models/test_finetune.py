@@ -218,6 +218,29 @@ def test_bf16_trains_and_leaves_fp32_weights():
     assert lm.copy().checksum() == lm.checksum()
 
 
+@pytest.mark.parametrize("stop", [4, 7])  # 5 steps an epoch: within the first, within the second
+def test_a_run_of_constant_rate_is_made_longer(tmp_path, stop):
+    documents = [[1 + i % 6, 2, 3, 4, 5 + i % 2] for i in range(20)]
+    options = {
+        "eos_token_id": 0,
+        "batch_size": 4,
+        "learning_rate": 1e-2,
+        "schedule": "constant_with_warmup",
+        "warmup": 0.0,
+    }
+    whole = language_model()
+    pretrain(whole.model, documents, max_steps=9, **options)
+    stopped = language_model()
+    pretrain(stopped.model, documents, max_steps=stop, save_every=stop, output_dir=tmp_path, **options)
+    resumed = language_model()
+    metrics = pretrain(
+        resumed.model, documents, max_steps=9, save_every=stop, resume=True, output_dir=tmp_path, **options
+    )
+    assert metrics["steps"] == 9
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_nothing_is_left_behind_but_tensorboard_events_and_their_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lm = language_model()

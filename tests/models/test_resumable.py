@@ -293,7 +293,7 @@ def test_none_whole_is_told_with_the_next_step(tmp_path, fire):
         damage(path / "state.safetensors")
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(InputError, match="no whole one before it; begin anew in another"),
+        pytest.raises(InputError, match="no whole one before it; begin anew"),
     ):
         run.go(resume=True)
 

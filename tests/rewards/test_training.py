@@ -18,11 +18,11 @@ from prefgym.data.comparisons import Comparison, load_comparisons
 from prefgym.errors import InputError
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.accuracy import accuracy, leads
-from prefgym.rewards.cross_validation import cross_validate
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.training import (
     bradley_terry_loss,
     calibrate_temperature,
+    cross_validate,
     reference_shift,
     train_preference_model,
 )

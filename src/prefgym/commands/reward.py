@@ -101,7 +101,7 @@ def read_config(arguments: list[str]) -> Config:
 def discard_parts(folder: Path) -> None:
     """Remove the finished parts of a run that is at its end."""
     if (folder / PARTS).is_dir():
-        from ..rewards.cross_validation import discard_folds
+        from ..rewards.kept_folds import discard_folds
 
         discard_folds(folder / PARTS)
 
@@ -195,7 +195,7 @@ def _train(
 
 
 def _cross_validate(config: Config, comparisons: list[Comparison], folder: Path) -> dict[str, Any]:
-    from ..rewards.cross_validation import cross_validate
+    from ..rewards.training import cross_validate
 
     prompts = len({item.split_group for item in comparisons})
     folds = min(config["folds"], prompts)
