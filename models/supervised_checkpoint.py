@@ -238,5 +238,5 @@ def _read(path: Path) -> Checkpoint:
     counters = {name: getattr(told, name) for name in COUNTERS}
     moment = Moment(bool(state["due"]), counters, len(told.log_history), state["sums"], groups.pop("moment"))
     weights = groups.pop("best") or None
-    best = Best() if state["best"] is None else Best(*state["best"], weights)
+    best = Best() if state["best"] is None else Best(float(state["best"][0]), int(state["best"][1]), weights)
     return Checkpoint(path, moment, told.log_history, best, float(state["seconds"]), state, groups)

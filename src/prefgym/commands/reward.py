@@ -90,8 +90,8 @@ def read_config(arguments: list[str]) -> Config:
     flags = parse_flags(arguments, OPTIONS)
     sources = [(COMMAND_LINE, flags)]
     if flags.get("resume"):
-        given = {"every": OPTIONS, "control": CONTROL, "needed": "data.comparisons"}
-        return config_of_run("reward", sources, lambda _: OPTIONS, **given)
+        needed = "data.comparisons"
+        return config_of_run("reward", sources, lambda _: OPTIONS, every=OPTIONS, control=CONTROL, needed=needed)
     config = resolve(OPTIONS, sources)
     if config["data.comparisons"] is None:
         raise InputError("Give the comparisons: --data.comparisons FILE with columns prompt, chosen, rejected.")
