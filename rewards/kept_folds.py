@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,13 +87,3 @@ def fold_inputs(pm: PreferenceModel, comparisons: Sequence[Comparison], options:
         "model": digest([pm.checksum(), pm.max_length]),
         "options": digest(sorted((name, value) for name, value in options.items() if name != "progress")),
     }
-
-
-def discard_folds(folder: Path) -> None:
-    """Remove the folds of a run that needs them no more; files of others there are kept."""
-    for path in folder.resolve().glob("fold-*.json"):
-        manifest = covering(path)
-        if manifest is None or manifest.holds(path):
-            path.unlink()
-    with suppress(OSError):
-        folder.rmdir()

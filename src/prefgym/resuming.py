@@ -10,7 +10,10 @@ from typing import Any
 
 from .config import COMMAND_LINE, Config, Option, read_yaml, resolve
 from .errors import InputError
-from .output import CONFIG_FILE, check_run_of, is_begun
+from .output import CONFIG_FILE, PARTS, check_run_of, is_begun, resumed_folder
+from .storage.aside import remove_empty
+from .storage.lock import LOCK
+from .storage.manifest import covering
 from .storage.signals import stopped
 
 RESUME = Option("resume", bool, False, "Go on with the run in --output, with the config that stands there.")
@@ -74,6 +77,28 @@ def how_to_go_on(command: str, folder: Path) -> str:
     if not is_begun(folder):
         return "Run the same command again."
     return f"Go on with: prefgym {command} --resume --output {shlex.quote(str(folder))}"
+
+
+def told_finished(command: str, folder: Path) -> bool:
+    """Whether nothing is left to do for a run whose report is its last file; then it says so."""
+    last = folder / "report.html"
+    if not last.is_file():
+        return False
+    if any((folder / name).exists() for name in (LOCK, PARTS)):  # of a process that was killed at its very end
+        with resumed_folder(folder, command):
+            discard_parts(folder)
+    print(f"{folder} is finished: {last}. Another run needs another folder, or --overwrite.")
+    return True
+
+
+def discard_parts(folder: Path) -> None:
+    """Remove the finished parts of a run that needs them no more; files of others there are kept."""
+    parts = folder.resolve() / PARTS
+    manifest = covering(parts)
+    for path in parts.glob("*"):
+        if manifest is not None and manifest.holds(path):
+            path.unlink()
+    remove_empty([parts])
 
 
 @contextmanager

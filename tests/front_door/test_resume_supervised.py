@@ -12,12 +12,14 @@ import time
 
 import pytest
 
+from prefgym.commands import reward
 from prefgym.models import supervised_checkpoint
 from prefgym.models.supervised import SupervisedTrainer
 from prefgym.output import PARTS
 from prefgym.rewards import kept_folds, training
 from prefgym.storage import signals
 from prefgym.storage.events import EVENTS, read_events
+from prefgym.storage.lock import LOCK
 
 OPTIONS = ("--training.batch_size", 8, "--training.epochs", 2, "--data.held_out", 0.25, "--training.save_every", 2)
 TIMES = ("seconds", "runtime", "per_second")
@@ -130,6 +132,9 @@ def test_a_stop_says_what_is_saved_and_the_command_goes_on(
     assert finished.code == 0
     assert f"{folder} is finished" in finished.out
     assert mtimes(folder) == before
+    (folder / LOCK).touch()  # of a process that was killed at its very end
+    assert "is finished" in run(*typed).out
+    assert not (folder / LOCK).exists()
 
 
 def test_a_fold_is_measured_once_but_a_damaged_one_again(run, words, untouched, at, tmp_path, monkeypatch):
@@ -157,7 +162,7 @@ KILLED = {
     "in dropping an old checkpoint": ("sft", supervised_checkpoint, "discard", 1),
     "after training": ("sft", SupervisedTrainer, "_finalize_training", 1),
     "in the writing of a fold": ("reward", kept_folds, "write_text", 2),
-    "at the very end": ("reward", kept_folds.Path, "rmdir", 1),
+    "before its parts are gone": ("reward", reward, "discard_parts", 1),
 }
 
 

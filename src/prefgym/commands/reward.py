@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, new_folder, resumed_folder
-from ..resuming import config_of_run, stop_is_told
-from .sft import CONTROL, DEVICE, SMALL, TRAINING, divide, told_finished, training_options
+from ..resuming import config_of_run, discard_parts, stop_is_told, told_finished
+from .sft import CONTROL, DEVICE, SMALL, TRAINING, divide, training_options
 
 if TYPE_CHECKING:
     from ..data.comparisons import Comparison
@@ -70,13 +70,9 @@ def run(arguments: list[str]) -> None:
     config = read_config(arguments)
     folder = Path(config["output"] or "runs/reward")
     if config["resume"]:
-        finished = told_finished(folder)
-        if not finished or (folder / PARTS).is_dir():
+        if not told_finished("reward", folder):
             with resumed_folder(folder, "reward") as folder, stop_is_told("reward", folder):
-                if finished:
-                    discard_parts(folder)  # of a run that was killed just then
-                else:
-                    _train(config, folder, *_inputs(config))
+                _train(config, folder, *_inputs(config))
         return
     check_output(folder, "reward", overwrite=config["overwrite"])
     inputs = _inputs(config)
@@ -96,14 +92,6 @@ def read_config(arguments: list[str]) -> Config:
     if config["data.comparisons"] is None:
         raise InputError("Give the comparisons: --data.comparisons FILE with columns prompt, chosen, rejected.")
     return config
-
-
-def discard_parts(folder: Path) -> None:
-    """Remove the finished parts of a run that is at its end."""
-    if (folder / PARTS).is_dir():
-        from ..rewards.kept_folds import discard_folds
-
-        discard_folds(folder / PARTS)
 
 
 def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[str, str]]]:

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder, resumed_folder
-from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, stop_is_told
+from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, stop_is_told, told_finished
 
 if TYPE_CHECKING:
     from ..data.mixing import Mixture
@@ -121,7 +121,7 @@ def run(arguments: list[str]) -> None:
     config = read_config(arguments)
     folder = Path(config["output"] or "runs/sft")
     if config["resume"] and not config["dry_run"]:
-        if not told_finished(folder):
+        if not told_finished("sft", folder):
             with resumed_folder(folder, "sft") as folder, stop_is_told("sft", folder):
                 _train(config, folder, *_start(config))
         return
@@ -164,15 +164,6 @@ def training_options(config: Config, folder: Path) -> dict[str, Any]:
         "tensorboard": True,
         "progress": True,
     }
-
-
-def told_finished(folder: Path) -> bool:
-    """Whether nothing is left to do in a run's folder; then it says so."""
-    last = folder / "report.html"
-    if not last.is_file():
-        return False
-    print(f"{folder} is finished: {last}. Another run needs another folder, or --overwrite.")
-    return True
 
 
 def _start(config: Config) -> tuple[LanguageModel, PairData]:
