@@ -6,19 +6,31 @@ On :class:`transformers.Trainer`. Nothing here knows what is learned; see ``fine
 from __future__ import annotations
 
 import math
-import time
+import tempfile
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler
-from torch.utils.tensorboard import SummaryWriter
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from ..errors import InputError
+from ..storage.lock import locked
+from ..storage.manifest import managed
+from ..storage.signals import uninterrupted
+from .folder import checksum
+from .resumable import ResumableTrainer
+from .supervised_checkpoint import Best, digest, put_weights, weights_of
+from .watching import Events, Progress, StopOnDivergence
+
+_HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
+"""Options that have no part in how a run ends."""
+_LENGTHS = {"epochs", "max_steps", "warmup", "eval_every", "log_every"}
+"""Options that tell a number of steps, which is what counts."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,12 @@ class TrainingOptions:
         seed: of shuffling and of dropout, if there is any.
         eval_every: steps between two evaluations; 0 evaluates ten times.
         log_every: steps between two points of the training curve; 0 logs fifty times.
-        save_every: steps between two resume points under ``output_dir/checkpoints``; 0 saves none.
-        resume: go on from the last resume point in ``output_dir``, if there is one.
-        output_dir: folder of resume points and TensorBoard events; None writes nothing.
+        save_every: steps between two checkpoints under ``output_dir/checkpoints``; 0 saves ten times, None never. With
+            it, a stop (Ctrl-C, or SIGTERM at the command line) saves the last whole step too.
+        resume: go on from the last checkpoint in ``output_dir``, if there is one, to the same end as if nothing had
+            happened.
+        accept_changes: resume although examples, start model or options are others than before.
+        output_dir: folder of checkpoints and TensorBoard events; None writes nothing.
         tensorboard: write events under ``output_dir/tensorboard``.
         progress: show a bar with the time left.
     """
@@ -59,8 +74,9 @@ class TrainingOptions:
     seed: int = 0
     eval_every: int = 0
     log_every: int = 0
-    save_every: int = 0
+    save_every: int | None = None
     resume: bool = False
+    accept_changes: bool = False
     output_dir: str | Path | None = None
     tensorboard: bool = False
     progress: bool = False
@@ -74,8 +90,13 @@ class TrainingOptions:
             raise InputError("A training run needs epochs or max_steps above 0.")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is a share of the steps from 0 to below 1, not {self.warmup}.")
-        if (self.save_every or self.resume or self.tensorboard) and self.output_dir is None:
+        if self.writes and self.output_dir is None:
             raise InputError("save_every, resume and tensorboard need an output_dir.")
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written into ``output_dir``."""
+        return self.save_every is not None or self.resume or self.tensorboard
 
     def steps(self, num_examples: int) -> int:
         """Return the number of optimiser steps over ``num_examples`` examples."""
@@ -87,7 +108,7 @@ class TrainingOptions:
         steps = self.steps(num_examples)
         eval_every = self.eval_every or max(1, steps // 10)
         return TrainingArguments(
-            output_dir=str(Path(self.output_dir) / "checkpoints") if self.output_dir is not None else None,
+            output_dir=tempfile.gettempdir(),  # a folder that is there; the Trainer itself writes nothing
             learning_rate=self.learning_rate,
             per_device_train_batch_size=self.batch_size,
             per_device_eval_batch_size=self.batch_size,
@@ -102,9 +123,8 @@ class TrainingOptions:
             eval_strategy="steps" if evaluate else "no",
             eval_steps=eval_every,
             logging_steps=self.log_every or max(1, steps // 50),
-            save_strategy="steps" if self.save_every else "no",
-            save_steps=self.save_every or steps,
-            save_total_limit=1,
+            save_strategy="steps" if self.save_every is not None else "no",
+            save_steps=self.save_every or max(1, steps // 10),
             logging_nan_inf_filter=False,
             include_num_input_tokens_seen="non_padding",
             report_to="none",  # events are written by a callback that knows their folder
@@ -187,27 +207,21 @@ class LengthGrouped(EpochSampler):
             yield from window[full * self.batch_size :]
 
 
-class SupervisedTrainer(Trainer):
+class SupervisedTrainer(ResumableTrainer):
     """A Trainer whose evaluation loss is a mean over counted items, and that remembers its minimum.
 
     The stock evaluation averages batch means, which weighs a token by how short its neighbours are. A subclass or
     caller gives ``eval_loss_sum(model, inputs) -> (sum of losses, number of items)``.
-
-    Attributes:
-        best_state: weights at the smallest evaluation loss, on the CPU, when ``keep_best``.
-        best_loss: the smallest evaluation loss so far.
-        best_step: its optimiser step.
     """
 
     def __init__(self, *args: Any, keep_best: bool = False, epochs_of: Epochs | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epochs_of = epochs_of
         self.remove_callback(PrinterCallback)  # it prints a dict for every point; the history holds them all
-        self.add_callback(_StopOnDivergence())
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(Progress())
+        self.add_callback(StopOnDivergence())
         self.keep_best = keep_best
-        self.best_state: dict[str, torch.Tensor] | None = None
-        self.best_loss = math.inf
-        self.best_step = 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         examples: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -230,51 +244,47 @@ class SupervisedTrainer(Trainer):
         assert self.model is not None
         training = self.model.training
         self.model.eval()
-        with torch.no_grad(), self.compute_loss_context_manager():
+        # training goes on with the random numbers that it would have without an evaluation
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), self.compute_loss_context_manager():
             for inputs in self.get_eval_dataloader():
                 batch_loss, count = self.eval_loss_sum(self.model, self._prepare_inputs(inputs))
                 summed, items = summed + float(batch_loss), items + count
         self.model.train(training)
         loss = summed / max(items, 1)
-        if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, self.state.global_step
-            if self.keep_best:
-                self.best_state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         metrics = {f"{metric_key_prefix}_loss": loss}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        with uninterrupted():
+            if loss < self.best.loss:
+                weights = weights_of(self.model) if self.keep_best else None
+                kept = weights and {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+                self.best = Best(loss, self.state.global_step, kept)
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            self.end_moment()
         return metrics
 
 
-class _StopOnDivergence(TrainerCallback):
-    """Stop with a clear error as soon as a logged loss is not a number."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        for name, value in (logs or {}).items():
-            if name.endswith("loss") and not math.isfinite(value):
-                raise FloatingPointError(f"{name} is {value} at step {state.global_step}: lower the learning rate.")
-
-
 def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, Any]:
-    """Train, evaluate the end, put the best weights back if they were kept, and return the metrics."""
-    began = time.perf_counter()
-    if options.tensorboard:
-        writer = SummaryWriter(Path(str(options.output_dir)) / "tensorboard")
-        trainer.add_callback(TensorBoardCallback(writer))
-    trainer.train(resume_from_checkpoint=_last_checkpoint(options))
-    seconds = time.perf_counter() - began
+    """Train, or go on with it, put the best weights back if they were kept, and return the metrics.
+
+    Raises:
+        InputError: the output folder is written by another process, or holds checkpoints of another run.
+    """
+    with ExitStack() as stack:
+        if options.writes and options.output_dir is not None:
+            folder = stack.enter_context(managed(options.output_dir, "learn")).folder
+            stack.enter_context(locked(folder, "learn"))
+            _prepare_output(trainer, options, folder, stack)
+        seconds = trainer.fit()
     steps, history = trainer.state.global_step, trainer.state.log_history
-    if trainer.eval_dataset is not None and steps not in _evaluations(history):
-        trainer.evaluate()
-    evaluations = _evaluations(history)
+    evaluations = {point["step"]: point["eval_loss"] for point in history if "eval_loss" in point}
     best_step = min(evaluations, key=evaluations.__getitem__, default=None)
     # bf16 training leaves a forward that rounds; the model handed back computes in the type of its weights
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     kept_step = steps
-    if trainer.best_state is not None and trainer.best_step != steps:
-        model.load_state_dict(trainer.best_state)
-        kept_step = trainer.best_step
-    trainer.best_state = None
+    if trainer.best.weights is not None and trainer.best.step != steps:
+        put_weights(model, trainer.best.weights)
+        kept_step = trainer.best.step
+    trainer.best = Best()
     model.eval()
     model.zero_grad(set_to_none=True)
     losses = [point["loss"] for point in history if "loss" in point]
@@ -291,14 +301,30 @@ def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str
     }
 
 
-def _evaluations(history: Sequence[dict[str, Any]]) -> dict[int, float]:
-    """Return evaluation loss by optimiser step."""
-    return {point["step"]: point["eval_loss"] for point in history if "eval_loss" in point}
+def _prepare_output(trainer: SupervisedTrainer, options: TrainingOptions, folder: Path, stack: ExitStack) -> None:
+    """Let a trainer write its checkpoints and events into a folder."""
+    if options.save_every is not None or options.resume:
+        trainer.keep_checkpoints(folder, _inputs(trainer, options), options.resume, options.accept_changes)
+    if options.tensorboard:
+        history = trainer.resumed.history if trainer.resumed is not None else None
+        events = Events(folder / "tensorboard", history)
+        stack.callback(events.close)
+        trainer.add_callback(events)
 
 
-def _last_checkpoint(options: TrainingOptions) -> str | None:
-    """Return the newest resume point of this run's own folder."""
-    if not options.resume or options.output_dir is None:
-        return None
-    points = list((Path(options.output_dir) / "checkpoints").glob("checkpoint-*"))
-    return str(max(points, key=lambda path: int(path.name.rpartition("-")[2]))) if points else None
+def _inputs(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, str]:
+    """Hashes of what a run's end depends on: examples, start model and options."""
+    assert trainer.model is not None
+    epoch = () if trainer.epochs_of is None else trainer.epochs_of.epoch(0)
+    examples: Any = trainer.train_dataset
+    held_out: Any = trainer.eval_dataset or ()
+    told = {name: value for name, value in asdict(options).items() if name not in _HOW_TO_KEEP | _LENGTHS}
+    args = trainer.args
+    told |= {name: getattr(args, name) for name in ("warmup_steps", "eval_steps", "logging_steps")}
+    if options.schedule != "constant_with_warmup":  # with that one, a longer run begins as a shorter one
+        told["max_steps"] = args.max_steps
+    return {
+        "data": digest(chain(examples, ["held out"], held_out, ["epoch"], epoch)),
+        "model": checksum(trainer.model),
+        "options": digest(sorted(told.items())),
+    }

@@ -8,6 +8,7 @@ section 3.5), and each prompt once however many texts begin with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .breakdown import breakdown
 from .calibration import fit_temperature
+from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import Encoded, PreferenceModel
 
 
@@ -216,6 +218,8 @@ def cross_validate(
     *,
     folds: int = 5,
     seed: int = 0,
+    keep_in: Path | None = None,
+    accept_changes: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Measure on each fold a new model that was trained on the others; all comparisons of a prompt share a fold.
@@ -228,26 +232,41 @@ def cross_validate(
         comparisons: all of them.
         folds: number of folds, at most the number of distinct prompts.
         seed: of the folds and of training.
+        keep_in: folder that keeps the measures of finished folds, which are not computed again; None keeps none.
+        accept_changes: compute folds again that were computed on something else, instead of refusing them.
 
     Returns:
         The measures of :func:`prefgym.rewards.breakdown.breakdown`; on the same comparisons ``longer`` (how often the
         longer response in characters wins); ``chance`` (0.5); ``folds`` (each fold's own accuracy); ``comparisons``,
         ``prompts``, ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
+
+    Raises:
+        InputError: a kept fold was computed on something else.
+        Stopped: with ``keep_in``, with a sentence that says which folds are saved.
     """
     groups = [comparison.split_group for comparison in comparisons]
     fold_of = group_folds(groups, folds, seed)
+    kept = None
+    if keep_in is not None:
+        inputs = fold_inputs(make_model(), comparisons, {**options, "folds": folds, "seed": seed})
+        kept = KeptFolds(keep_in, folds, inputs, accept_changes)
     lead = np.zeros(len(comparisons))
     each, prompts_cut, responses_cut = [], 0, 0
     for fold in range(folds):
         tested = [i for i in range(len(comparisons)) if fold_of[i] == fold]
-        learned = [i for i in range(len(comparisons)) if fold_of[i] != fold]
+        learned = [comparisons[i] for i in range(len(comparisons)) if fold_of[i] != fold]
         held_out = [comparisons[i] for i in tested]
-        pm = make_model()
-        train_preference_model(pm, [comparisons[i] for i in learned], seed=seed, **options)
-        pm.prompts_cut = pm.responses_cut = 0
-        lead[tested] = leads(pm, held_out)
+
+        def measure(learned: list[Comparison] = learned, held_out: list[Comparison] = held_out) -> Fold:
+            pm = make_model()
+            train_preference_model(pm, learned, seed=seed, **options)
+            pm.prompts_cut = pm.responses_cut = 0
+            return Fold(leads(pm, held_out).tolist(), pm.prompts_cut, pm.responses_cut)
+
+        measured = measure() if kept is None else kept.get(fold, measure)
+        lead[tested] = measured.leads
         each.append(accuracy_of_leads(lead[tested], held_out))
-        prompts_cut, responses_cut = prompts_cut + pm.prompts_cut, responses_cut + pm.responses_cut
+        prompts_cut, responses_cut = prompts_cut + measured.prompts_cut, responses_cut + measured.responses_cut
     longer = np.array([float(len(c.chosen) - len(c.rejected)) for c in comparisons])
     return {
         **breakdown(lead, comparisons, seed),

@@ -62,7 +62,7 @@ def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixt
     for pair in _of_different_tasks(train):
         tokens = tuple(len(model.encode(text)) for text in (pair.prompt, pair.response))
         print(f"\n--- {pair.task or 'example'}: {tokens[0]} + {tokens[1]} tokens\n{pair.prompt}{pair.response}")
-    options = config.section("training")
+    options = {name: value for name, value in config.section("training").items() if name != "save_every"}
     steps = TrainingOptions(**{k: v for k, v in options.items() if k != "packing"}).steps(len(mixture))
     texts = [(pair.prompt, pair.response) for pair in train]
     facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, encode=data.tokens, **options)

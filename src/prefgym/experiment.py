@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,9 +25,6 @@ VALIDATION_PROMPTS = 100
 PROBED_PROMPTS = 4
 SAMPLE = "A summary."
 """What a reward and a judge are tried on where there is no reference."""
-
-PARTS = "parts"
-"""Folder, in that of a report, of what is finished until the report is; the same command goes on from there."""
 
 
 def check_device(name: str) -> None:
@@ -262,11 +258,6 @@ def evaluate_run(
         progress=True,
         parts=parts,
     )
-
-
-def discard_parts(folder: Path) -> None:
-    """Remove what was kept to go on from, once the report in ``folder`` is finished."""
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def score_names(reward: Any) -> list[str]:

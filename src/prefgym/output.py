@@ -182,6 +182,22 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     remember(file=str(path.resolve()), sha256=sha256_of(path))
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds a run with something to go on from, or its end."""
+    manifest = Manifest.read(folder) if folder.is_dir() else None
+    return manifest is not None and bool(_worth(manifest))
+
+
+def discard_parts(folder: Path) -> None:
+    """Remove the finished parts of a piece of work that needs them no more; files of others there are kept."""
+    parts = folder.resolve() / PARTS
+    manifest = covering(parts)
+    for path in parts.glob("*"):
+        if manifest is not None and manifest.holds(path):
+            path.unlink()
+    remove_empty([parts])
+
+
 @contextmanager
 def _entered(folder: Path, command: str) -> Iterator[list[Path]]:
     """Make the folder and hold its lock; what was cut off there is put right. Gives the folders that were made."""

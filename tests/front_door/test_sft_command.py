@@ -97,11 +97,12 @@ def test_pairs_with_too_long_an_answer_are_left_out_and_counted(sft, refused_sft
     assert "leaves room for a prompt in 64 tokens" in line
 
 
-def test_divergence_is_told_and_leaves_nothing(refused_sft, write_rows, tmp_path):
+def test_divergence_is_told_with_what_to_lower(sft, write_rows):
     rows = [{"instruction": f"Say {i}.", "output": "one"} for i in range(8)]
-    line = refused_sft(write_rows("pairs.jsonl", rows), "--training.learning_rate", "1e30")
-    assert "learning rate" in line
-    assert not (tmp_path / "sft").exists()
+    result = sft(write_rows("pairs.jsonl", rows), "--training.learning_rate", "1e30")
+    assert result.code == 1
+    assert "lower the learning rate" in result.err.splitlines()[-1]
+    assert "Traceback" not in result.err
 
 
 @pytest.fixture

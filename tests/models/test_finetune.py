@@ -219,7 +219,7 @@ def test_bf16_trains_and_leaves_fp32_weights():
 
 
 @pytest.mark.parametrize("stop", [4, 7])  # 5 steps an epoch: within the first, within the second
-def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path, stop):
+def test_a_run_of_constant_rate_is_made_longer(tmp_path, stop):
     documents = [[1 + i % 6, 2, 3, 4, 5 + i % 2] for i in range(20)]
     options = {
         "eos_token_id": 0,
@@ -238,16 +238,21 @@ def test_a_stopped_run_goes_on_from_its_resume_point(tmp_path, stop):
     )
     assert metrics["steps"] == 9
     for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+        assert torch.equal(a, b)
 
 
-def test_nothing_is_left_behind_but_tensorboard_events(tmp_path, monkeypatch):
+def test_nothing_is_left_behind_but_tensorboard_events_and_their_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lm = language_model()
     finetune(lm, [("the", "cat")], max_steps=2, output_dir=tmp_path / "run", tensorboard=True)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
-    assert all(path.name.startswith("events.") and path.is_relative_to(tmp_path / "run/tensorboard") for path in files)
+    assert {path.relative_to(tmp_path).as_posix() for path in files} == {
+        "run/prefgym-files.jsonl",
+        "run/tensorboard/events.out.tfevents.0.prefgym",
+    }
+    finetune(lm, [("the", "cat")], max_steps=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_bad_input_gets_one_sentence():

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..data.plain_text import shortened, visible
 from ..errors import InputError
-from ..experiment import PARTS, check_device, discard_parts
+from ..experiment import check_device
 from ..files import write_json
-from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder
+from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder
 from .evaluate import told_to_go_on
 
 if TYPE_CHECKING:
@@ -181,10 +181,10 @@ def _texts(config: Config, suite: Suite, results: Mapping[str, Mapping[str, Resu
 
 def _write_events(folder: Path, models: Mapping[str, Any]) -> None:
     """The figures of every task, as TensorBoard scalars ``benchmark/FIGURE/TASK``, a run for each model."""
-    from torch.utils.tensorboard import SummaryWriter
+    from ..storage.events import open_events
 
     for name, figures in zip(folder_names(list(models)), models.values(), strict=True):
-        with SummaryWriter(str(folder / "tensorboard" / name)) as writer:
+        with open_events(folder / "tensorboard" / name) as writer:
             rows = {**figures["tasks"], **figures["suites"], "average": figures["average"]}
             for task, row in rows.items():
                 for figure in ("score", "random", "normalised"):

@@ -10,9 +10,7 @@ from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset
 from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
 from ..errors import InputError
 from ..experiment import (
-    PARTS,
     check_judge,
-    discard_parts,
     evaluate_run,
     load_splits,
     make_env,
@@ -22,7 +20,7 @@ from ..experiment import (
 )
 from ..files import write_json
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
-from ..output import CONFIG_FILE, METRICS_FILE, check_kept, kept_folder
+from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, discard_parts, kept_folder
 from ..trust import TRUST, check_trust
 from .evaluate import read_history, told_to_go_on
 from .train import train

@@ -10,16 +10,14 @@ from typing import Any
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, read_yaml, resolve
 from ..errors import InputError, nearest
 from ..experiment import (
-    PARTS,
     check_judge,
-    discard_parts,
     evaluate_run,
     load_splits,
     make_env,
     write_run_report,
 )
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
-from ..output import CONFIG_FILE, check_output, new_folder
+from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
 from ..storage.signals import stopped
 from ..trust import TRUST, check_trust

@@ -9,8 +9,9 @@ from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolv
 from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
-from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder
-from .sft import CONTROL, DEVICE, SMALL, TRAINING, divergence_is_told, divide
+from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
+from ..resuming import config_of_run, stop_is_told, told_finished
+from .sft import CONTROL, DEVICE, SMALL, TRAINING, divide, training_options
 
 if TYPE_CHECKING:
     from ..data.comparisons import Comparison
@@ -59,24 +60,46 @@ def help_text() -> str:
         "  prefgym reward --data.comparisons pairs.jsonl --output runs/reward\n"
         "  prefgym reward --data.comparisons votes.json --data.prompt_column input --data.first_column output_1 \\\n"
         "      --data.second_column output_2 --data.label_column label --data.label_map 1=first,2=second\n"
+        "  prefgym reward --resume --output runs/reward\n"
         f"{describe(OPTIONS)}"
     )
 
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    config = resolve(OPTIONS, [(COMMAND_LINE, parse_flags(arguments, OPTIONS))])
+    config = read_config(arguments)
+    folder = Path(config["output"] or "runs/reward")
+    if config["resume"]:
+        if not told_finished("reward", folder):
+            with resumed_folder(folder, "reward") as folder, stop_is_told("reward", folder):
+                _train(config, folder, *_inputs(config))
+        return
+    check_output(folder, "reward", overwrite=config["overwrite"])
+    inputs = _inputs(config)
+    with new_folder(folder, "reward", overwrite=config["overwrite"]) as folder, stop_is_told("reward", folder):
+        config.without(CONTROL).save(folder / CONFIG_FILE)
+        _train(config, folder, *inputs)
+
+
+def read_config(arguments: list[str]) -> Config:
+    """Resolve the words of the command line; with ``resume`` the run's own config."""
+    flags = parse_flags(arguments, OPTIONS)
+    sources = [(COMMAND_LINE, flags)]
+    if flags.get("resume"):
+        needed = "data.comparisons"
+        return config_of_run("reward", sources, lambda _: OPTIONS, every=OPTIONS, control=CONTROL, needed=needed)
+    config = resolve(OPTIONS, sources)
     if config["data.comparisons"] is None:
         raise InputError("Give the comparisons: --data.comparisons FILE with columns prompt, chosen, rejected.")
-    folder = Path(config["output"] or "runs/reward")
-    check_output(folder, "reward", overwrite=config["overwrite"])
+    return config
+
+
+def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[str, str]]]:
+    """The model to begin with, the comparisons, and the references."""
     check_device(config["device"])
     comparisons = _comparisons(config)
     references = _references(config, comparisons)
-    model = _start(config)
-    with new_folder(folder, "reward", overwrite=config["overwrite"]) as folder, divergence_is_told():
-        config.without(CONTROL).save(folder / CONFIG_FILE)
-        _train(config, folder, model, comparisons, references)
+    return _start(config), comparisons, references
 
 
 def _start(config: Config) -> PreferenceModel:
@@ -124,7 +147,6 @@ def _train(
     from ..rewards.training import calibrate_temperature, reference_shift, train_preference_model
     from ..training_report import table_rows, write_training_report
 
-    options = config.section("training")
     agreed = agreement(comparisons)
     metrics: dict[str, Any] = {
         "seed": config["seed"],
@@ -133,18 +155,14 @@ def _train(
         "noise_ceiling": ceiling_bounds(agreed["low"], agreed["high"]) if agreed else None,
     }
     if config["folds"]:
-        metrics["cross_validation"] = _cross_validate(config, comparisons, options)
+        metrics["cross_validation"] = _cross_validate(config, comparisons, folder)
     apart = divide([item.split_group for item in comparisons], config["data.held_out"], config["seed"])
     held_out = [item for item, out in zip(comparisons, apart, strict=True) if out]
     facts = train_preference_model(
         model,
         [item for item, out in zip(comparisons, apart, strict=True) if not out],
         eval_comparisons=held_out or None,
-        seed=config["seed"],
-        output_dir=folder,
-        tensorboard=True,
-        progress=True,
-        **options,
+        **training_options(config, folder),
     )
     history = facts.pop("history")
     metrics |= facts
@@ -157,12 +175,14 @@ def _train(
     write_json(folder / METRICS_FILE, metrics)
     rows = table_rows(_flat(metrics, summary(metrics)))
     notice, further = _notice(config, metrics), measured_parts(metrics, folder)
-    page = write_training_report(folder, "Preference model", notice, rows, history, config.to_yaml(), further)
+    told = config.without(CONTROL).to_yaml()
+    page = write_training_report(folder, "Preference model", notice, rows, history, told, further)
+    discard_parts(folder)
     print("\n" + "\n".join(f"{name}: {value}" for name, value in rows))
     print(f"model: {folder}    report: {page}")
 
 
-def _cross_validate(config: Config, comparisons: list[Comparison], options: dict[str, Any]) -> dict[str, Any]:
+def _cross_validate(config: Config, comparisons: list[Comparison], folder: Path) -> dict[str, Any]:
     from ..rewards.training import cross_validate
 
     prompts = len({item.split_group for item in comparisons})
@@ -170,8 +190,16 @@ def _cross_validate(config: Config, comparisons: list[Comparison], options: dict
     if folds < 2:
         raise InputError(f"Cross-validation needs 2 folds and 2 prompts, not {folds} and {prompts}; set --folds 0.")
     print(f"cross-validating {len(comparisons)} comparisons of {prompts} prompts in {folds} folds", flush=True)
+    options = {name: value for name, value in config.section("training").items() if name != "save_every"}
     return cross_validate(
-        lambda: _start(config), comparisons, folds=folds, seed=config["seed"], progress=True, **options
+        lambda: _start(config),
+        comparisons,
+        folds=folds,
+        seed=config["seed"],
+        keep_in=folder / PARTS,
+        accept_changes=config["accept_changes"],
+        progress=True,
+        **options,
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
-from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder
+from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder, resumed_folder
+from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, stop_is_told, told_finished
 
 if TYPE_CHECKING:
     from ..data.mixing import Mixture
@@ -29,10 +29,13 @@ TRAINING = [
     Option("training.batch_size", int, 16, "Examples of one forward pass.", minimum=1),
     Option("training.gradient_accumulation", int, 1, "Forward passes of one optimiser step.", minimum=1),
     Option("training.bf16", bool, False, "Matrix products in bfloat16."),
+    Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten a run).", minimum=1),
 ]
 CONTROL = [
     Option("output", str, None, "Folder to write the model and its report to (default: runs/ and the command's name)."),
-    Option("overwrite", bool, False, "Replace the run that stands in the output folder."),
+    RESUME,
+    OVERWRITE,
+    ACCEPT,
 ]
 DRY_RUN = Option("dry_run", bool, False, "Print config, tasks, three examples and an estimate; keep nothing.")
 DEVICE = Option("device", str, "cpu", "Where to train: cpu, cuda, cuda:1, ...")
@@ -113,33 +116,68 @@ def help_text() -> str:
         "      --data.template '{prompt}\\n\\nTL;DR:'\n"
         "  prefgym sft --data.pairs natural-instructions/tasks --data.demonstrations 2 --data.task_cap 500 --dry-run\n"
         "  prefgym sft --data.pairs embedded-instructions\n"
+        "  prefgym sft --resume --output runs/sft\n"
         f"{describe(OPTIONS)}"
     )
 
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    config = resolve(OPTIONS, [(COMMAND_LINE, parse_flags(arguments, OPTIONS))])
-    if config["data.pairs"] is None:
-        raise InputError("Give the pairs: --data.pairs FILE with columns instruction, input, output.")
+    config = read_config(arguments)
     folder = Path(config["output"] or "runs/sft")
+    if config["resume"] and not config["dry_run"]:
+        if not told_finished("sft", folder):
+            with resumed_folder(folder, "sft") as folder, stop_is_told("sft", folder):
+                _train(config, folder, *_start(config))
+        return
     if not config["dry_run"]:
         check_output(folder, "sft", overwrite=config["overwrite"])
+    model, data = _start(config)
+    told = config.without([*CONTROL, DRY_RUN])
+    if config["dry_run"]:
+        from ..dry_run import print_sft_dry_run
+
+        print_sft_dry_run(told, model, data, mix(config, data.train))
+        return
+    with new_folder(folder, "sft", overwrite=config["overwrite"]) as folder, stop_is_told("sft", folder):
+        told.save(folder / CONFIG_FILE)
+        _train(config, folder, model, data)
+
+
+def read_config(arguments: list[str]) -> Config:
+    """Resolve the words of the command line; with ``resume`` the run's own config."""
+    flags = parse_flags(arguments, OPTIONS)
+    if flags.get("resume"):
+        control = [*CONTROL, DRY_RUN]
+        sources = [(COMMAND_LINE, flags)]
+        return config_of_run("sft", sources, lambda _: OPTIONS, every=OPTIONS, control=control, needed="data.pairs")
+    config = resolve(OPTIONS, [(COMMAND_LINE, flags)])
+    if config["data.pairs"] is None:
+        raise InputError("Give the pairs: --data.pairs FILE with columns instruction, input, output.")
+    return config
+
+
+def training_options(config: Config, folder: Path) -> dict[str, Any]:
+    """What a training with checkpoints in a run's folder is given."""
+    return {
+        **config.section("training"),
+        "save_every": config["training.save_every"] or 0,
+        "seed": config["seed"],
+        "resume": config["resume"],
+        "accept_changes": config["accept_changes"],
+        "output_dir": folder,
+        "tensorboard": True,
+        "progress": True,
+    }
+
+
+def _start(config: Config) -> tuple[LanguageModel, PairData]:
+    """The model to begin with, and the data."""
     check_device(config["device"])
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(config["model"], device=config["device"])
-    data = read_pairs(config, model)
-    told = config.without([*CONTROL, DRY_RUN])
-    mixture = mix(config, data.train)
-    if config["dry_run"]:
-        from ..dry_run import print_sft_dry_run
-
-        print_sft_dry_run(told, model, data, mixture)
-        return
-    with new_folder(folder, "sft", overwrite=config["overwrite"]) as folder, divergence_is_told():
-        told.save(folder / CONFIG_FILE)
-        _train(told, folder, model, data, mixture)
+    return model, read_pairs(config, model)
 
 
 def mix(config: Config, train: Sequence[Pair]) -> Mixture:
@@ -147,15 +185,6 @@ def mix(config: Config, train: Sequence[Pair]) -> Mixture:
     from ..data.mixing import Mixture
 
     return Mixture([pair.task for pair in train], config["data.task_cap"], config["seed"])
-
-
-@contextmanager
-def divergence_is_told() -> Iterator[None]:
-    """A loss that is no number any more comes from the options."""
-    try:
-        yield
-    except FloatingPointError as error:
-        raise InputError(f"Training diverged: {error}") from None
 
 
 def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
@@ -246,11 +275,12 @@ def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
     return lambda response: budget - response - 1
 
 
-def _train(config: Config, folder: Path, model: LanguageModel, data: PairData, mixture: Mixture) -> None:
+def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -> None:
     from ..models.finetune import finetune
     from ..training_report import table_rows, write_training_report
 
     train, held_out, cut, left_out, tokens = data
+    mixture = mix(config, train)
     print(data.told(), flush=True)
     facts = finetune(
         model,
@@ -259,11 +289,7 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData, m
         keep_best=True,
         epochs_of=mixture,
         encode=tokens,
-        seed=config["seed"],
-        output_dir=folder,
-        tensorboard=True,
-        progress=True,
-        **config.section("training"),
+        **training_options(config, folder),
     )
     model.save(folder)
     history = facts.pop("history")
@@ -277,7 +303,8 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData, m
     if model.num_parameters < SMALL:
         notice += " A model this small imitates the form of the answers; it has no knowledge to answer from."
     rows = table_rows(metrics)
-    page = write_training_report(folder, "Supervised fine-tuning", notice, rows, history, config.to_yaml())
+    told = config.without([*CONTROL, DRY_RUN]).to_yaml()
+    page = write_training_report(folder, "Supervised fine-tuning", notice, rows, history, told)
     loss = facts["eval_loss_minimum"]
     print(f"\nheld-out loss {loss:.3f} nats a token" if loss is not None else "\nnothing held out")
     print(f"model: {folder}    report: {page}")

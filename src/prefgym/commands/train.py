@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
-from ..errors import InputError
 from ..experiment import (
-    PARTS,
     check_hyperparameters,
     check_judge,
-    discard_parts,
     evaluate_run,
     load_splits,
     make_agent,
@@ -30,30 +27,19 @@ from ..options import (
     agent_options,
     every_agent_option,
 )
-from ..output import CONFIG_FILE, METRICS_FILE, check_output, check_run_of, new_folder, resumed_folder
+from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
+from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, how_to_go_on
 from ..storage.signals import stopped
-from ..trust import TRUST, check_trust, remember_run
+from ..trust import TRUST, remember_run
 
 if TYPE_CHECKING:
     from ..agents.base import PolicyGradient
     from ..data.prompts import PromptSet
 
-RESUME = Option(
-    "resume",
-    bool,
-    False,
-    "Go on with the run in --output, with the config that stands there; a larger budget there extends it.",
-)
-OVERWRITE = Option(
-    "overwrite", bool, False, "Begin anew where --output holds a run: its files move to --output.previous-1."
-)
-ACCEPT = Option(
-    "accept_changes", bool, False, "With --resume: go on although data, reward or model are others than before."
-)
 CONTROL = [
     Option("config", str, None, "Preset name or YAML file to start from."),
     Option("output", str, None, "Folder of the run (default: runs/ and the preset's name)."),
-    RESUME,
+    replace(RESUME, help=f"{RESUME.help[:-1]}; a larger budget there extends it."),
     OVERWRITE,
     ACCEPT,
     TRUST,
@@ -127,7 +113,15 @@ def resolve_config(flags: dict[str, Any]) -> Config:
         path = find_preset(flags["config"])
         sources.insert(0, (str(path), read_yaml(path, every)))
     if flags.get("resume"):
-        config = _config_of_run(flags, sources)
+        config = config_of_run(
+            "train",
+            sources,
+            lambda saved: _options(_agent_name(saved)),
+            every=every,
+            control=CONTROL,
+            needed="env.id",
+            budget=BUDGET,
+        )
     else:
         config = resolve(_options(_agent_name(sources)), sources)
         config["output"] = config["output"] or f"runs/{Path(config['config'] or 'train').stem}"
@@ -152,35 +146,8 @@ def _own_options(told: list[Option]) -> dict[str, list[Option]]:
     return {name: options for name, options in own.items() if options}
 
 
-def _agent_name(sources: list[tuple[str, dict[str, Any]]]) -> str:
+def _agent_name(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return next((str(values["agent.name"]) for _, values in reversed(sources) if values.get("agent.name")), "ppo")
-
-
-def _config_of_run(flags: dict[str, Any], sources: list[tuple[str, dict[str, Any]]]) -> Config:
-    """The run's own config, in which the command line may change the budget alone."""
-    if flags.get("output") is None:
-        raise InputError("--resume needs --output DIR, the folder of the run to go on with.")
-    check_run_of(Path(flags["output"]), "train")
-    file = Path(flags["output"]) / CONFIG_FILE
-    values = read_yaml(file, _every_option())
-    if "env.id" not in values:
-        raise InputError(f"--resume: {file} is not the config of a run; put it back, or start a new run.")
-    check_trust(file.parent, values, {key for _, given in sources for key in given}, flags.get("trust"))
-    saved = [(str(file), values)]
-    options = _options(_agent_name(saved))
-    config = resolve(options, saved)
-    control = {option.key for option in CONTROL}
-    for key in {key for _, given in sources for key in given} - control:
-        asked = resolve(options, [*saved, *sources])[key]
-        if key == BUDGET and asked > config[key]:
-            config[key] = asked
-        elif asked != config[key]:
-            raise InputError(
-                f"--resume goes on with the config in {flags['output']}, where {key} is {config[key]}, not {asked}; "
-                "leave it out, or start a new run."
-            )
-    told = resolve(CONTROL, [(COMMAND_LINE, {key: flags[key] for key in control & set(flags)})])
-    return Config({**config, **told})
 
 
 def _resume(config: Config, folder: Path) -> None:
@@ -237,7 +204,7 @@ def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: Po
     return stopped(
         stop,
         f"stopped by {stop.name} after {agent.iteration} whole iterations, which are saved; {again} will be repeated. "
-        f"Go on with: prefgym train --resume --output {shlex.quote(str(folder))}",
+        + how_to_go_on("train", folder),
     )
 
 
