@@ -36,7 +36,7 @@ POSTS = 2_000
 """Different posts; the rows that begin alike end with a number of their own."""
 
 
-class _Begun(Exception):
+class _Begun(SystemExit):
     """Training would begin now."""
 
 

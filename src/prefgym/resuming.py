@@ -53,14 +53,14 @@ def config_of_run(
     check_run_of(Path(flags["output"]), command)
     file = Path(flags["output"]) / CONFIG_FILE
     values = read_yaml(file, every)
-    manifest = Manifest.read(file.parent)
-    changed = manifest is None or not manifest.is_whole(CONFIG_FILE)
-    if values.get(needed) is None or (changed and not flags.get("accept_changes")):
-        raise InputError(
-            f"--resume: {file} is not as the run wrote it; put it back, or start a new run"
-            f"{'' if values.get(needed) is None else ', or add --accept-changes'}."
-        )
+    if values.get(needed) is None:
+        raise InputError(f"--resume: {file} is not the config of a run; put it back, or start a new run.")
     check_trust(file.parent, values, {key for _, given in sources for key in given}, flags.get("trust"))
+    manifest = Manifest.read(file.parent)
+    if (manifest is None or not manifest.is_whole(CONFIG_FILE)) and not flags.get("accept_changes"):
+        raise InputError(
+            f"--resume: {file} is not as the run wrote it; put it back, or add --accept-changes to go on with it as it is."
+        )
     saved = [(str(file), values)]
     options = options_of(saved)
     config = resolve(options, saved)

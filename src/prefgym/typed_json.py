@@ -104,7 +104,7 @@ def check_kind(value: Any, kind: Any, what: str) -> Any:
             return float(value)
         if origin is int and type(value) is int and abs(value) <= MAX_INT:
             return value
-        if origin is str and isinstance(value, str) and is_text(value):
+        if origin is str and isinstance(value, str) and _is_whole(value):
             return value
         if origin is bool and isinstance(value, bool):
             return value
@@ -185,12 +185,17 @@ def _name(kind: Any) -> str:
     return _NAMES.get(get_origin(kind) or (type(None) if kind is None else kind), "a value")
 
 
+def _is_whole(text: str) -> bool:
+    """Whether UTF-8 can hold a text; a NUL is a character like any other, which small models write."""
+    return is_text(text.replace("\0", ""))
+
+
 def _told(value: Any) -> str:
     """What a value is instead."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN or infinite"
     if type(value) is int and abs(value) > MAX_INT:
         return "a number too large"
-    if isinstance(value, str) and not is_text(value):
-        return "a text with half of a surrogate pair or a NUL"
+    if isinstance(value, str) and not _is_whole(value):
+        return "a text with half of a surrogate pair"
     return _NAMES[type(value)]

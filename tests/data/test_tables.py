@@ -268,7 +268,7 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
     with pytest.raises(InputError, match=r'No column "\\udcff"') as caught:
         read_table(write(tmp_path, "a.jsonl", JSONL)).texts("\udcff")
     assert str(caught.value).isprintable()
-    with pytest.raises(InputError, match=r"No file .*\\udcff.jsonl") as caught:
+    with pytest.raises(InputError, match="is no path: it holds a NUL or bytes that are not text") as caught:
         read_table(str(tmp_path / "\udcff.jsonl"))
     assert str(caught.value).isprintable()
 
@@ -315,7 +315,7 @@ def test_only_files_on_a_disk_are_read(tmp_path):
         "gone.jsonl": "is a link to a file that is not there",
         "round.jsonl": "is a link to a file that is not there",
         "folder.jsonl": "is a folder, not a data file",
-        f"{'x' * 300}.jsonl": "No file",
+        f"{'x' * 300}.jsonl": "a name in a path has at most 255 bytes",
         "a.jsonl/b.jsonl": "No file",
     }
     write(tmp_path, "a.jsonl", JSONL)
@@ -327,7 +327,7 @@ def test_only_files_on_a_disk_are_read(tmp_path):
                 read(tmp_path / name)
     with pytest.raises(InputError, match="Cannot tell the format of /dev/stdin"):
         read_table("/dev/stdin")
-    with pytest.raises(InputError, match="There is no home folder ~nobody-of-that-name"):
+    with pytest.raises(InputError, match="there is no user .~nobody-of-that-name"):
         read_table("~nobody-of-that-name/rows.jsonl")
 
 
@@ -337,12 +337,10 @@ def test_what_the_machine_does_not_let_us_read_is_no_bad_input(tmp_path, monkeyp
         raise PermissionError(errno.EACCES, "Permission denied")
 
     path = write(tmp_path, name, "some")
-    for step in ("pathlib.Path.read_bytes", "pathlib.Path.open", "pathlib.Path.stat"):
+    for step in ("pathlib.Path.open", "pathlib.Path.stat"):
         with monkeypatch.context() as patch:
             patch.setattr(step, denied)
-            if step == ("pathlib.Path.read_bytes" if name == "a.parquet" else "pathlib.Path.open"):
-                continue  # not how this format is read
-            with pytest.raises(MachineError, match=rf"Cannot read .*{name}: Permission denied; check its permissions"):
+            with pytest.raises(MachineError, match=rf"{name} cannot be read: Permission denied; check its permissions"):
                 read_table(path)
 
 

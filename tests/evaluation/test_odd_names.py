@@ -1,6 +1,7 @@
 """Whatever a run, a reward, a task or a file is called: pictures and reports are made, without a warning."""
 
 import copy
+import dataclasses
 import re
 import warnings
 
@@ -104,8 +105,10 @@ def renamed(evaluation, name: str):
     odd.metrics["data"]["name"] = odd.metrics["judge"] = odd.metrics["model"]["name"] = name
     for row in odd.metrics["policies"].values():
         row[name] = row["words_of"]
-    for candidate in (*odd.sampled.values(), *odd.greedy.values()):
-        candidate.scores = {**candidate.scores, name: candidate.scores["words_of"]}
+    for candidates in (odd.sampled, odd.greedy):
+        for key, candidate in candidates.items():
+            scores = {**candidate.scores, name: candidate.scores["words_of"]}
+            candidates[key] = dataclasses.replace(candidate, scores=scores)
     return odd
 
 

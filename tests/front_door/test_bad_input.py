@@ -132,8 +132,14 @@ def test_unknown_key_agent_and_preset_name_the_nearest(refuses_to_train, tmp_pat
     names(refuses_to_train("--config", tmp_path / "mine.yaml"), "mine.yaml", 'Did you mean "agent.learning_rate"?')
     names(refuses_to_train("--env.kl_estimator", "k4"), "k1, k2, k3, exact")
     names(refuses_to_train("--agent.lr_schedule", "linaer"), 'Did you mean "linear"?')
-    names(refuses_to_train("--env.device", "cuda:99"), "cuda:99")
     names(refuses_to_train("--env.device", "gpu"), "gpu")
+
+
+def test_a_device_that_this_machine_has_not(run, train_flags, tmp_path):
+    result = run("train", *train_flags, "--output", tmp_path / "run", "--env.device", "cuda:99")
+    assert result.code == 3
+    names(result.err, "cuda:99", "cannot be used")
+    assert not (tmp_path / "run").exists()
 
 
 def test_environments_that_do_not_fit(refuses_to_train):
@@ -230,6 +236,7 @@ def test_resuming_what_cannot_be_resumed(refused, finished_run, tmp_path):
     names(refused("train", "--resume"), "--resume", "--output")
     names(refused("train", "--resume", "--output", tmp_path / "none"), "none", "holds no run")
     run = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "iteration-000001")  # or it would be gone on with
     last = run / "checkpoints" / "iteration-000002"
     for name in ("state.json", "state.safetensors", "model.safetensors", "prefgym.json"):
         whole = (last / name).read_bytes()
@@ -238,8 +245,8 @@ def test_resuming_what_cannot_be_resumed(refused, finished_run, tmp_path):
         (last / name).write_bytes(whole)
     (last / "state.safetensors").unlink()
     names(refused("train", "--resume", "--output", run), "iteration-000002")
-    shutil.rmtree(run / "checkpoints")
-    names(refused("train", "--resume", "--output", run), run, "no checkpoint")
+    (run / "config.yaml").write_text("")
+    names(refused("train", "--resume", "--output", run), "config.yaml", "not the config of a run")
 
 
 # Comparisons and pairs.

@@ -41,7 +41,7 @@ def test_unknown_command_names_the_nearest(refused):
     ("error", "code"),
     [
         (InputError("no\nfile"), 2),
-        (RewardError("it raised\n  a thing"), 2),
+        (RewardError("it raised\n  a thing"), 4),
         (KeyboardInterrupt("stopped"), 130),
         (FloatingPointError("diverged"), 1),
     ],
@@ -50,7 +50,7 @@ def test_errors_are_one_line_and_a_code(run, monkeypatch, error, code):
     def fail(command, arguments):
         raise error
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(cli, "_command", fail)
     result = run("train")
     assert (result.code, result.err) == (code, f"prefgym train: {' '.join(str(error).split())}\n")
 
@@ -59,7 +59,7 @@ def test_a_bug_is_not_dressed_up_as_bad_input(run, monkeypatch):
     def fail(command, arguments):
         raise KeyError("bug")
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(cli, "_command", fail)
     with pytest.raises(KeyError):
         run("train")
 

@@ -201,7 +201,7 @@ def test_folders_that_are_no_runs_are_named(refuses, finished_run, preference_fo
     (other / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes()[:1000])
     config = yaml.safe_load((other / "config.yaml").read_text())
     (other / "config.yaml").write_text(yaml.safe_dump(config | {"seed": 9}))
-    names(refuses(finished_run, other), other, "cannot be loaded")
+    names(refuses(finished_run, other), other, "does not hold the bytes that were written")
     (other / "config.yaml").write_text("env: [")
     names(refuses(finished_run, other), other / "config.yaml", "not valid YAML")
 
@@ -270,7 +270,7 @@ def test_a_trained_run_with_other_settings_is_not_taken_for_the_one_asked_for(re
 def test_an_output_folder_of_something_else(refused, finished_run, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     names(refused("compare", finished_run, "--output", tmp_path), tmp_path, "something else")
-    names(refused("compare", finished_run, "--output", finished_run), finished_run, "something else")
+    names(refused("compare", finished_run, "--output", finished_run), finished_run, "by prefgym train, not by compare")
     names(refused("compare", finished_run, "--output", tmp_path / "thesis.tex"), "is a file")
 
 
@@ -280,7 +280,7 @@ def test_a_reward_that_fails_in_training_leaves_nothing(run, flags, tmp_path):
     (tmp_path / "tiring.py").write_text(code)
     words = (*flags, "--env.reward", f"{tmp_path / 'tiring.py'}:score", "--output", tmp_path / "new" / "out")
     result = run("compare", "--config", "tldr-ppo", *words)
-    assert result.code == 2
+    assert result.code == 4
     names(result.err.splitlines()[-1], "nan", "prompt ")
     assert "Traceback" not in result.err
     assert not (tmp_path / "new").exists()

@@ -11,7 +11,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr("prefgym.storage.atomic.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         files.write_text(file, "new")
     assert file.read_text() == "old"

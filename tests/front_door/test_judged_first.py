@@ -1,18 +1,17 @@
 """What judges is tried before anything is trained: a judge or a reward that cannot work ends the command at once."""
 
 import json
-from contextlib import contextmanager
 
 import pytest
 
-from prefgym.commands import evaluate as evaluate_command
 from prefgym.commands import train as train_command
 from prefgym.config import Config
 from prefgym.data.prompts import PromptSet, embedded_prompts
 from prefgym.errors import InputError, RewardError
 from prefgym.evaluation.parts import Parts
-from prefgym.experiment import PARTS, check_judge, make_env
+from prefgym.experiment import check_judge, make_env
 from prefgym.options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from prefgym.output import PARTS
 
 PAIRWISE = "def judge(prompts, first, second):\n    "
 SCORE = "def judge(prompts, completions):\n    "
@@ -116,13 +115,6 @@ def test_a_reward_is_tried_on_the_prompts_it_judges(model_folder, tmp_path):
 
 
 def test_an_interrupted_evaluation_keeps_what_is_finished(run, finished_run, tmp_path, monkeypatch):
-    @contextmanager
-    def folder_that_stays(folder, *, overwrite=False):
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-
-    monkeypatch.setattr(evaluate_command, "new_folder", folder_that_stays)
-    monkeypatch.setattr(evaluate_command, "check_output", lambda *_, **__: None)
     remember, left = Parts.remember, [3]
 
     def interrupted(memo, name, make):

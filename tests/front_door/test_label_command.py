@@ -265,5 +265,5 @@ def test_a_name_with_half_a_character_is_refused(run, typed, file, output):
     typed("1")
     result = run("label", file, "--output", output, "--name", "\udcff")
     assert result.code == 2
-    assert "The annotator of a judgement holds half a character (\\udcff)" in result.err
+    assert "is not UTF-8 text" in result.err
     assert not output.exists()

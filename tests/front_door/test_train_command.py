@@ -195,7 +195,7 @@ def test_a_run_interrupted_in_its_first_iteration_can_be_resumed(run, train_flag
 def test_a_run_stopped_after_training_goes_on_to_its_report(run, train_flags, finished_run, monkeypatch, tmp_path):
     folder = tmp_path / "run"
 
-    def stop(*arguments):
+    def stop(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -14,7 +14,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,7 @@ def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
     Within an open folder it is one of that folder's. A folder that is open already stays so.
     """
     folder = Path(folder)
+    made = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(path)]
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     if folder in _open:
@@ -189,9 +190,17 @@ def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
     outer = covering(folder)
     if outer is not None:
         outer.claim_folder(folder)
-    manifest = Manifest.read(folder) or Manifest.begin(folder, command)
-    with opened(manifest):
-        yield manifest
+    found = Manifest.read(folder)
+    manifest = found or Manifest.begin(folder, command)
+    try:
+        with opened(manifest):
+            yield manifest
+    finally:
+        if found is None and next(manifest.paths()) == folder / FILES:  # nothing was written
+            (folder / FILES).unlink()
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()
 
 
 @contextmanager
