@@ -59,7 +59,7 @@ def config_of_run(
     manifest = Manifest.read(file.parent)
     if (manifest is None or not manifest.is_whole(CONFIG_FILE)) and not flags.get("accept_changes"):
         raise InputError(
-            f"--resume: {file} is not as the run wrote it; put it back, or add --accept-changes to go on with it as it is."
+            f"--resume: {file} is not as the run wrote it; put it back, or add --accept-changes to go on with it."
         )
     saved = [(str(file), values)]
     options = options_of(saved)

@@ -327,7 +327,7 @@ def test_only_files_on_a_disk_are_read(tmp_path):
                 read(tmp_path / name)
     with pytest.raises(InputError, match="Cannot tell the format of /dev/stdin"):
         read_table("/dev/stdin")
-    with pytest.raises(InputError, match="there is no user .~nobody-of-that-name"):
+    with pytest.raises(InputError, match=r"there is no user .~nobody-of-that-name"):
         read_table("~nobody-of-that-name/rows.jsonl")
 
 
@@ -337,11 +337,9 @@ def test_what_the_machine_does_not_let_us_read_is_no_bad_input(tmp_path, monkeyp
         raise PermissionError(errno.EACCES, "Permission denied")
 
     path = write(tmp_path, name, "some")
-    for step in ("pathlib.Path.open", "pathlib.Path.stat"):
-        with monkeypatch.context() as patch:
-            patch.setattr(step, denied)
-            with pytest.raises(MachineError, match=rf"{name} cannot be read: Permission denied; check its permissions"):
-                read_table(path)
+    monkeypatch.setattr("pathlib.Path.open", denied)
+    with pytest.raises(MachineError, match=rf"{name} cannot be read: Permission denied; check its permissions"):
+        read_table(path)
 
 
 def test_parquet_of_every_type_is_read_or_refused(tmp_path):

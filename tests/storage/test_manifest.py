@@ -38,6 +38,7 @@ def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path):
 
 def test_a_line_without_its_file_owns_nothing_that_comes_later(tmp_path):
     with managed(tmp_path) as manifest:
+        write_text(tmp_path / "a.txt", "one")
         manifest.claim(manifest.folder / "metrics.json")
     again = Manifest.read(tmp_path)
     assert again.pruned
