@@ -39,7 +39,7 @@ def test_an_object_is_read_into_its_kinds(read):
     [
         *(("rate", value, "not a number") for value in ("x", None, True, [], {}, float("nan"), float("inf"), 10**400)),
         *(("count", value, "not a whole number") for value in ("1", 1.5, 1.0, True, None, 2**63, -(2**70))),
-        *(("name", value, "not a text") for value in (1, None, ["a"], "\ud83d", "a\0b")),
+        *(("name", value, "not a text") for value in (1, None, ["a"], "\ud83d")),
         *(("on", value, "not true or false") for value in (1, 0, "true", None)),
         *(("rest", value, "a number") for value in ({"b": "x"}, {"b": None})),
         ("rest", [], "an object"),

@@ -203,7 +203,7 @@ def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: Po
     again = "the evaluation" if done else f"iteration {agent.iteration + 1}"
     return stopped(
         stop,
-        f"stopped by {stop.name} after {agent.iteration} whole iterations, which are saved; {again} will be repeated. "
+        f"stopped by {stop.name}; saved up to iteration {agent.iteration}, {again} will be repeated. "
         + how_to_go_on("train", folder),
     )
 
