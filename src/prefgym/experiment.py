@@ -100,7 +100,8 @@ def load_splits(config: Config) -> dict[str, PromptSet]:
         return {split: made(split, count) for split, count in counts.items()}
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
     if held_out is None:
-        splits = load_prompt_splits(source, ("train", "validation", "test"), **columns)
+        found = load_prompt_splits(source, ("train", "validation", "test"), **columns)
+        splits = {str(name): prompts for name, prompts in found.items()}
     else:
         splits = _divide(load_prompts(source, **columns), held_out)
     return {**splits, "validation": splits["validation"][:few], "test": splits["test"][:number]}

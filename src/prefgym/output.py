@@ -84,7 +84,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
                 manifest.rewrite()
         with _undone_if_worthless(folder, previous, made):
             if manifest is None:
-                manifest = Manifest.begin(folder, command, **_named(folder, previous))
+                manifest = Manifest.begin(folder, command, facts=_named(folder, previous))
             if previous is not None:
                 settle(previous)
             _note_in_outer(folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,11 @@ class Manifest:
         return manifest
 
     @classmethod
-    def begin(cls, folder: Path, command: str, durable: bool = True, **facts: Any) -> Manifest:
-        """Write a list without files, in the place of any other."""
-        head = {"format": FORMAT, "run": uuid.uuid4().hex, "command": command, **facts}
+    def begin(
+        cls, folder: Path, command: str, *, durable: bool = True, facts: Mapping[str, str] | None = None
+    ) -> Manifest:
+        """Write a list without files, in the place of any other; its head holds the facts too."""
+        head = {"format": FORMAT, "run": uuid.uuid4().hex, "command": command, **(facts or {})}
         manifest = cls(folder.resolve(), head, durable)
         manifest.rewrite()
         return manifest
