@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,7 +32,7 @@ from ..files import write_text
 from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
 from ..models.lora import AdaptedModel
-from ..storage.atomic import replacing, sha256_of
+from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
 from ..storage.manifest import claim, managed
 from .attach import env_attribute
 from .policy import LMPolicy
@@ -137,9 +138,17 @@ def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that appears complete or not at all."""
-    with replacing(path) as writing:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, writing)
-        claim(path, sha256_of(writing))
+    home = path.with_name(partial_name())  # the library writes a temporary file of its own beside its target
+    try:
+        home.mkdir()
+        with machine_errors(path):
+            file = home / path.name
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+            claim(path, sha256_of(file))
+            sync(file)
+            os.replace(file, path)
+    finally:
+        remove(home)
 
 
 def _settings(agent: PolicyGradient) -> dict[str, Any]:
