@@ -65,11 +65,12 @@ def page(found: dict[str, Any], kept: float) -> str:
     mean, low, high = (1000 * grown[name] for name in ("mean", "low", "high"))
     return (
         "# Soak\n\n`python -m benchmarks.torture.soak --output benchmarks/torture`\n\n"
-        f"`prefgym train --config tldr-ppo`, {found['episodes']:,} episodes in {len(memory)} iterations at the embedded "
-        "size (1.26 M parameters, synthetic posts, seed 0), a checkpoint every fifth iteration, on two CPU cores shared "
-        "with other work. The slope is that of the last four fifths, with its 95 % interval over 20 blocks.\n\n"
-        "| resident memory after the first iteration | at the end | slope | open files, most | run folder at the end |\n"
-        "|---|---|---|---|---|\n"
+        f"`prefgym train --config tldr-ppo`, {found['episodes']:,} episodes in {len(memory)} iterations at the "
+        "embedded size (1.26 M parameters, synthetic posts, seed 0), a checkpoint every fifth iteration, on two CPU "
+        "cores shared with other work. The slope is that of the last four fifths, with its 95 % interval over 20 "
+        "blocks.\n\n"
+        "| resident memory after the first iteration | at the end | slope | open files, most | run folder at the end "
+        "|\n|---|---|---|---|---|\n"
         f"| {memory[0]:.0f} MB | {memory[-1]:.0f} MB | {mean:+.0f} kB an iteration [{low:+.0f}, {high:+.0f}] | "
         f"{max(handles)} | {kept:.0f} MB |\n"
     )
