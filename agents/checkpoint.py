@@ -46,9 +46,14 @@ def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
         tensors, state = training_state(agent)
         save_tensors(writing / TENSORS, tensors)
         write_text(writing / STATE, json.dumps(state) + "\n")
+    drop_old(folder)
+    return _checkpoints(folder)[-1]
+
+
+def drop_old(folder: str | Path) -> None:
+    """Remove all checkpoints but the last ``KEEP``; of a run that was killed before it could."""
     for old in _checkpoints(folder)[:-KEEP]:
         discard(old)
-    return _checkpoints(folder)[-1]
 
 
 def latest_checkpoint(folder: str | Path) -> Path:

@@ -20,6 +20,7 @@ from .supervised_checkpoint import (
     Moment,
     check_inputs,
     checkpoints,
+    drop_old,
     put_weights,
     read_latest,
     save_checkpoint,
@@ -84,6 +85,8 @@ class ResumableTrainer(Trainer):
             self._save_moment()
             stop = stopped(error)
             raise stopped(stop, self._told(stop.name)) from None
+        if self._folder is not None:
+            drop_old(self._folder)
         return time.perf_counter() - self._began
 
     def end_moment(self, due: bool = False) -> None:

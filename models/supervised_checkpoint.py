@@ -155,6 +155,11 @@ def save_checkpoint(
             claim(writing / TENSORS, sha256_of(file))
         write_text(writing / STATE, json.dumps(state) + "\n")
         write_text(writing / TRAINER_STATE_NAME, json.dumps(dataclasses.asdict(told)) + "\n")
+    drop_old(folder)
+
+
+def drop_old(folder: Path) -> None:
+    """Remove all checkpoints but the last ``KEEP``; of a run that was killed before it could."""
     for old in checkpoints(folder)[:-KEEP]:
         discard(old)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefgym.storage.manifest import FILES
+from prefgym.storage.manifest import FILES, Manifest
 
 EVENTS = re.compile(r"events\.out\.tfevents\.[^/]*")
 CLOCKED = re.compile(r"(^|[/_ ])(time|runtime|seconds|duration|date|clock|speed|second)([/_ ]|$)")
@@ -116,9 +116,8 @@ def content(path: Path) -> str:
 
 def _listed(path: Path) -> str:
     """The names on a list of files, of what is there; ids and sums are each run's own."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
-    names = {row.get("file") or row.get("folder") for row in rows}
-    return json.dumps(sorted(name for name in names if (path.parent / name).exists()))
+    manifest = Manifest.read(path.parent)
+    return json.dumps([] if manifest is None else sorted([*manifest.files, *manifest.folders]))
 
 
 def _where(text: str, other: str) -> str:

@@ -23,6 +23,7 @@ from .storage.manifest import Manifest, covering, opened
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINTS = "checkpoints"
 PARTS = "parts"
@@ -248,8 +249,8 @@ def _worth(manifest: Manifest) -> set[str]:
 
 
 def _goes_on(manifest: Manifest, command: str) -> bool:
-    """Whether the same command, run again, goes on with what stands there."""
-    unfinished = not manifest.holds(manifest.folder / METRICS_FILE)
+    """Whether the same command, run again, goes on with what stands there: its report is not whole, or parts are left."""
+    unfinished = REPORT_FILE not in manifest.files or any(name.startswith(f"{PARTS}/") for name in manifest.files)
     return command in _CONTINUED and manifest.head["command"] == command and unfinished
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from prefgym.errors import InputError, MachineError
 from prefgym.files import write_text
-from prefgym.output import kept_folder, new_folder, resumed_folder
+from prefgym.output import discard_parts, kept_folder, new_folder, resumed_folder
 from prefgym.storage import aside
 from prefgym.storage.manifest import FILES
 from prefgym.storage.whole import whole_folder
@@ -211,6 +211,8 @@ def test_an_unfinished_evaluation_is_gone_on_with_and_a_finished_one_is_not(tmp_
     with new_folder(tmp_path / "e", "evaluate") as folder:
         assert (folder / "parts" / "one.json").read_text() == "1"
         write_text(folder / "metrics.json", "done")
+        write_text(folder / "report.html", "done")
+        discard_parts(folder)
     with pytest.raises(InputError, match="already holds a run"), new_folder(tmp_path / "e", "evaluate"):
         pytest.fail("entered")
 

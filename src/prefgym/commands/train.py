@@ -175,7 +175,7 @@ def _resume(config: Config, folder: Path) -> None:
 
 def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
     """Train what is left to train, save the model, judge it, and write the report."""
-    from ..agents.checkpoint import save_checkpoint
+    from ..agents.checkpoint import drop_old, save_checkpoint
     from ..profiling import IterationProfiler, parts_table
 
     try:
@@ -190,6 +190,7 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
             if config["profile"]:
                 print(parts_table(agent.history), flush=True)
             save_checkpoint(folder, agent)  # from which --resume goes on to the report
+        drop_old(folder)
         agent.save(folder)
         _report(config, folder, agent, splits)
     except KeyboardInterrupt as error:
