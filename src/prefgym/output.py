@@ -249,7 +249,7 @@ def _worth(manifest: Manifest) -> set[str]:
 
 
 def _goes_on(manifest: Manifest, command: str) -> bool:
-    """Whether the same command, run again, goes on with what stands there: its report is not whole, or parts are left."""
+    """Whether the same command, run again, goes on: the report that stands there is not whole, or parts are left."""
     unfinished = REPORT_FILE not in manifest.files or any(name.startswith(f"{PARTS}/") for name in manifest.files)
     return command in _CONTINUED and manifest.head["command"] == command and unfinished
 
