@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..data.plain_text import visible
 from ..storage.atomic import replacing
-from ..storage.manifest import claim
+from ..storage.manifest import claim, record
 from .rollout import Rollout
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Monitor:
 
     def close(self) -> None:
         """Close the files and the bar."""
+        if self._begun and self.history_file is not None:
+            record(self.history_file)
         if self._writer is not None:
             self._writer.close()
         if self._bar is not None:

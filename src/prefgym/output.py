@@ -223,7 +223,7 @@ def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) 
     except BaseException as error:
         manifest = Manifest.read(folder)
         if manifest is not None and not _is_kept(manifest, error):
-            paths = list(manifest.paths())
+            paths = [path for path in manifest.paths() if _is_ours(path, folder, manifest)]
             for path in paths:
                 path.unlink(missing_ok=True)
             sweep(folder, alone=True)
@@ -232,6 +232,12 @@ def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) 
             if previous is not None and previous.is_dir():
                 bring_back(folder, previous)
         raise
+
+
+def _is_ours(path: Path, folder: Path, manifest: Manifest) -> bool:
+    """Whether a file on the list still holds what was written."""
+    name = path.relative_to(folder).as_posix()
+    return name not in manifest.files or manifest.is_whole(name)
 
 
 def _is_kept(manifest: Manifest, error: BaseException) -> bool:

@@ -170,6 +170,15 @@ def test_a_file_of_the_users_by_a_name_that_the_run_needs_is_refused_before(mine
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "checkpoints/iteration-000000/state.json"])
+def test_a_file_of_the_run_that_the_user_changed_is_theirs(mine, tmp_path, name):
+    (mine / name).write_text("mine now")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="was changed since prefgym wrote it"):
+        write_run(mine, "new", overwrite=True)
+    assert contents(tmp_path) == before
+
+
 def test_what_was_begun_only_is_begun_again(tmp_path):
     folder = tmp_path / "run"
     child = os.fork()

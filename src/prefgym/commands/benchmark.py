@@ -134,7 +134,8 @@ def _ask(name: str, suite: Suite, config: Config, parts: Path) -> dict[str, Resu
     total = count_requests(suite.tasks, config["limit"])
     with tqdm(total=total, unit="request", desc=name, dynamic_ncols=True) as bar:
         asked = HarnessModel(model, config["batch_size"], bar.update)
-        found, done = dict[str, Result](), 0
+        found: dict[str, Result] = {}
+        done = 0
         for task in suite.tasks:
             ask = partial(run_tasks, asked, [task], **options)
             found |= memo.remember(f"{name}: {task.name}", ask)

@@ -20,7 +20,12 @@ MOVING = "prefgym.moving"
 
 
 def set_aside(folder: Path, manifest: Manifest) -> Path:
-    """Move the files of a run; where to. A new list of files in ``folder``, then :func:`settle`, ends the move."""
+    """Move the files of a run; where to. A new list of files in ``folder``, then :func:`settle`, ends the move.
+
+    Raises:
+        InputError: somebody changed one of them; nothing is moved.
+    """
+    manifest.check_unchanged()
     previous = _make_previous(folder)
     (previous / MOVING).touch()
     _copy_list(folder, previous)

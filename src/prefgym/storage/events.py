@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.writer import FileWriter
 
 from .atomic import replacing
-from .manifest import claim
+from .manifest import claim, record
 
 EVENTS = "events.out.tfevents.0.prefgym"
 Keep = Callable[[str, int], bool]
@@ -74,7 +74,9 @@ class _EventFile:
             self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if not self._file.closed:
+            self._file.close()
+            record(Path(self._file.name))
 
 
 def _kept(path: Path, keep: Keep) -> Iterator[Event]:

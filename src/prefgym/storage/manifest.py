@@ -1,9 +1,10 @@
 """Who wrote a file: every folder that prefgym writes holds the list of its files, and only those are ever replaced.
 
 ``prefgym-files.jsonl`` has a head, ``{"format": 1, "run": ID, "command": "train"}``, and a line for each file,
-``{"file": "metrics.json", "sha256": ...}``, or for a folder with a list of its own, ``{"folder": "evaluation"}``. A
-line stands there before its file does, so a process killed in between leaves no file of an unknown writer. A file that
-was written several times has several lines, and its bytes are one of those.
+``{"file": "metrics.json", "sha256": ...}`` (null while it grows), or for a folder with a list of its own,
+``{"folder": "evaluation"}``. A line stands there before its file does, so a process killed in between leaves no file of
+an unknown writer. A file that was written several times has several lines, and its bytes are one of those. One that
+holds other bytes was changed by somebody else, and counts as theirs.
 
 While a folder is open in this process (:func:`managed`), every write under it goes through :func:`claim`.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -89,25 +90,47 @@ class Manifest:
         """Write the whole list anew: head, files and folders as they are known now."""
         rows: list[dict[str, Any]] = [self.head]
         for name, sums in self.files.items():
-            rows += [{"file": name, "sha256": one} for one in sorted(sums)] or [{"file": name}]
+            rows += [{"file": name, "sha256": one} for one in sorted(sums)] or [{"file": name, "sha256": None}]
         rows += [{"folder": name} for name in sorted(self.folders)]
         with replacing(self.folder / FILES) as writing:
             writing.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         self.pruned = False
 
     def claim(self, path: Path, sha256: str | None = None) -> None:
-        """Put a file on the list before it is written.
+        """Put a file on the list before it is written; without a sum it is one that grows, until it is given one.
 
         Raises:
-            InputError: it is there already, and somebody else wrote it.
+            InputError: it is there already, and somebody else wrote it, or changed it.
         """
         name = path.relative_to(self.folder).as_posix()
         if name not in self.files and os.path.lexists(path):
             raise InputError(f"{path} is there already and prefgym did not write it; move it, or give another folder.")
-        if name in self.files and (sha256 is None or sha256 in self.files[name]):
+        sums = self.files.get(name)
+        if sums and (sha256 is None or sha256 not in sums) and os.path.lexists(path):
+            self.check_unchanged([name])
+        if sums is not None and (sha256 in sums if sha256 else not sums):
             return
-        self.files.setdefault(name, set()).update([sha256] if sha256 else [])
-        self._append({"file": name, **({"sha256": sha256} if sha256 else {})})
+        self.files[name] = {*(sums or ()), sha256} if sha256 else set()
+        self._append({"file": name, "sha256": sha256})
+
+    def record(self, path: Path) -> None:
+        """Note the sum of a file that no longer grows."""
+        name, sha256 = path.relative_to(self.folder).as_posix(), sha256_of(path)
+        if sha256 not in self.files.get(name, ()):
+            self.files.setdefault(name, set()).add(sha256)
+            self._append({"file": name, "sha256": sha256})
+
+    def check_unchanged(self, names: Iterable[str] | None = None) -> None:
+        """Raise :class:`InputError` where a file on the list, or in a listed folder, holds what somebody else wrote."""
+        for name in list(self.files if names is None else names):
+            if os.path.lexists(self.folder / name) and not self.is_whole(name):
+                raise InputError(
+                    f"{self.folder / name} was changed since prefgym wrote it; move it first, or give another folder."
+                )
+        for name in self.folders if names is None else ():
+            inner = Manifest.read(self.folder / name)
+            if inner is not None:
+                inner.check_unchanged()
 
     def claim_folder(self, path: Path) -> None:
         """Put a folder that has, or will have, a list of its own on this one."""
@@ -140,9 +163,8 @@ class Manifest:
         if "folder" in row:
             self.folders.add(_relative(row["folder"]))
             return
-        sums = self.files.setdefault(_relative(row["file"]), set())
-        if "sha256" in row:
-            sums.add(str(row["sha256"]))
+        name, sha256 = _relative(row["file"]), row.get("sha256")
+        self.files[name] = {*self.files.get(name, ()), str(sha256)} if sha256 is not None else set()
 
     def _is_here(self, name: str) -> bool:
         """Whether a name is that of something in the folder, and not elsewhere by a link that somebody made."""
@@ -169,6 +191,14 @@ def claim(path: Path, sha256: str | None = None) -> None:
     manifest = covering(path)
     if manifest is not None:
         manifest.claim(path, sha256)
+
+
+def record(path: Path) -> None:
+    """Note the sum of a file that no longer grows, on the list of the open folder that it lies in, if there is one."""
+    path = path.parent.resolve() / path.name
+    manifest = covering(path)
+    if manifest is not None and path.is_file():
+        manifest.record(path)
 
 
 def covering(path: Path) -> Manifest | None:

@@ -45,12 +45,14 @@ def whole_folder(target: Path, command: str = "checkpoint", *, numbered: bool = 
 
 
 def discard(folder: Path) -> bool:
-    """Remove a folder that :func:`whole_folder` wrote; False, and nothing is done, where not all in it is prefgym's.
+    """Remove a folder that :func:`whole_folder` wrote; False, and nothing is done, where not all in it is as written.
 
     It loses its name first, so that one half removed is never taken for a whole one.
     """
     manifest = Manifest.read(folder) if folder.is_dir() and not folder.is_symlink() else None
     if manifest is None:
+        return False
+    if not all(map(manifest.is_whole, manifest.files)):
         return False
     own = set(manifest.paths())
     there = (Path(home) / name for home, _, names in os.walk(manifest.folder) for name in names)
