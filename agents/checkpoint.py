@@ -63,8 +63,9 @@ def latest_checkpoint(folder: str | Path) -> Path:
         InputError: there is none.
     """
     checkpoints = _checkpoints(folder)
+    listed = (Path(folder) / FILES).is_file()  # version 0.1 wrote no lists
     for path in reversed(checkpoints):
-        if is_whole(path):
+        if is_whole(path, listed):
             return path
         if path != checkpoints[0]:
             warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is taken.', stacklevel=2)

@@ -47,20 +47,24 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
     return function
 
 
-def source_of(path: str) -> Path | None:
-    """The file that holds what a path names, found without running any of it; None where it cannot be found."""
+def sources_of(path: str) -> list[Path]:
+    """The files that importing what a path names runs first, found without running any of them.
+
+    They are the file or module itself and the packages that it is in; what those import in turn is not followed.
+    """
     module, _, _ = path.rpartition(":" if ":" in path else ".")
     if module.endswith(".py"):
-        return Path(module) if Path(module).is_file() else None
+        return [Path(module)] if Path(module).is_file() else []
     places: Any = [*sys.path, os.getcwd()]
-    found = None
+    found = []
     for depth in range(1, module.count(".") + 2):
-        found = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
-        if found is None:
-            return None
-        places = found.submodule_search_locations or []
-    origin = None if found is None else found.origin
-    return Path(origin) if origin is not None and Path(origin).is_file() else None
+        spec = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
+        if spec is None:
+            break
+        if spec.origin is not None and Path(spec.origin).is_file():
+            found.append(Path(spec.origin))
+        places = spec.submodule_search_locations or []
+    return found
 
 
 def _module_by_name(name: str) -> ModuleType:

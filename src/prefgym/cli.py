@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from .errors import InputError, nearest
@@ -64,6 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(command, sentence, code)
 
 
+def entry() -> None:
+    """The program: as :func:`main`, and gone at once after a stop, before libraries tidy up under a second signal."""
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # a sentence, and no line of our code
+    code = main()
+    if code > 128:
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _run(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
@@ -91,5 +104,7 @@ def _fail(command: str, sentence: str, code: int) -> int:
     progress = sys.modules.get("tqdm.std")
     for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
         bar.close()  # a bar that an error left open would draw itself over the sentence
-    print(printable(f"prefgym {command}: {sentence}"), file=sys.stderr)
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(printable(f"prefgym {command}: {sentence}"), file=sys.stderr)
     return code

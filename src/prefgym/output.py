@@ -16,7 +16,7 @@ from pathlib import Path
 from .account import knows, remember
 from .errors import InputError, RewardError
 from .files import write_text
-from .storage.aside import bring_back, recover, remove_empty, set_aside, settle
+from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle
 from .storage.atomic import is_partial, sha256_of, sweep
 from .storage.lock import LOCK, locked
 from .storage.manifest import Manifest, covering, opened
@@ -72,12 +72,12 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
         manifest = Manifest.read(folder)
         if manifest is None and not _is_empty(folder):
             raise InputError(_not_ours(folder))
-        previous = None
+        previous, replaced = None, ""
         if manifest is not None:
             _check_names(folder, manifest, command)
             previous = _known_previous(folder, manifest)
             if _worth(manifest) and not _goes_on(manifest, command):
-                previous = _set_aside(folder, manifest)
+                previous, replaced = _set_aside(folder, manifest), str(manifest.head["run"])
                 print(_told_aside(folder, previous), flush=True)
                 manifest = None
             else:  # nothing worth keeping was written yet, or the same command goes on
@@ -85,7 +85,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
                 manifest.rewrite()
         with _undone_if_worthless(folder, previous, made):
             if manifest is None:
-                manifest = Manifest.begin(folder, command, facts=_named(folder, previous))
+                manifest = Manifest.begin(folder, command, facts=_named(folder, previous, replaced))
             if previous is not None:
                 settle(previous)
             _note_in_outer(folder)
@@ -287,16 +287,18 @@ def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
 
 
 def _known_previous(folder: Path, manifest: Manifest) -> Path | None:
-    """Where the run lies that an unfinished one replaced."""
-    name = manifest.head.get("replaces")
-    place = None if not isinstance(name, str) else folder.parent / name if "/" not in name else folder / Path(name).name
-    return place if place is not None and place.is_dir() else None
+    """Where the run lies that an unfinished one replaced: only where its own list of files says that it is that run."""
+    replaced = manifest.head.get("replaced")
+    for place in candidates(folder):
+        kept = Manifest.read(place) if place.name == manifest.head.get("replaces") else None
+        if kept is not None and kept.head["run"] == replaced:
+            return place
+    return None
 
 
-def _named(folder: Path, previous: Path | None) -> dict[str, str]:
-    if previous is None:
-        return {}
-    return {"replaces": previous.name if previous.parent == folder.parent else f"./{previous.name}"}
+def _named(folder: Path, previous: Path | None, replaced: str) -> dict[str, str]:
+    """What the list of a new run says of the one that it replaces: name of the folder, and id."""
+    return {} if previous is None else {"replaces": previous.name, "replaced": replaced}
 
 
 def _set_aside(folder: Path, manifest: Manifest) -> Path:

@@ -69,18 +69,18 @@ def check_trust(
     told = "; ".join(f"{key}: {', '.join(specs)}" for key, specs in named.items())
     raise InputError(
         f"{folder / CONFIG_FILE} would run code ({told}), and it is not on record that this account made the run with "
-        f"that code; read it, then add --trust {shlex.quote(str(folder))}."
+        f"that code as it is now; read it, then add --trust {shlex.quote(str(folder))}."
     )
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """A hash of what a config names and of the files that hold it."""
-    from .rewards.importing import source_of
+    """A hash of what a config names, and of where the files lie that hold it and what is in them."""
+    from .rewards.importing import sources_of
 
     named = named_code(config)
     told = {key: config[key] for key in CODE_KEYS if key in named}
     for specs in named.values():
         for spec in specs:
-            source = source_of(spec)
-            told[spec] = None if source is None else hashlib.sha256(source.read_bytes()).hexdigest()
+            for source in sources_of(spec):
+                told[str(source.resolve())] = hashlib.sha256(source.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The folder a command writes: whose files are in it, what becomes of an old run, and of a run that fails."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -177,6 +178,30 @@ def test_a_file_of_the_run_that_the_user_changed_is_theirs(mine, tmp_path, name)
     with pytest.raises(InputError, match="was changed since prefgym wrote it"):
         write_run(mine, "new", overwrite=True)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("named", ["thesis", "..", ".", "../..", "run.previous-1"])
+def test_a_list_cannot_have_a_project_moved_into_the_run(tmp_path, named):
+    """A run that failed brings back the run that it replaced, and nothing that only its list calls so."""
+    for name in ("thesis/chapter", "run.previous-1/mine", "top", "run/config.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    head = {"format": 1, "run": "a", "command": "train", "replaces": named, "replaced": "b"}
+    rows = [head, {"file": "config.yaml"}]
+    (tmp_path / "run" / FILES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = of_the_user(contents(tmp_path))
+    before.pop("run/config.yaml")  # on the list, as one of the run's that grew
+    with pytest.raises(InputError, match="x"):
+        write_run(tmp_path / "run", "new", fail=InputError("x"))
+    assert of_the_user(contents(tmp_path)) == before
+
+
+def test_a_link_in_a_run_that_leads_to_itself(mine):
+    (mine / "loop").symlink_to(".")
+    with (mine / FILES).open("a") as file:
+        file.write('{"folder": "loop"}\n')
+    write_run(mine, "new", overwrite=True)
+    assert (mine / "loop").is_symlink()
 
 
 def test_what_was_begun_only_is_begun_again(tmp_path):

@@ -72,13 +72,22 @@ def test_what_the_user_names_runs(shared, run, tmp_path, train_flags):
     assert not (folder / "ran").exists()
 
 
-def test_a_run_of_this_account_is_gone_on_with_unasked_until_its_code_changes(run, refused, train_flags, tmp_path):
+def test_a_run_of_this_account_is_gone_on_with_unasked_until_its_code_changes(
+    run, refused, train_flags, tmp_path, monkeypatch
+):
     mine = tmp_path / "mine.py"
     mine.write_text("def f(prompts, completions, **columns): return [1.0] * len(prompts)\n")
     flags = [*train_flags, "--evaluation.prompts", "0", "--agent.total_episodes", "8", "--env.reward", f"{mine}:f"]
     assert run("train", *flags, "--output", tmp_path / "run").code == 0
     moved = shutil.move(tmp_path / "run", tmp_path / "moved")
     assert run("evaluate", moved, "--evaluation.prompts", "2").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(mine, tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the same bytes in a folder of somebody else, with other files beside
+    config = (moved / "config.yaml").read_text()
+    (moved / "config.yaml").write_text(config.replace(f"{mine}:f", "mine.py:f"))
+    assert "would run code" in refused("evaluate", moved)
+    (moved / "config.yaml").write_text(config)
     mine.write_text(EVIL)
     assert "would run code" in refused("evaluate", moved)
     assert not (tmp_path / "ran").exists()

@@ -49,6 +49,13 @@ def test_a_folder_with_a_file_of_somebody_else_is_kept(tmp_path):
     assert (tmp_path / "point" / "a.txt").read_text() == "one"
     (tmp_path / "other").mkdir()
     assert not discard(tmp_path / "other")
+    (tmp_path / "point" / "mine.txt").unlink()
+    for make in (lambda path: path.mkdir(), lambda path: path.symlink_to(tmp_path)):
+        make(tmp_path / "point" / "mine")
+        assert not discard(tmp_path / "point")
+        path = tmp_path / "point" / "mine"
+        path.unlink() if path.is_symlink() else path.rmdir()
+    assert discard(tmp_path / "point")
 
 
 def test_the_outer_folder_knows_the_inner_one(tmp_path):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
-from .atomic import is_partial, replacing
+from .atomic import replacing
 from .manifest import FILES, Manifest
 
 MOVING = "prefgym.moving"
@@ -29,7 +29,7 @@ def set_aside(folder: Path, manifest: Manifest) -> Path:
     previous = _make_previous(folder)
     (previous / MOVING).touch()
     _copy_list(folder, previous)
-    _move(manifest.paths(), folder, previous)
+    _move(reversed(list(manifest.paths())), folder, previous)  # a list before its files: they are found again by it
     return previous
 
 
@@ -39,28 +39,31 @@ def settle(previous: Path) -> None:
 
 
 def bring_back(folder: Path, previous: Path) -> None:
-    """Move the files of an old run back into its folder, which holds nothing of a newer one any more."""
+    """Move the files of an old run, and no others, back into its folder, which holds nothing newer any more."""
+    kept = Manifest.read(previous)
+    if kept is None:
+        return
     (previous / MOVING).touch()
-    if (previous / FILES).is_file():
-        _copy_list(previous, folder)
-    moved = [Path(home) / name for home, _, names in os.walk(previous) for name in names if name != MOVING]
-    _move((path for path in moved if not is_partial(path)), previous, folder)
+    _copy_list(previous, folder)
+    homes = {parent for path in kept.paths() for parent in path.parents if parent.is_relative_to(previous)}
+    _move(kept.paths(), previous, folder)
     for name in (FILES, MOVING):
         (previous / name).unlink(missing_ok=True)
-    remove_empty([Path(home) for home, _, _ in os.walk(previous)])
+    remove_empty({*homes, previous})
 
 
 def recover(folder: Path) -> None:
     """Undo, or end, a move out of ``folder`` that was cut off."""
-    for previous in _candidates(folder):
+    for previous in candidates(folder):
         if not (previous / MOVING).is_file():
             continue
         with suppress(InputError):
             kept, held = Manifest.read(previous), Manifest.read(folder)
-            if kept is None or (held is not None and held.head["run"] == kept.head["run"]):
+            if kept is not None and held is not None and held.head["run"] == kept.head["run"]:
                 bring_back(folder, previous)
             else:
                 settle(previous)
+            remove_empty([previous])
 
 
 def _copy_list(source: Path, target: Path) -> None:
@@ -68,9 +71,10 @@ def _copy_list(source: Path, target: Path) -> None:
         writing.write_bytes((source / FILES).read_bytes())
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.parent.glob(f"{_escaped(folder.name)}.previous-*"))
-    yield from sorted(folder.glob("previous-*"))
+def candidates(folder: Path) -> Iterator[Path]:
+    """Folders, and no links, whose name says that an old run of ``folder`` lies there."""
+    found = [*folder.parent.glob(f"{_escaped(folder.name)}.previous-*"), *folder.glob("previous-*")]
+    yield from sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def _escaped(name: str) -> str:

@@ -169,7 +169,7 @@ class Manifest:
     def _is_here(self, name: str) -> bool:
         """Whether a name is that of something in the folder, and not elsewhere by a link that somebody made."""
         path = self.folder / name
-        return os.path.lexists(path) and path.parent.resolve().is_relative_to(self.folder)
+        return os.path.lexists(path) and path.parent.resolve() == path.parent
 
     def _append(self, row: dict[str, Any]) -> None:
         if self.pruned:

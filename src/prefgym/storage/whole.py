@@ -55,19 +55,24 @@ def discard(folder: Path) -> bool:
     if not all(map(manifest.is_whole, manifest.files)):
         return False
     own = set(manifest.paths())
-    there = (Path(home) / name for home, _, names in os.walk(manifest.folder) for name in names)
-    if not own.issuperset(there):
-        return False
+    homes = {parent for path in own for parent in path.parents}
+    for home, folders, names in os.walk(manifest.folder):
+        links = [name for name in folders if (Path(home) / name).is_symlink()]
+        if Path(home) not in homes or not own.issuperset(Path(home) / name for name in (*names, *links)):
+            return False
     aside = folder.with_name(partial_name())
     os.replace(folder, aside)
     remove(aside)
     return True
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether every file of a folder holds the bytes that were written; of one without a list nobody can tell."""
+def is_whole(folder: Path, listed: bool = True) -> bool:
+    """Whether every file of a folder holds the bytes that were written.
+
+    One without a list is not whole, unless none is expected: nobody can tell.
+    """
     try:
         manifest = Manifest.read(folder, pruned=False)
     except InputError:
         return False
-    return manifest is None or all(map(manifest.is_whole, manifest.files))
+    return not listed if manifest is None else all(map(manifest.is_whole, manifest.files))
