@@ -288,8 +288,8 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
         ("a.csv", "prompt\na\n".encode("utf-16"), "a.csv is UTF-16; convert it to UTF-8"),
         ("a.csv", "prompt\na\n".encode("utf-16-le"), "Line 1 of .*a.csv holds a NUL character, as UTF-16 does"),
         ("a.jsonl", JSONL.encode("utf-16-be"), "a.jsonl is not UTF-8|Broken JSON"),
-        ("a.jsonl", gzip.compress(JSONL.encode()), "a.jsonl is packed by gzip; unpack it"),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode()), "Cannot tell the format of .*a.jsonl.gz"),
+        ("a.jsonl", gzip.compress(JSONL.encode(), mtime=0), "a.jsonl is packed by gzip; unpack it"),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode(), mtime=0), "Cannot tell the format of .*a.jsonl.gz"),
         ("a.jsonl", b'{"prompt": "\xed\xa0\xbd"}', r"not UTF-8 text \(line 1\)"),
     ],
 )
