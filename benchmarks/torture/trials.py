@@ -128,7 +128,11 @@ def _recover(server: Server, case: Case, trial: Trial, work: Path) -> None:
     if trial.again:
         words = ways[order[0]]
         assert words is not None
-        _note(trial, server.run(words, cwd=work, mode="kill", n=trial.again))
+        ended = server.run(words, cwd=work, mode="kill", n=trial.again)
+        _note(trial, ended)
+        if ended.code == 0:  # it came to its end before the second blow
+            trial.recovered = order[0]
+            return
     for way in order:
         words = ways[way]
         assert words is not None
