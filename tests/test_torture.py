@@ -29,8 +29,8 @@ pytestmark = pytest.mark.skipif(
 KILLS = [("kill", 0.0), ("kill", 0.12), ("torn", 0.4), ("after", 0.6), ("kill", 0.75)]
 """Mode, and where: the share of the operations at which it can act."""
 FULL = [0.0, 0.4, 0.9]
-FOLDERS = 5
-INPUTS = 14
+FOLDERS = 4
+INPUTS = 10
 
 
 @pytest.fixture(scope="module")
