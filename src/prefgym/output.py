@@ -67,7 +67,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
     ``evaluate`` or ``benchmark`` is gone on with.
     """
     check_output(folder, command, overwrite=overwrite)
-    with _entered(folder, command) as made:
+    with _entered(folder, command):
         folder = folder.resolve()
         manifest = Manifest.read(folder)
         if manifest is None and not _is_empty(folder):
@@ -83,7 +83,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
             else:  # nothing worth keeping was written yet, or the same command goes on
                 manifest.head["command"] = command
                 manifest.rewrite()
-        with _undone_if_worthless(folder, previous, made):
+        with _undone_if_worthless(folder, previous):
             if manifest is None:
                 manifest = Manifest.begin(folder, command, facts=_named(folder, previous, replaced))
             if previous is not None:
@@ -131,11 +131,11 @@ def kept_folder(folder: Path, command: str) -> Iterator[Path]:
     When the work fails before anything but its config stands in it, what was made is removed.
     """
     check_kept(folder, command)
-    with _entered(folder, command) as made:
+    with _entered(folder, command):
         check_kept(folder, command)
         folder = folder.resolve()
         manifest = Manifest.read(folder)
-        with _undone_if_worthless(folder, None, made):
+        with _undone_if_worthless(folder, None):
             if manifest is None:
                 manifest = Manifest.begin(folder, command)
             with opened(manifest):
@@ -200,8 +200,8 @@ def discard_parts(folder: Path) -> None:
 
 
 @contextmanager
-def _entered(folder: Path, command: str) -> Iterator[list[Path]]:
-    """Make the folder and hold its lock; what was cut off there is put right. Gives the folders that were made."""
+def _entered(folder: Path, command: str) -> Iterator[None]:
+    """Make the folder and hold its lock; what was cut off there is put right. Folders left empty go again."""
     made = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(path)]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -210,13 +210,13 @@ def _entered(folder: Path, command: str) -> Iterator[list[Path]]:
                 print(told, flush=True)
             recover(folder.resolve())
             sweep(folder, alone=True)
-            yield made
+            yield
     finally:
         remove_empty(made)
 
 
 @contextmanager
-def _undone_if_worthless(folder: Path, previous: Path | None, made: list[Path]) -> Iterator[None]:
+def _undone_if_worthless(folder: Path, previous: Path | None) -> Iterator[None]:
     """When the work fails and left nothing to go on from, remove what it wrote and bring an old run back."""
     try:
         yield
