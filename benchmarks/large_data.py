@@ -46,10 +46,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/large_data"))
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--child", nargs=2, metavar=("COMMAND", "FILE"), help="what such a process does")
+    parser.add_argument("--child", nargs=3, metavar=("COMMAND", "FILE", "FOUND"), help="what such a process does")
     options = parser.parse_args()
     if options.child:
-        print("\n" + json.dumps(until_training(*options.child)), flush=True)
+        command, file, found = options.child
+        write_json(Path(found), until_training(command, file))
         return
     rows = 100 if options.quick else options.rows
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +115,8 @@ def watched(command: str, file: str) -> dict[str, Any]:
     began = last = time.perf_counter()
     silence = 0.0
     said = b""
-    words = [sys.executable, __file__, "--child", command, file]
+    found = Path(file).with_name(f"{command}.json")
+    words = [sys.executable, __file__, "--child", command, file, str(found)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         while some := os.read(process.stdout.fileno(), 65536):
@@ -123,8 +125,7 @@ def watched(command: str, file: str) -> dict[str, Any]:
             said += some
     if process.returncode:
         raise RuntimeError(said.decode(errors="replace")[-2000:])
-    found = json.loads(said.decode().rpartition("\n{")[2].join(("{", "")))
-    return {**found, "seconds": last - began, "longest_silence": silence}
+    return {**json.loads(found.read_text("utf-8")), "seconds": last - began, "longest_silence": silence}
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
