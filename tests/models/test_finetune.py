@@ -289,3 +289,21 @@ def test_a_diverging_run_stops():
         next(lm.model.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         finetune(lm, [("the", "cat")], max_steps=3)
+
+
+def test_every_training_option_reaches_the_optimiser(monkeypatch):
+    """Weight decay on matrices alone; the learning rate rises over the share of warm-up and then stays."""
+    rates, decays, plain = [], {}, LanguageModelTrainer.training_step
+
+    def looking(trainer, *args, **kwargs):
+        rates.append(trainer.lr_scheduler.get_last_lr()[0])
+        groups = trainer.optimizer.param_groups
+        decays.update({p.ndim: group["weight_decay"] for group in groups for p in group["params"]})
+        return plain(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(LanguageModelTrainer, "training_step", looking)
+    pairs = [("the cat", "sat on"), ("the dog", "ran")]
+    rising = {"warmup": 0.5, "schedule": "constant_with_warmup"}
+    finetune(language_model(), pairs, max_steps=10, batch_size=2, learning_rate=1e-2, weight_decay=0.25, **rising)
+    assert rates == pytest.approx([0.0, 0.002, 0.004, 0.006, 0.008, *[0.01] * 5])
+    assert decays == {2: 0.25, 1: 0.0}

@@ -1,5 +1,7 @@
 """Accuracy on comparisons, and an interval that knows which comparisons share a prompt."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,11 @@ def test_interval_is_as_wide_as_if_each_prompt_were_asked_once():
 def test_no_comparison_has_no_accuracy():
     with pytest.raises(InputError, match="no comparison"):
         accuracy_of_leads(np.zeros(0), [])
+
+
+def test_two_prompts_are_one_degree_of_freedom_by_hand():
+    """One prompt all right, one all wrong: a variance of (1 + 1) / 16 · 2 / (2 - 1) = 1/4, so an effective n of 1."""
+    lead = np.array([1.0, 1.0, -1.0, -1.0])
+    found = accuracy_of_leads(lead, [Comparison(prompt, "a", "b") for prompt in ("x", "x", "y", "y")])
+    half = 0.5 * 1.959964 / math.sqrt(1 + 1.959964**2)  # Wilson's at 1/2 with n = 1
+    assert (found["low"], found["high"]) == pytest.approx((0.5 - half, 0.5 + half))
