@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from prefgym.agents import AGENTS, BASELINES, PolicyGradient
-from prefgym.evaluation.check_agent import (
+from prefgym.evaluation.checking.check_agent import (
     LEARNING,
     MAX_REGRET,
     UNBIASED,
@@ -29,10 +29,10 @@ from prefgym.evaluation.check_agent import (
     make_world,
     move,
 )
-from prefgym.evaluation.diagnosis import directions
-from prefgym.evaluation.enumeration import Enumeration
-from prefgym.evaluation.faults import candidates
-from prefgym.evaluation.gradient_samples import MeanTest, expectation, sample_gradients
+from prefgym.evaluation.checking.diagnosis import directions
+from prefgym.evaluation.checking.enumeration import Enumeration
+from prefgym.evaluation.checking.faults import candidates
+from prefgym.evaluation.checking.gradient_samples import MeanTest, expectation, sample_gradients
 from prefgym.files import write_json, write_text
 
 BIASED_BASELINES = ("group_mean", "group_normalised")

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from prefgym.evaluation import canvas
-from prefgym.evaluation.formats import NONE, difference, estimate, interval
+from prefgym.evaluation.reports import canvas
+from prefgym.evaluation.reports.formats import NONE, difference, estimate, interval
 from prefgym.evaluation.win_rate import Interval, crossed_interval, mean_interval
 
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]

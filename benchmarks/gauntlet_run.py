@@ -24,9 +24,9 @@ from prefgym.agents import AGENTS, BASELINES, LMPolicy, collect_rollout
 from prefgym.agents.hyperparameters import make_hyperparameters
 from prefgym.agents.sb3 import EpisodeRolloutBuffer, LMActorCriticPolicy, make_vec_env
 from prefgym.data.prompts import embedded_prompts
-from prefgym.evaluation.best_of_n import best_of_n_kl
-from prefgym.evaluation.candidates import as_scorer
-from prefgym.evaluation.decode import DecodeSettings, Responses, best_of_n, decode
+from prefgym.evaluation.policies.best_of_n import best_of_n_kl
+from prefgym.evaluation.policies.candidates import as_scorer
+from prefgym.evaluation.policies.decode import DecodeSettings, Responses, best_of_n, decode
 from prefgym.evaluation.win_rate import outcomes
 from prefgym.rewards.gold import gold
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from prefgym.data.pairs import instruction_pairs
 from prefgym.data.world.instructions import SEEN, UNSEEN
-from prefgym.evaluation.instructions import Following, follow
+from prefgym.evaluation.policies.instructions import Following, follow
 from prefgym.evaluation.win_rate import mean_interval, wilson_interval
 from prefgym.files import write_text
 from prefgym.models.finetune import finetune

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kl_expectations import ESTIMATORS, LEVELS, KLExpectations, Moments
 
 from prefgym.agents import LMPolicy
 from prefgym.envs import Enumerable
-from prefgym.evaluation.check_agent import make_world, move
-from prefgym.evaluation.enumeration import Enumeration
-from prefgym.evaluation.kl_expectations import ESTIMATORS, LEVELS, KLExpectations, Moments
+from prefgym.evaluation.checking.check_agent import make_world, move
+from prefgym.evaluation.checking.enumeration import Enumeration
 from prefgym.files import write_json, write_text
 
 STEP = 0.05  # KL(π ‖ μ) of the update that off-policy data are behind, in nats

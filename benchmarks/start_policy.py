@@ -33,7 +33,7 @@ from prefgym.data.world import Post, post
 from prefgym.data.world.posts import further_references
 from prefgym.files import write_text
 from prefgym.models.language_model import LanguageModel, embedded_path
-from prefgym.sizes import FULL, QUICK, Size
+from prefgym.models.sizes import FULL, QUICK, Size
 
 SHARES = (0.25, 0.5, 1.0, 2.0)
 SAVE_EVERY = 250  # steps between two resume points

@@ -17,6 +17,7 @@ BELOW = {
     "envs": {"data", "models", "rewards"},
     "agents": {"data", "models", "rewards", "envs"},
     "evaluation": {"data", "models", "rewards", "envs", "agents"},
+    "lecture": {"data", "models", "rewards", "envs", "agents", "evaluation"},
 }
 GROUND = {"errors", "files", "paths", "storage", "typed_json"}
 

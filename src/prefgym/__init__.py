@@ -29,7 +29,7 @@ for _id, (_single, _vector) in _ENVIRONMENTS.items():
 def __getattr__(name: str) -> Any:
     """``check_agent``, loaded when it is asked for: it needs torch."""
     if name == "check_agent":
-        from .evaluation.check_agent import check_agent
+        from .evaluation.checking.check_agent import check_agent
 
         return check_agent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

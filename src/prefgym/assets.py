@@ -26,14 +26,14 @@ from .data.world import Post, comments, oracle, post
 from .data.world.corruptions import one_wrong_fact, several_wrong_facts
 from .data.world.drafts import stable_hash
 from .data.world.posts import further_references
-from .evaluation.world_candidates import candidates
+from .evaluation.policies.world_candidates import candidates
 from .files import write_text
 from .models.finetune import finetune, pretrain
 from .models.language_model import LanguageModel
+from .models.sizes import Size
 from .rewards.annotators import simulate_comparisons
 from .rewards.preference_model import PreferenceModel
 from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
-from .sizes import Size
 from .storage.whole import whole_folder
 from .typed_json import read_object, read_rows
 

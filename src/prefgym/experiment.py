@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .data.prompts import PromptSet
     from .data.templates import Template
     from .envs.prompt_source import Prompt
-    from .evaluation.evaluate import Evaluation
+    from .evaluation.policies.evaluate import Evaluation
     from .models.language_model import LanguageModel
 
 VALIDATION_PROMPTS = 100
@@ -139,9 +139,9 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
 
 def _try_reward(env: Any, prompts: PromptSet) -> None:
     """Read prompts, and score texts for a few: what cannot work fails now, and not after a rollout or training."""
-    from .evaluation.candidates import columns_of
-    from .evaluation.decode import DecodeSettings, prepare
-    from .evaluation.figures import has_facts
+    from .evaluation.policies.candidates import columns_of
+    from .evaluation.policies.decode import DecodeSettings, prepare
+    from .evaluation.policies.measures import has_facts
     from .rewards.gold import gold
     from .rewards.reward import Reward
 
@@ -173,8 +173,8 @@ def check_judge(config: Config, prompts: PromptSet) -> None:
         InputError: nothing goes by its name, or it needs a column that the prompts do not have.
         RewardError: it raised, or returned something else than one number for each prompt.
     """
-    from .evaluation.candidates import columns_of
-    from .evaluation.judge import resolve_judge
+    from .evaluation.policies.candidates import columns_of
+    from .evaluation.policies.judge import resolve_judge
 
     judge = config["evaluation.judge"]
     if judge == "gold" and not all("facts" in row and "distractors" in row for row in prompts):
@@ -229,8 +229,8 @@ def evaluate_run(
         history: scalars of the training by iteration, which tell its episodes and seconds.
         parts: folder in which what is finished is kept, to go on from after an interruption; ``None`` keeps nothing.
     """
-    from .evaluation.decode import DecodeSettings
-    from .evaluation.evaluate import evaluate_policies
+    from .evaluation.policies.decode import DecodeSettings
+    from .evaluation.policies.evaluate import evaluate_policies
 
     core = env.unwrapped
     names = score_names(core.reward)
@@ -290,8 +290,8 @@ def write_run_report(
     config: Config, folder: Path, env: Any, evaluation: Evaluation, history: Sequence[Mapping[str, float]]
 ) -> None:
     """Write metrics, pictures and report, add the figures to TensorBoard, and print them with a sample."""
-    from .evaluation.report import write_report
-    from .evaluation.tables import align, sample_block, summary_table, training_table
+    from .evaluation.reports.run_report import write_report
+    from .evaluation.reports.tables import align, sample_block, summary_table, training_table
 
     core = env.unwrapped
     write_json(folder / METRICS_FILE, evaluation.metrics)

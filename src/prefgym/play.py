@@ -115,7 +115,7 @@ def rules(num_choices: int) -> str:
 
 def closing(game: Game, rows: Mapping[str, Written]) -> str:
     """What each of several responses to the post was paid, and how they read."""
-    from .evaluation.tables import align
+    from .evaluation.reports.tables import align
 
     mine = next(iter(rows.values()))
     cells = {name: _figures(row) for name, row in rows.items()}
@@ -131,7 +131,7 @@ def closing(game: Game, rows: Mapping[str, Written]) -> str:
 
 def _figures(row: Written) -> dict[str, str]:
     """The score with its parts, gold where it is known, KL and reward, by the title of their column."""
-    from .evaluation.formats import number
+    from .evaluation.reports.formats import number
 
     parts = {name.replace("_", " "): value for name, value in row.info["score_parts"].items()}
     gold = {} if row.gold is None else {"gold": row.gold}

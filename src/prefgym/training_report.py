@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .evaluation.document import Code, Heading, Paragraph, Part, Picture, Table, to_html, to_markdown
+from .evaluation.reports.document import Code, Heading, Paragraph, Part, Picture, Table, to_html, to_markdown
 from .files import write_text
 
 Rows = Sequence[tuple[str, str]]
@@ -68,7 +68,7 @@ def _shown(value: Any) -> str:
 
 
 def _draw_loss(path: Path, title: str, history: Sequence[Mapping[str, Any]]) -> None:
-    from .evaluation import canvas
+    from .evaluation.reports import canvas
 
     figure = canvas.figure(7, 4, title, "")
     axes = figure.subplots()

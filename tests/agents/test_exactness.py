@@ -8,11 +8,11 @@ import torch
 
 from prefgym.agents import AGENTS, BASELINES, LMPolicy, PolicyGradient, collect_rollout
 from prefgym.agents.minibatch import minibatches
-from prefgym.evaluation.check_agent import make_world, move
-from prefgym.evaluation.diagnosis import directions
-from prefgym.evaluation.enumeration import Enumeration
-from prefgym.evaluation.faults import candidates
-from prefgym.evaluation.gradient_samples import MeanTest, expectation, sample_gradients
+from prefgym.evaluation.checking.check_agent import make_world, move
+from prefgym.evaluation.checking.diagnosis import directions
+from prefgym.evaluation.checking.enumeration import Enumeration
+from prefgym.evaluation.checking.faults import candidates
+from prefgym.evaluation.checking.gradient_samples import MeanTest, expectation, sample_gradients
 
 UNBIASED: dict[str, Any] = {
     "vf_coef": 0.0,

@@ -12,7 +12,7 @@ from prefgym.agents.expert_iteration import best_rows
 from prefgym.agents.losses import dpo_loss
 from prefgym.agents.minibatch import minibatches
 from prefgym.errors import InputError
-from prefgym.evaluation.check_agent import make_world
+from prefgym.evaluation.checking.check_agent import make_world
 
 
 def test_dpo_loss_by_hand() -> None:

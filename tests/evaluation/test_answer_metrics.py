@@ -2,7 +2,7 @@
 
 import pytest
 
-from prefgym.evaluation.answer_metrics import ANSWER_METRICS
+from prefgym.evaluation.benchmarks.answer_metrics import ANSWER_METRICS
 
 
 @pytest.mark.parametrize("metric", ANSWER_METRICS)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prefgym.evaluation.benchmark import (
+from prefgym.evaluation.benchmarks.scores import (
     Result,
     average,
     benchmark_figures,

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import prefgym  # noqa: F401  (registers the environments)
-from prefgym.evaluation.best_of_n import best_of_n_kl, best_of_n_weights
-from prefgym.evaluation.candidates import as_scorer
-from prefgym.evaluation.decode import DecodeSettings, best_of_n
+from prefgym.evaluation.policies.best_of_n import best_of_n_kl, best_of_n_weights
+from prefgym.evaluation.policies.candidates import as_scorer
+from prefgym.evaluation.policies.decode import DecodeSettings, best_of_n
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import prefgym
 from prefgym.agents import AGENTS, BASELINES, PPO, REINFORCE
 from prefgym.errors import InputError
-from prefgym.evaluation.faults import SENTENCES
+from prefgym.evaluation.checking.faults import SENTENCES
 
 
 def _faulty_agents():

@@ -10,13 +10,19 @@ import pytest
 from PIL import Image
 
 from prefgym.data.prompts import embedded_prompts
-from prefgym.evaluation import canvas
-from prefgym.evaluation.candidates import Candidate
-from prefgym.evaluation.comparison import Run, compare_agents
-from prefgym.evaluation.comparison_report import agent_table, comparison_summary, gap_table, headline, write_comparison
-from prefgym.evaluation.decode import DecodeSettings
-from prefgym.evaluation.evaluate import evaluate_policies
-from prefgym.evaluation.frontier import frontier
+from prefgym.evaluation.policies.candidates import Candidate
+from prefgym.evaluation.policies.comparison import Run, compare_agents
+from prefgym.evaluation.policies.decode import DecodeSettings
+from prefgym.evaluation.policies.evaluate import evaluate_policies
+from prefgym.evaluation.reports import canvas
+from prefgym.evaluation.reports.comparison_report import (
+    agent_table,
+    comparison_summary,
+    gap_table,
+    headline,
+    write_comparison,
+)
+from prefgym.evaluation.reports.frontier import frontier
 from prefgym.evaluation.win_rate import crossed_interval, t_quantile, win_rate_of
 
 T2, Z = 4.302652729911275, 1.959963984540054

@@ -7,13 +7,7 @@ import pytest
 import torch
 
 from prefgym.errors import InputError
-from prefgym.evaluation.decode import (
-    DecodeSettings,
-    best_of_n,
-    choose_temperature,
-    decode,
-    prepare,
-)
+from prefgym.evaluation.policies.decode import DecodeSettings, best_of_n, choose_temperature, decode, prepare
 from prefgym.models.distribution import Decoding
 from prefgym.models.language_model import LanguageModel
 

@@ -4,7 +4,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from prefgym.evaluation.document import Code, Heading, Paragraph, Picture, Quote, Raw, Table, to_html, to_markdown
+from prefgym.evaluation.reports.document import (
+    Code,
+    Heading,
+    Paragraph,
+    Picture,
+    Quote,
+    Raw,
+    Table,
+    to_html,
+    to_markdown,
+)
 
 HOSTILE = '<script>alert("x")</script> & <b>bold</b> | pipe'
 

@@ -5,8 +5,8 @@ import torch
 
 from prefgym.agents import LMPolicy
 from prefgym.envs import Enumerable
-from prefgym.evaluation.enumeration import Enumeration, flat, trained
-from prefgym.evaluation.faults import candidates
+from prefgym.evaluation.checking.enumeration import Enumeration, flat, trained
+from prefgym.evaluation.checking.faults import candidates
 
 
 def moved(world: Enumerable) -> LMPolicy:

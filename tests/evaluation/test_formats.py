@@ -4,16 +4,11 @@ import doctest
 
 import pytest
 
-from prefgym.evaluation import (
-    answer_metrics,
-    benchmark,
-    best_of_n,
-    formats,
-    tables,
-    text_metrics,
-    win_rate,
-    yardsticks,
-)
+from prefgym.evaluation import win_rate
+from prefgym.evaluation.benchmarks import answer_metrics
+from prefgym.evaluation.benchmarks import scores as benchmark
+from prefgym.evaluation.policies import best_of_n, text_metrics, yardsticks
+from prefgym.evaluation.reports import formats, tables
 
 MODULES = [answer_metrics, benchmark, best_of_n, formats, tables, text_metrics, win_rate, yardsticks]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from prefgym.agents import REINFORCE
-from prefgym.evaluation.check_agent import make_world
-from prefgym.evaluation.gradient_samples import MeanTest, f_survival, recording_gradients
+from prefgym.evaluation.checking.check_agent import make_world
+from prefgym.evaluation.checking.gradient_samples import MeanTest, f_survival, recording_gradients
 
 
 def test_f_distribution_by_hand():

@@ -15,10 +15,10 @@ from lm_eval.api.model import LM
 
 from prefgym.data.benchmarks import READERS, Example, Task
 from prefgym.errors import InputError
-from prefgym.evaluation import harness, harness_model
-from prefgym.evaluation.benchmark import benchmark_figures
-from prefgym.evaluation.harness import HarnessTask, choice_score, count_requests, run_tasks
-from prefgym.evaluation.harness_model import HarnessModel, cut_at, keeps_white_space, special_tokens
+from prefgym.evaluation.benchmarks import harness, harness_model
+from prefgym.evaluation.benchmarks.harness import HarnessTask, choice_score, count_requests, run_tasks
+from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, keeps_white_space, special_tokens
+from prefgym.evaluation.benchmarks.scores import benchmark_figures
 from prefgym.models.forward import token_log_probs
 from prefgym.models.language_model import LanguageModel
 

@@ -25,8 +25,8 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from prefgym.data.benchmarks.bbh import read_bbh
 from prefgym.data.benchmarks.mmlu import read_mmlu
-from prefgym.evaluation.harness import HarnessTask, run_tasks
-from prefgym.evaluation.harness_model import HarnessModel, cut_at, special_tokens
+from prefgym.evaluation.benchmarks.harness import HarnessTask, run_tasks
+from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, special_tokens
 from prefgym.models.language_model import LanguageModel
 
 TASKS = Path(str(files("lm_eval") / "tasks"))

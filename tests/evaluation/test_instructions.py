@@ -10,8 +10,8 @@ import torch
 from prefgym.data.prompts import PromptSet, instruction_prompts
 from prefgym.data.templates import INSTRUCT
 from prefgym.errors import InputError
-from prefgym.evaluation import instructions
-from prefgym.evaluation.instructions import follow, likeliest
+from prefgym.evaluation.policies import instructions
+from prefgym.evaluation.policies.instructions import follow, likeliest
 from prefgym.models.forward import token_log_probs
 from prefgym.models.language_model import LanguageModel, embedded_path
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prefgym.errors import InputError, RewardError
-from prefgym.evaluation.judge import PairwiseJudge, ScoreJudge, resolve_judge
+from prefgym.evaluation.policies.judge import PairwiseJudge, ScoreJudge, resolve_judge
 
 PROMPTS = ["p", "q", "r"]
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prefgym.evaluation import benchmark_plots, canvas
-from prefgym.evaluation.benchmark import Result, benchmark_metrics
-from prefgym.evaluation.document import Code, Heading, Paragraph, Quote, Table, to_html, to_markdown
-from prefgym.evaluation.report import write_report
+from prefgym.evaluation.benchmarks import plots as benchmark_plots
+from prefgym.evaluation.benchmarks.scores import Result, benchmark_metrics
+from prefgym.evaluation.reports import canvas
+from prefgym.evaluation.reports.document import Code, Heading, Paragraph, Quote, Table, to_html, to_markdown
+from prefgym.evaluation.reports.run_report import write_report
 from prefgym.training_report import write_training_report
 
 NAMES = {

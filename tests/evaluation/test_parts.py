@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from prefgym.evaluation import fingerprint as fingerprint_module
-from prefgym.evaluation import parts as parts_module
-from prefgym.evaluation.benchmark import Result
-from prefgym.evaluation.candidates import Candidate
-from prefgym.evaluation.decode import Responses
-from prefgym.evaluation.evaluate import evaluate_policies
-from prefgym.evaluation.fingerprint import fingerprint
-from prefgym.evaluation.parts import Parts, pack, unpack
-from prefgym.evaluation.report import write_report
+from prefgym.evaluation.benchmarks.scores import Result
+from prefgym.evaluation.policies import fingerprint as fingerprint_module
+from prefgym.evaluation.policies import parts as parts_module
+from prefgym.evaluation.policies.candidates import Candidate
+from prefgym.evaluation.policies.decode import Responses
+from prefgym.evaluation.policies.evaluate import evaluate_policies
+from prefgym.evaluation.policies.fingerprint import fingerprint
+from prefgym.evaluation.policies.parts import Parts, pack, unpack
+from prefgym.evaluation.reports.run_report import write_report
 
 
 class Killed(KeyboardInterrupt):

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from prefgym.evaluation import canvas, plots
+from prefgym.evaluation.reports import canvas, plots
 
 KEYS = [curve.key for curve in plots.CURVES]
 HISTORY = [{"episodes": 64 * (i + 1), **{key: math.sin(i) for key in KEYS}} for i in range(20)]

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from prefgym.evaluation.report import headline, notice, write_report
-from prefgym.evaluation.tables import figure_table, sample_block, summary_table, training_table
+from prefgym.evaluation.reports.run_report import headline, notice, write_report
+from prefgym.evaluation.reports.tables import figure_table, sample_block, summary_table, training_table
 
 HISTORY = [{"episodes": 8 * (i + 1), "objective/scores": 0.1 * i, "objective/kl": 0.2 * i} for i in range(5)]
 

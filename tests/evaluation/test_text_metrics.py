@@ -2,7 +2,7 @@
 
 import pytest
 
-from prefgym.evaluation.text_metrics import mean_repetition, mean_words, repetition
+from prefgym.evaluation.policies.text_metrics import mean_repetition, mean_words, repetition
 
 
 def test_repetition_by_hand():

@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
-from prefgym.evaluation.decode import Responses, decode
-from prefgym.evaluation.token_colours import TokenReward, colours, to_html, to_markdown, token_rewards
+from prefgym.evaluation.policies.decode import Responses, decode
+from prefgym.evaluation.reports.token_colours import TokenReward, colours, to_html, to_markdown, token_rewards
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from prefgym.data import world
 from prefgym.data.prompts import embedded_prompts
 from prefgym.errors import InputError
-from prefgym.evaluation.yardsticks import lead_sentence, oracle_summaries, random_references
+from prefgym.evaluation.policies.yardsticks import lead_sentence, oracle_summaries, random_references
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from prefgym.asset_checks import agreement
 from prefgym.assets import MODELS, STAGES, Build
 from prefgym.cli import main
 from prefgym.models.language_model import LanguageModel, embedded_path
+from prefgym.models.sizes import FULL, QUICK
 from prefgym.rewards.preference_model import PreferenceModel
-from prefgym.sizes import FULL, QUICK
 
 
 @pytest.fixture(scope="module")

@@ -260,7 +260,7 @@ def test_a_report_is_replaced_only_when_asked(run, refused, model_folder, suites
 def test_an_interrupted_benchmark_goes_on_with_the_tasks_that_are_left(model_folder, other_folder, suites, tmp_path):
     from prefgym.commands import benchmark
     from prefgym.config import COMMAND_LINE, resolve
-    from prefgym.evaluation import harness
+    from prefgym.evaluation.benchmarks import harness
 
     flags = {"mmlu": str(suites / "mmlu"), "bigbench": str(suites / "bigbench"), "max_new_tokens": 4}
     config = resolve(benchmark.OPTIONS, [(COMMAND_LINE, flags)])

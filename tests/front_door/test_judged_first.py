@@ -8,7 +8,7 @@ from prefgym.commands import train as train_command
 from prefgym.config import Config
 from prefgym.data.prompts import PromptSet, embedded_prompts
 from prefgym.errors import InputError, RewardError
-from prefgym.evaluation.parts import Parts
+from prefgym.evaluation.policies.parts import Parts
 from prefgym.experiment import check_judge, make_env
 from prefgym.options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from prefgym.output import PARTS

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prefgym.errors import InputError, RewardError
-from prefgym.evaluation.judge import PairwiseJudge
+from prefgym.evaluation.policies.judge import PairwiseJudge
 from prefgym.rewards.importing import import_function
 from prefgym.rewards.reward import Reward, resolve_reward
 

@@ -21,7 +21,7 @@ from .evaluate import told_to_go_on
 
 if TYPE_CHECKING:
     from ..data.benchmarks import Suite
-    from ..evaluation.benchmark import Result
+    from ..evaluation.benchmarks.scores import Result
 
 CONTROL = [
     Option("output", str, "runs/benchmark", "Folder of the report."),
@@ -102,7 +102,7 @@ def _read(config: Config) -> Suite:
 
 def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
     """What is said of a model, which is loaded for it: one that cannot be used shall be named before hours of work."""
-    from ..evaluation.harness_model import keeps_white_space
+    from ..evaluation.benchmarks.harness_model import keeps_white_space
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(name, device=config["device"])
@@ -122,10 +122,10 @@ def _ask(name: str, suite: Suite, config: Config, parts: Path) -> dict[str, Resu
     """What a model did on every task; each task that is finished is kept in ``parts``, to go on from."""
     from tqdm.auto import tqdm
 
-    from ..evaluation.fingerprint import fingerprint
-    from ..evaluation.harness import count_requests, run_tasks
-    from ..evaluation.harness_model import HarnessModel
-    from ..evaluation.parts import Parts
+    from ..evaluation.benchmarks.harness import count_requests, run_tasks
+    from ..evaluation.benchmarks.harness_model import HarnessModel
+    from ..evaluation.policies.fingerprint import fingerprint
+    from ..evaluation.policies.parts import Parts
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(name, device=config["device"])
@@ -153,8 +153,8 @@ def _report(
     seconds: float,
 ) -> None:
     """Write what was found, and print it."""
-    from ..evaluation.benchmark import benchmark_metrics, by_model
-    from ..evaluation.benchmark_report import benchmark_summary, write_benchmark
+    from ..evaluation.benchmarks.report import benchmark_summary, write_benchmark
+    from ..evaluation.benchmarks.scores import benchmark_metrics, by_model
 
     told = {key: config[key] for key in ("seed", "shots", "limit")}
     metrics = {**told, "seconds": seconds, **benchmark_metrics(results, facts), "unscored": dict(suite.unscored)}

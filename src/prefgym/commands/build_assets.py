@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> None:
     config = resolve(OPTIONS, [("command line", parse_flags(arguments, OPTIONS))])
     folder = Path(config["output"])
     from ..assets import MODELS, STAGES, Build
-    from ..sizes import FULL, QUICK
+    from ..models.sizes import FULL, QUICK
 
     check_kept(folder, "build-assets")
     installed = {name: Path(config["install"]) / name for name in MODELS} if config["install"] else {}

@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> None:
     if not control["overwrite"]:
         for run in planned:
             check_unchanged(run)
-    from ..evaluation.evaluate import check_names
+    from ..evaluation.policies.evaluate import check_names
 
     check_names(run.name for run in runs)
     splits = load_splits(config)
@@ -168,8 +168,8 @@ def _report(
     folder: Path, config: Config, runs: Sequence[Contestant], evaluation: Any, weights: Mapping[str, float]
 ) -> None:
     """Write what the comparison found, and print it."""
-    from ..evaluation.comparison import Run, compare_agents
-    from ..evaluation.comparison_report import comparison_summary, write_comparison
+    from ..evaluation.policies.comparison import Run, compare_agents
+    from ..evaluation.reports.comparison_report import comparison_summary, write_comparison
 
     trained = []
     for run in runs:

@@ -18,7 +18,7 @@ from .play import read_line
 if TYPE_CHECKING:
     from ..data.label_file import LabelFile
     from ..data.text_pairs import TextPair
-    from ..evaluation.decode import DecodeSettings
+    from ..evaluation.policies.decode import DecodeSettings
     from ..models.language_model import LanguageModel
     from ..rewards.ai_feedback import ModelAnnotator
 
@@ -148,7 +148,7 @@ def _session(config: Config, source: str, file: LabelFile, name: str) -> Labelli
 
 def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
     """The model of the run, and how it writes: as in its training."""
-    from ..evaluation.decode import DecodeSettings
+    from ..evaluation.policies.decode import DecodeSettings
     from ..models.language_model import LanguageModel
 
     folder = Path(config["run"])
@@ -168,7 +168,7 @@ def _write_pairs(
     again. Responses that came out equal make no pair.
     """
     from ..data.text_pairs import TextPair
-    from ..evaluation.decode import decode
+    from ..evaluation.policies.decode import decode
 
     for start in range(0, len(prompts), WRITTEN_AT_ONCE):
         group = prompts[start : start + WRITTEN_AT_ONCE]

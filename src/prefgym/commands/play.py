@@ -116,7 +116,7 @@ def _index(config: Config, env: Any) -> int:
 
 def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str, Written]:
     """What each rival writes greedily, and the reference, paid as the player was."""
-    from ..evaluation.decode import DecodeSettings, decode
+    from ..evaluation.policies.decode import DecodeSettings, decode
     from ..models.distribution import Decoding
 
     core = env.unwrapped

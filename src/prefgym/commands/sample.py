@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> None:
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts
-    from ..evaluation.decode import DecodeSettings, decode
+    from ..evaluation.policies.decode import DecodeSettings, decode
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
 

@@ -1,0 +1,64 @@
+"""What a written answer is worth, 0-1, beside the right ones: the metrics of benchmarks by their names.
+
+Of several right answers the best counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+
+from rouge_score import rouge_scorer
+
+from ...rewards.functions import exact_match, rouge_l
+
+Metric = Callable[[str, Sequence[str]], float]
+"""``(what was written, right answers) -> 0-1``."""
+
+
+def exact_str_match(text: str, answers: Sequence[str]) -> float:
+    """Whether an answer was written letter by letter; white space around it does not count.
+
+    >>> exact_str_match(" Paris", ["Paris", "paris"]), exact_str_match("Paris.", ["Paris"])
+    (1.0, 0.0)
+    """
+    return float(text.strip() in [answer.strip() for answer in answers])
+
+
+def bleu(text: str, answers: Sequence[str]) -> float:
+    """BLEU of one answer, as ``sacrebleu`` computes it of a sentence, over 100.
+
+    BIG-bench takes it of all answers at once, which has no value for one of them and so no interval.
+
+    Source: K. Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation" (2002).
+    """
+    import sacrebleu  # comes with the harness
+
+    return float(sacrebleu.sentence_bleu(text, list(answers)).score) / 100
+
+
+def rouge(kind: str, text: str, answers: Sequence[str]) -> float:
+    """The F-measure of ``rouge1``, ``rouge2``, ``rougeL`` or ``rougeLsum``, stemmed, as in BIG-bench.
+
+    Source: C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004).
+    """
+    return max(float(_scorer(kind).score(answer, text)[kind].fmeasure) for answer in answers)
+
+
+@lru_cache
+def _scorer(kind: str) -> rouge_scorer.RougeScorer:
+    return rouge_scorer.RougeScorer([kind], use_stemmer=True)
+
+
+def _reward(function: Callable[..., list[float]], text: str, answers: Sequence[str]) -> float:
+    """One of the rewards of the package, on one text."""
+    return function([""], [text], reference=[answers[0]], references=[list(answers)])[0]
+
+
+ANSWER_METRICS: Mapping[str, Metric] = {
+    "exact_str_match": exact_str_match,
+    "exact_match": partial(_reward, exact_match),
+    "rouge_l": partial(_reward, rouge_l),
+    "bleu": bleu,
+    **{kind: partial(rouge, kind) for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")},
+}

@@ -1,0 +1,222 @@
+"""A language model as lm-evaluation-harness calls one: the likelihood of a text behind another, and greedy answers.
+
+The harness could load models itself; ours are loaded by ``LanguageModel``, which refuses pickles and foreign code, and
+read by the same functions as everywhere else. What stands in a prompt reaches the tokenizer byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
+from typing import Any
+
+import torch
+from lm_eval.api.model import LM
+from torch import Tensor
+
+from ...models.distribution import Decoding, log_distribution
+from ...models.encoder_decoder import is_encoder_decoder
+from ...models.forward import chosen_log_probs, read_responses
+from ...models.generation import generate
+from ...models.language_model import LanguageModel
+from ..policies.decode import left_pad
+
+DEFAULT_BUDGET = 256
+"""Tokens of an answer where a task of the harness does not say."""
+
+FIRST_PIECE = 16
+"""Tokens of an answer that are written before it is looked at for its end."""
+
+Pair = tuple[list[int], list[int]]
+"""Tokens of a prompt, and of the text behind it."""
+
+
+class HarnessModel(LM):
+    """A language model for the harness.
+
+    A prompt that is longer than the model reads loses its beginning; which questions that befell is in ``cut``.
+
+    Args:
+        lm: the model.
+        batch_size: texts read at once; those behind the same prompt share it.
+        advance: called with the number of requests that are done.
+    """
+
+    def __init__(self, lm: LanguageModel, batch_size: int = 16, advance: Callable[[int], Any] = lambda done: None):
+        super().__init__()
+        self.lm, self.batch_size, self.advance = lm, batch_size, advance
+        self.cut: dict[str, set[int]] = defaultdict(set)
+        self._encoder = is_encoder_decoder(lm.model)
+        self._before, self._behind = special_tokens(lm)
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """For every request (context, text): log P(text | context) in nats, and whether greedy decoding writes it."""
+        pairs = [self._fit(self._pair(*request.args), request) for request in requests]
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(pairs)
+        for batch in self._batches([prompt for prompt, _ in pairs]):
+            for index, value in zip(batch, self._score([pairs[index] for index in batch]), strict=True):
+                found[index] = value
+            self.advance(len(batch))
+        return found
+
+    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+        """For every request (text,): log P(text) in nats; a long text loses its beginning."""
+        pairs = [self._fit(self._pair("", *request.args), request) for request in requests]
+        return [self._score([pair])[0][0] for pair in pairs]
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """For every request (context, options): the greedy answer, up to the first of ``options["until"]``."""
+        texts = [""] * len(requests)
+        for budget in sorted({_budget(request) for request in requests}):
+            chosen = [index for index, request in enumerate(requests) if _budget(request) == budget]
+            prompts = [self._prompt(requests[index], budget) for index in chosen]
+            for batch in self._batches(prompts):
+                marks = [_marks(requests[chosen[index]]) for index in batch]
+                written = self._write([prompts[index] for index in batch], marks, budget)
+                for index, text in zip(batch, written, strict=True):
+                    texts[chosen[index]] = text
+                self.advance(len(batch))
+        return texts
+
+    def _batches(self, prompts: Sequence[list[int]]) -> Iterator[list[int]]:
+        """Indices in batches of like length, the longest first; equal prompts stand together."""
+        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), prompts[index]))
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def _pair(self, context: str, text: str) -> Pair:
+        """The tokens of both, split as the harness splits them: white space at the end of a context begins the text.
+
+        A decoder's tokens are those of the whole, so the split is where the context's own tokens end; where the two
+        grow together in one token, it stands before that.
+        """
+        stripped = context.rstrip()
+        text = context[len(stripped) :] + text
+        given = self.lm.encode(stripped)
+        if self._encoder:
+            return self._framed(given), self.lm.encode(text)
+        whole = self.lm.encode(stripped + text)
+        shared = len(list(takewhile(lambda both: both[0] == both[1], zip(whole, given, strict=False))))
+        split = min(shared, len(whole) - 1)
+        return self._framed(whole[:split]), whole[split:]
+
+    def _framed(self, tokens: list[int]) -> list[int]:
+        """A prompt with the special tokens that the model was trained to read around one; never empty."""
+        framed = self._before + tokens + self._behind
+        begin = self.lm.tokenizer.bos_token_id
+        return framed or [self.lm.eos_token_id if begin is None else int(begin)]
+
+    def _fit(self, pair: Pair, request: Any) -> Pair:
+        """A pair that the model can read: the last of its tokens is predicted and need not be read."""
+        prompt, text = pair
+        limit = self.lm.context_length
+        text = text[-limit:]
+        return self._shorten(prompt, limit if self._encoder else limit + 1 - len(text), request), text
+
+    def _prompt(self, request: Any, budget: int) -> list[int]:
+        limit = self.lm.context_length
+        framed = self._framed(self.lm.encode(request.args[0]))
+        return self._shorten(framed, limit if self._encoder else limit - budget, request)
+
+    def _shorten(self, prompt: list[int], limit: int, request: Any) -> list[int]:
+        if len(prompt) <= limit:
+            return prompt
+        self.cut[request.task_name].add(request.doc_id)
+        kept = self._before[: limit - 1]
+        return kept + prompt[len(kept) - limit :]
+
+    @torch.no_grad()
+    def _score(self, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
+        places: dict[tuple[int, ...], int] = {}
+        prompt_of = torch.tensor([places.setdefault(tuple(prompt), len(places)) for prompt, _ in pairs])
+        prompts, prompt_mask = left_pad([prompt for prompt, _ in pairs], self.lm.pad_token_id)
+        texts, mask = _right_pad([text for _, text in pairs], self.lm.pad_token_id)
+        tokens, attention = torch.cat([prompts, texts], 1), torch.cat([prompt_mask, mask], 1)
+        device = self.lm.device
+        given = (tokens.to(device), attention.to(device), texts.shape[1], prompt_of.to(device))
+        reading = read_responses(self.lm.model, *given)
+        log_dist = log_distribution(reading.logits, self.lm.vocab_size)  # (T, V)
+        chosen = chosen_log_probs(log_dist, given[0][:, -texts.shape[1] :], reading.slots)  # (B, R), 0 on padding
+        likeliest = reading.slots.spread(log_dist.amax(-1))
+        greedy = ((chosen >= likeliest) | ~mask.to(device)).all(1)
+        return list(zip(chosen.double().sum(1).tolist(), greedy.tolist(), strict=True))
+
+    def _write(self, prompts: Sequence[list[int]], marks: Sequence[Sequence[str]], budget: int) -> list[str]:
+        """Greedy answers, each up to the first of its marks.
+
+        Few models end an answer by EOS, so a decoder writes in pieces, each twice as long as the one before, and rows
+        that hold a mark are done. A row is read anew with what it has written, which costs less than writing on.
+        """
+        rows: list[list[int]] = [[] for _ in prompts]
+        left, piece = list(range(len(rows))), FIRST_PIECE if any(marks) and not self._encoder else budget
+        while left and budget:
+            piece = min(piece, budget)
+            for index, tokens in zip(left, self._go_on([prompts[i] + rows[i] for i in left], piece), strict=True):
+                rows[index] += tokens
+            left = [i for i in left if not self._is_done(rows[i], marks[i])]
+            budget, piece = budget - piece, 2 * piece
+        return [cut_at(self.lm.decode(row), ends) for row, ends in zip(rows, marks, strict=True)]
+
+    def _is_done(self, row: list[int], marks: Sequence[str]) -> bool:
+        text = self.lm.decode(row)
+        return row[-1] == self.lm.eos_token_id or any(mark in text for mark in marks if mark)
+
+    def _go_on(self, prompts: Sequence[list[int]], budget: int) -> list[list[int]]:
+        tokens, mask = left_pad(prompts, self.lm.pad_token_id)
+        written = generate(
+            self.lm.model,
+            tokens.to(self.lm.device),
+            mask.to(self.lm.device),
+            max_new_tokens=budget,
+            eos_token_id=self.lm.eos_token_id,
+            pad_token_id=self.lm.pad_token_id,
+            vocab_size=self.lm.vocab_size,
+            decoding=Decoding(greedy=True),
+        )
+        return [row[real].tolist() for row, real in zip(written.tokens, written.mask, strict=True)]
+
+
+def special_tokens(lm: LanguageModel) -> tuple[list[int], list[int]]:
+    """What the model's tokenizer puts before and behind a prompt (Llama: BOS before; T5: EOS behind).
+
+    A decoder goes on behind a prompt, so nothing is put behind its.
+    """
+    plain = lm.encode("a")
+    framed = lm.tokenizer.encode("a")
+    start = next((i for i in range(len(framed)) if framed[i : i + len(plain)] == plain), 0)
+    return framed[:start], framed[start + len(plain) :] if is_encoder_decoder(lm.model) else []
+
+
+def keeps_white_space(lm: LanguageModel) -> bool:
+    """Whether the model can see the white space of a prompt: T5's tokenizer, for one, makes one space of many."""
+    text = "a  b\n\n    c\td \n e"
+    return lm.decode(lm.encode(text)) == text
+
+
+def cut_at(text: str, marks: Sequence[str]) -> str:
+    """The text before the first of the marks.
+
+    >>> cut_at(" 5\\n\\nQ: next", ["\\n\\n", "Q:"])
+    ' 5'
+    """
+    for mark in filter(None, marks):
+        text = text.partition(mark)[0]
+    return text
+
+
+def _budget(request: Any) -> int:
+    return int(request.args[1].get("max_gen_toks", DEFAULT_BUDGET))
+
+
+def _marks(request: Any) -> list[str]:
+    until = request.args[1].get("until") or []
+    return [until] if isinstance(until, str) else list(until)
+
+
+def _right_pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """(B, R) tokens and mask."""
+    width = max(len(row) for row in rows)
+    tokens = torch.tensor([[*row, *[pad_token_id] * (width - len(row))] for row in rows], dtype=torch.int64)
+    mask = torch.arange(width) < torch.tensor([[len(row)] for row in rows])
+    return tokens, mask

@@ -1,0 +1,87 @@
+"""What stands in a comparison: texts of a policy or a yardstick, their scores, and how one fares against another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.prompt_source import Prompt
+from ...rewards.reward import Reward, RewardFunction
+from ..win_rate import outcomes
+from .decode import Responses, Scorer
+from .judge import Judge
+
+JUDGE_SCORE = "judge_score"
+"""The score of a judge that is none of the reported scores; kept with them, so that every text is judged once."""
+
+
+@dataclass
+class Candidate:
+    """One text for each of n prompts.
+
+    texts: n texts; ``""`` where there is none.
+    lengths: (n,) tokens without EOS; of a text that no policy wrote, by the start policy's tokenizer.
+    present: (n,) bool, whether there is a text: a prompt may have no reference.
+    responses: tokens and log-probabilities, of policies only.
+    kl: nats from the reference, (n,) or one number that is known for all; ``None`` for yardsticks.
+    scores: score name -> (n,).
+    outcomes: figure -> (n,) what it took from an opponent on each prompt, NaN where one has no text; noted by
+        ``figures.figures``.
+    temperature: of sampling, where it was chosen.
+    """
+
+    texts: list[str]
+    lengths: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    responses: Responses | None = None
+    kl: NDArray[np.float64] | float | None = None
+    scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    temperature: float | None = None
+
+
+def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
+    """The columns beside the prompt, as reward functions take them: name -> n values."""
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
+    return {name: [prompt.row.get(name) for prompt in prompts] for name in names}
+
+
+def as_scorer(name: str, function: RewardFunction | Reward) -> Scorer:
+    """A reward function as a scorer of prompts; its values are checked, errors name it and the prompt."""
+    reward = function if isinstance(function, Reward) else Reward({name: (function, 1.0)})
+
+    def score(prompts: Sequence[Prompt], responses: Sequence[str]) -> NDArray[np.float64]:
+        indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
+        return reward([prompt.text for prompt in prompts], responses, indices, columns_of(prompts))[0]
+
+    return score
+
+
+def score_present(
+    score: Scorer, prompts: Sequence[Prompt], texts: Sequence[str], present: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(n,) scores, NaN where there is no text: that never enters a mean."""
+    result = np.full(len(prompts), np.nan)
+    index = np.flatnonzero(present).tolist()
+    result[index] = score([prompts[i] for i in index], [texts[i] for i in index])
+    return result
+
+
+def compare(judge: Judge | str, prompts: Sequence[Prompt], a: Candidate, b: Candidate) -> NDArray[np.float64]:
+    """(n,) what a takes from b: 1 a win, 0.5 a tie, 0 a loss; NaN where one of them has no text.
+
+    ``judge`` is a judge, or the name of a score that both carry.
+    """
+    result = np.full(len(prompts), np.nan)
+    index = np.flatnonzero(a.present & b.present).tolist()
+    if isinstance(judge, str):
+        result[index] = outcomes(a.scores[judge][index], b.scores[judge][index])
+        return result
+    kept = [prompts[i] for i in index]
+    texts_a, texts_b = ([candidate.texts[i] for i in index] for candidate in (a, b))
+    result[index] = judge.compare([prompt.text for prompt in kept], texts_a, texts_b, columns_of(kept))
+    return result

@@ -1,0 +1,273 @@
+"""Write responses with a language model, all policies alike, and measure how far each is from a reference model.
+
+Shapes: N responses, P prompt columns (left padded), R response columns (right padded). Every mask is True on real
+tokens, KL in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...data.progress import progress_bar
+from ...data.prompts import PromptSet, resolve_prompts
+from ...data.templates import SUMMARIZE, Template
+from ...envs.prompt_source import Prompt, PromptSource
+from ...models.distribution import Decoding
+from ...models.forward import token_log_probs
+from ...models.generation import generate
+from ...models.language_model import LanguageModel
+
+Prompts = PromptSet | Sequence[Mapping[str, Any]]
+"""Prompts as rows, each with ``"prompt"`` and any further columns."""
+
+MANY = 2_000
+"""Up to so many responses are written without a bar."""
+
+READ_AT_ONCE = 32
+"""Whole sequences read in one forward pass; on a CPU more of them are slower, as they leave the cache."""
+
+Scorer = Callable[[Sequence[Prompt], Sequence[str]], NDArray[np.float64]]
+"""``(n prompts, n responses) -> (n,) scores``."""
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What all compared policies share.
+
+    template: the text around a prompt.
+    max_prompt_tokens: a longer prompt is cut, as the environment cuts it.
+    max_new_tokens: the response budget, EOS included.
+    temperature: of the policies compared, and of the reference; the one that training shaped.
+    batch_size: responses decoded at once; prompts of like length go together.
+    """
+
+    template: Template = SUMMARIZE
+    max_prompt_tokens: int = 192
+    max_new_tokens: int = 48
+    temperature: float = 1.0
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Responses:
+    """N responses of one policy, in the order of their prompts.
+
+    texts: N texts, without special tokens.
+    prompts: N prompts as the policy read them.
+    tokens: (N, R) int64; EOS is the last real token of a response that ended.
+    mask: (N, R) bool.
+    ended: (N,) bool, whether EOS was written within the budget.
+    log_probs: (N, R) log π, the distribution that was sampled from; of greedy responses, the one that was maximised.
+    ref_log_probs: (N, R) log π_ref at the settings' temperature, or ``None`` without a reference. Both 0 on padding.
+    """
+
+    texts: list[str]
+    prompts: list[Prompt]
+    tokens: Tensor
+    mask: Tensor
+    ended: NDArray[np.bool_]
+    log_probs: Tensor
+    ref_log_probs: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) tokens of each text; EOS is not counted."""
+        return self.mask.sum(1).numpy() - self.ended
+
+    @property
+    def kl(self) -> NDArray[np.float64] | None:
+        """(N,) Σ_t log π(y_t) - log π_ref(y_t), or ``None`` without a reference.
+
+        Of sampled responses the mean estimates KL(π ‖ π_ref) per response, with π as it was sampled: a lower
+        temperature costs KL too. Of greedy ones it is the log-ratio of the likeliest response, no estimate of the KL.
+        """
+        if self.ref_log_probs is None:
+            return None
+        return (self.log_probs - self.ref_log_probs).sum(1).double().numpy()
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Responses:
+        """The responses of some rows."""
+        index = torch.as_tensor(np.asarray(rows, dtype=np.int64))
+        ref_log_probs = None if self.ref_log_probs is None else self.ref_log_probs[index]
+        return Responses(
+            [self.texts[i] for i in index],
+            [self.prompts[i] for i in index],
+            self.tokens[index],
+            self.mask[index],
+            self.ended[index.numpy()],
+            self.log_probs[index],
+            ref_log_probs,
+        )
+
+
+def prepare(lm: LanguageModel, prompts: Prompts, settings: DecodeSettings) -> tuple[list[Prompt], int]:
+    """The prompts as ``lm`` reads them, in their template and cut as the environment cuts them; and how many were cut.
+
+    Raises:
+        InputError: an empty prompt, or a template that leaves no room.
+    """
+    known = resolve_prompts(prompts)
+    source = PromptSource(known, settings.template, lm.encode, settings.max_prompt_tokens, lm.pad_token_id)
+    indices = progress_bar("tokenising prompts", len(known), items=range(len(known)), unit="prompt")
+    return [source.at(index) for index in indices], source.truncated_prompts
+
+
+def decode(
+    lm: LanguageModel,
+    prompts: Prompts,
+    settings: DecodeSettings | None = None,
+    decoding: Decoding | None = None,
+    *,
+    seed: int = 0,
+    reference: LanguageModel | None = None,
+) -> Responses:
+    """Write one response for every prompt.
+
+    The same seed gives every policy the same random numbers, batch by batch, which makes paired differences sharper.
+
+    Args:
+        lm: the policy.
+        prompts: N prompts.
+        settings: template, budgets and batch size.
+        decoding: how a token is drawn; by default from the whole distribution at the settings' temperature.
+        seed: of the draws.
+        reference: the KL is measured from it; ``None`` measures none.
+    """
+    settings = settings or DecodeSettings()
+    decoding = decoding or Decoding(temperature=settings.temperature)
+    responses = write_samples(lm, prompts, 1, settings, decoding, seed=seed)
+    if reference is None:
+        return responses
+    same = reference is lm and decoding == replace(decoding, temperature=settings.temperature, top_k=0, top_p=1.0)
+    ref_log_probs = responses.log_probs if same else _log_probs(responses, reference, settings)
+    return replace(responses, ref_log_probs=ref_log_probs)
+
+
+def best_of_n(
+    lm: LanguageModel,
+    prompts: Prompts,
+    scorer: Scorer,
+    n: int = 4,
+    settings: DecodeSettings | None = None,
+    *,
+    seed: int = 0,
+) -> Responses:
+    """Write n responses for every prompt and keep the one that ``scorer`` likes best, the first of equals.
+
+    What that is as a policy, and its KL: ``best_of_n.py``.
+    """
+    settings = settings or DecodeSettings()
+    written = write_samples(lm, prompts, n, settings, seed=seed)
+    scores = np.asarray(scorer(written.prompts, written.texts)).reshape(-1, n)
+    return written.select(np.arange(len(scores)) * n + scores.argmax(1))
+
+
+def choose_temperature(
+    lm: LanguageModel,
+    prompts: Prompts,
+    scorer: Scorer,
+    settings: DecodeSettings | None = None,
+    *,
+    temperatures: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    seed: int = 0,
+) -> tuple[float, dict[float, float]]:
+    """Return the temperature whose responses score best on average, and the mean score of each.
+
+    Give it validation prompts and a score that judges nothing later, or the yardstick is chosen by its own exam.
+    """
+    means = {}
+    for temperature in temperatures:
+        written = decode(lm, prompts, settings, Decoding(temperature=temperature), seed=seed)
+        means[temperature] = float(np.mean(scorer(written.prompts, written.texts)))
+    return max(means, key=lambda temperature: means[temperature]), means
+
+
+def write_samples(
+    lm: LanguageModel,
+    prompts: Prompts,
+    n: int,
+    settings: DecodeSettings | None = None,
+    decoding: Decoding | None = None,
+    *,
+    seed: int = 0,
+) -> Responses:
+    """Write n responses for every prompt, those of a prompt one after another; arguments as in ``decode``."""
+    settings = settings or DecodeSettings()
+    decoding = decoding or Decoding(temperature=settings.temperature)
+    prepared, _ = prepare(lm, prompts, settings)
+    width = settings.max_new_tokens
+    tokens = torch.full((len(prepared) * n, width), lm.pad_token_id, dtype=torch.int64)
+    mask = torch.zeros((len(prepared) * n, width), dtype=torch.bool)
+    log_probs = torch.zeros((len(prepared) * n, width))
+    batch_size = max(1, settings.batch_size // n)
+    batches = _batches([len(prompt.ids) for prompt in prepared], batch_size, "writing responses")
+    for number, batch in enumerate(batches):
+        ids, ids_mask = left_pad([prepared[i].ids for i in batch], lm.pad_token_id)
+        generation = generate(
+            lm.model,
+            ids.to(lm.device),
+            ids_mask.to(lm.device),
+            max_new_tokens=width,
+            eos_token_id=lm.eos_token_id,
+            pad_token_id=lm.pad_token_id,
+            vocab_size=lm.vocab_size,
+            decoding=decoding,
+            generator=torch.Generator(device=lm.device).manual_seed((seed * 100_003 + number) % 2**63),
+            samples_per_prompt=n,
+        )
+        index = (torch.tensor(batch)[:, None] * n + torch.arange(n)).flatten()  # prompt-major: p0s0, p0s1, ...
+        written = generation.tokens.shape[1]
+        tokens[index, :written], mask[index, :written] = generation.tokens.cpu(), generation.mask.cpu()
+        log_probs[index, :written] = generation.log_probs.float().cpu()
+    tokens.masked_fill_(~mask, lm.pad_token_id)
+    last = tokens.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
+    texts = [lm.decode(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
+    repeated = [prompt for prompt in prepared for _ in range(n)]
+    return Responses(texts, repeated, tokens, mask, (last == lm.eos_token_id).numpy(), log_probs)
+
+
+@torch.no_grad()
+def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings) -> Tensor:
+    """(N, R) log π of every response token, 0 on padding."""
+    decoding = Decoding(temperature=settings.temperature)
+    result = torch.zeros(responses.tokens.shape)
+    lengths = [len(prompt.ids) + int(n) for prompt, n in zip(responses.prompts, responses.mask.sum(1), strict=True)]
+    for batch in _batches(lengths, READ_AT_ONCE, "reading responses"):
+        width = max(1, int(responses.mask[batch].sum(1).max()))
+        prompt, prompt_mask = left_pad([responses.prompts[i].ids for i in batch], lm.pad_token_id)
+        tokens = torch.cat([prompt, responses.tokens[batch, :width]], 1)
+        mask = torch.cat([prompt_mask, responses.mask[batch, :width]], 1)
+        log_probs = token_log_probs(lm.model, tokens.to(lm.device), mask.to(lm.device), width, lm.vocab_size, decoding)
+        result[batch, :width] = log_probs.float().cpu().masked_fill(~responses.mask[batch, :width], 0.0)
+    return result
+
+
+def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
+    """Indices in batches of like length, the longest first, so that memory runs out at once or never.
+
+    Of many, a bar shows how far ``what`` has come.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    with progress_bar(what, len(order), unit="prompt", many=MANY) as bar:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            yield batch
+            bar.update(len(batch))
+
+
+def left_pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """(B, P) tokens and mask; the mask alone says what is padding."""
+    width = max(len(row) for row in rows)
+    tokens = torch.tensor([[pad_token_id] * (width - len(row)) + list(row) for row in rows], dtype=torch.int64)
+    mask = torch.arange(width) >= torch.tensor([[width - len(row)] for row in rows])
+    return tokens, mask

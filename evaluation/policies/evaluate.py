@@ -1,0 +1,291 @@
+"""Compare policies on the same prompts, decoded alike, beside summaries that no policy wrote.
+
+Every rate is a fraction 0-1, KL is in nats, length in tokens without EOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ...data.prompts import resolve_prompts
+from ...envs.prompt_source import Prompt
+from ...errors import InputError
+from ...models.distribution import Decoding
+from ...models.language_model import LanguageModel
+from ...rewards.gold import gold
+from ...rewards.reward import RewardFunction
+from . import yardsticks
+from .best_of_n import best_of_n_kl
+from .candidates import JUDGE_SCORE, Candidate, as_scorer, score_present
+from .decode import (
+    DecodeSettings,
+    Prompts,
+    Responses,
+    Scorer,
+    best_of_n,
+    choose_temperature,
+    decode,
+    prepare,
+)
+from .fingerprint import fingerprint
+from .judge import Columns, Judge, ScoreJudge, resolve_judge
+from .measures import figures, has_facts
+from .parts import Parts
+
+YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")
+"""Names that stand beside the policies; no policy may be called like one of them."""
+
+BEST_OF = 4
+
+
+@dataclass
+class Evaluation:
+    """What ``evaluate_policies`` measured, with the texts it was measured on.
+
+    metrics: the content of ``metrics.json``; see ``figures`` for the figures of one policy.
+    prompts: n prompts, as the start policy read them.
+    sampled: name -> candidate at the settings' temperature, yardsticks included.
+    greedy: name -> candidate decoded greedily: the policies and ``"start"``.
+    start: the policy that training started from; its tokenizer reads all tokens.
+    settings: how the policies were decoded.
+    """
+
+    metrics: dict[str, Any]
+    prompts: list[Prompt]
+    sampled: dict[str, Candidate]
+    greedy: dict[str, Candidate]
+    start: LanguageModel
+    settings: DecodeSettings
+
+
+def evaluate_policies(
+    policies: Mapping[str, LanguageModel],
+    start: LanguageModel,
+    prompts: Prompts,
+    *,
+    reference: LanguageModel | None = None,
+    preference: RewardFunction | None = None,
+    rewards: Mapping[str, RewardFunction] | None = None,
+    judge: Any = None,
+    validation: Prompts | None = None,
+    settings: DecodeSettings | None = None,
+    seed: int = 0,
+    episodes: int = 0,
+    seconds: float = 0.0,
+    progress: bool = False,
+    parts: str | Path | None = None,
+) -> Evaluation:
+    """Decode, score and judge policies on the same prompts.
+
+    At the settings' temperature stand the policies, ``"start"``, ``"start_best_of_4"`` (picked by the preference
+    score), ``"start_best_temperature"`` (chosen on ``validation`` by the preference score), ``"references"``,
+    ``"random_reference"``, ``"lead"`` and ``"oracle"``; greedily the policies and ``"start"``. What the data cannot
+    give is left out. Where there is no preference model, the first of ``rewards`` chooses in its place; gold never
+    does.
+
+    Args:
+        policies: name -> policy; a training run calls its own ``"trained"``.
+        start: the policy that training started from.
+        prompts: n prompts; with a column ``facts`` (the embedded world) there are gold figures.
+        reference: what the KL is measured from; the start policy when left out.
+        preference: the preference model.
+        rewards: further scores to report by name, such as the reward that was trained on.
+        judge: ``"gold"``, ``"preference"``, or what ``resolve_judge`` takes. By default gold where there are facts,
+            else the preference model, else the first reward.
+        validation: prompts to choose the temperature on; without them that yardstick is left out.
+        settings: template, budgets, temperature.
+        seed: of decoding, of the random references and of the bootstrap.
+        episodes: episodes trained on, for the record.
+        seconds: training time alone, for the record.
+        progress: show a progress bar.
+        parts: folder in which what is finished is kept, so that the same call after an interruption goes on from there
+            and ends the same; whoever calls removes it. ``None`` keeps nothing.
+
+    Raises:
+        InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick or another
+            vocabulary than the start policy.
+    """
+    check_names(policies)
+    for policy in policies.values():
+        _check_vocabulary(policy, start)
+    settings = settings or DecodeSettings()
+    data = resolve_prompts(prompts)
+    prepared, truncated = prepare(start, data, settings)
+    scorers = _scorers(prepared, preference, rewards or {})
+    judge_name, judge = _judge(judge, scorers)
+    exam = _Exam(prepared, start, reference or start, settings, scorers, seed)
+    held = None if validation is None else resolve_prompts(validation)
+    memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
+    if memo.folder is not None and not isinstance(judge, str):
+        judge = _RememberedJudge(judge, memo)
+    plan = exam.plan(policies, held)
+    made = {}
+    with tqdm(plan.items(), desc="evaluate", disable=not progress) as bar:
+        for (kind, name), make in bar:
+            bar.set_postfix_str(f"{name}, {kind}")
+            made[kind, name] = exam.with_prompts(memo.remember(f"{kind} {name}", make))
+    sampled = {name: candidate for (kind, name), candidate in made.items() if kind == "sampled"}
+    greedy = {name: candidate for (kind, name), candidate in made.items() if kind == "greedy"}
+    best_temperature = sampled.get("start_best_temperature")
+    metrics = {
+        "seed": seed,
+        "episodes": episodes,
+        "seconds": seconds,
+        "judge": judge_name,
+        "prompts": len(prepared),
+        "truncated_prompts": truncated,
+        "data": {"name": data.name, "synthetic": data.synthetic},
+        "model": {"name": start.name, "parameters": start.num_parameters, "vocabulary": start.vocab_size},
+        "temperature": settings.temperature,
+        "best_temperature": best_temperature and best_temperature.temperature,
+        "policies": figures(sampled, sampled.get("references"), prepared, judge, seed),
+        "greedy": figures(greedy, sampled.get("references"), prepared, judge, seed),
+    }
+    return Evaluation(metrics, prepared, sampled, greedy, start, settings)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise :class:`InputError` where a policy has the name of what stands beside it."""
+    for name in names:
+        if name in YARDSTICKS:
+            raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
+
+
+def _check_vocabulary(policy: LanguageModel, start: LanguageModel) -> None:
+    mine, first = ((lm.tokenizer.get_vocab(), lm.eos_token_id) for lm in (policy, start))
+    if policy.tokenizer is not start.tokenizer and mine != first:
+        raise InputError(
+            f'The policy "{policy.name}" has another vocabulary than "{start.name}", the model it is compared with; '
+            "give the one that it was trained from (env.model)."
+        )
+
+
+@dataclass
+class _Exam:
+    """What all candidates share, and how each is made."""
+
+    prompts: list[Prompt]
+    start: LanguageModel
+    reference: LanguageModel
+    settings: DecodeSettings
+    scorers: dict[str, Scorer]
+    seed: int
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [prompt.row for prompt in self.prompts]
+
+    def plan(
+        self, policies: Mapping[str, LanguageModel], validation: Prompts | None
+    ) -> dict[tuple[str, str], Callable[[], Candidate]]:
+        """(sampled or greedy, name) -> how to make that candidate, in the order of the report."""
+        plan: dict[tuple[str, str], Callable[[], Candidate]] = {}
+        for name, lm in {"start": self.start, **policies}.items():
+            plan["sampled", name] = partial(self.write, lm, Decoding(temperature=self.settings.temperature))
+            plan["greedy", name] = partial(self.write, lm, Decoding(temperature=self.settings.temperature, greedy=True))
+        if self.selector is not None:
+            plan["sampled", "start_best_of_4"] = self.best_of
+            if validation is not None:
+                plan["sampled", "start_best_temperature"] = partial(self.at_best_temperature, validation)
+        references = [row.get("reference") or "" for row in self.rows]
+        if any(references):
+            plan["sampled", "references"] = partial(self.quote, references)
+        if all(references) and len(references) > 1:
+            plan["sampled", "random_reference"] = partial(
+                self.quote, yardsticks.random_references(references, self.seed)
+            )
+        plan["sampled", "lead"] = partial(self.quote, [yardsticks.lead_sentence(row["prompt"]) for row in self.rows])
+        oracle = yardsticks.oracle_summaries(self.rows)
+        if oracle is not None:
+            plan["sampled", "oracle"] = partial(self.quote, oracle)
+        return plan
+
+    @property
+    def selector(self) -> Scorer | None:
+        """What chooses among the start policy's samples: never gold, and never a judge of nothing but this exam."""
+        choices = [name for name in self.scorers if name not in ("gold_score", JUDGE_SCORE)]
+        return self.scorers[choices[0]] if choices else None
+
+    def write(self, lm: LanguageModel, decoding: Decoding) -> Candidate:
+        responses = decode(lm, self.rows, self.settings, decoding, seed=self.seed, reference=self.reference)
+        return self._candidate(responses.texts, responses.lengths, responses, responses.kl)
+
+    def best_of(self) -> Candidate:
+        assert self.selector is not None
+        responses = best_of_n(self.start, self.rows, self.selector, BEST_OF, self.settings, seed=self.seed)
+        return self._candidate(responses.texts, responses.lengths, responses, best_of_n_kl(BEST_OF))
+
+    def at_best_temperature(self, validation: Prompts) -> Candidate:
+        assert self.selector is not None
+        best, _ = choose_temperature(self.start, validation, self.selector, self.settings, seed=self.seed + 1)
+        return replace(self.write(self.start, Decoding(temperature=best)), temperature=best)
+
+    def quote(self, texts: list[str]) -> Candidate:
+        """A candidate of given texts, rendered as a policy would have written them."""
+        rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
+        return self._candidate(rendered, np.array([len(self.start.encode(text)) for text in rendered]))
+
+    def with_prompts(self, candidate: Candidate) -> Candidate:
+        """The candidate with the prompts that all read alike, which a part does not hold."""
+        if candidate.responses is None or candidate.responses.prompts:
+            return candidate
+        return replace(candidate, responses=replace(candidate.responses, prompts=self.prompts))
+
+    def _candidate(
+        self, texts: list[str], lengths: Any, responses: Responses | None = None, kl: Any = None
+    ) -> Candidate:
+        present = np.array([responses is not None or bool(text) for text in texts])
+        scores = {name: score_present(score, self.prompts, texts, present) for name, score in self.scorers.items()}
+        return Candidate(texts, lengths, present, responses, kl, scores)
+
+
+class _RememberedJudge:
+    """A judge that is asked once about the same texts, also after an interruption."""
+
+    def __init__(self, judge: Judge, memo: Parts) -> None:
+        self.name, self._judge, self._memo = judge.name, judge, memo
+
+    def compare(
+        self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str], columns: Columns | None = None
+    ) -> NDArray[np.float64]:
+        ask = partial(self._judge.compare, prompts, a, b, columns)
+        return self._memo.remember(f"judged {fingerprint(prompts, a, b)}", ask)
+
+
+def _scorers(
+    prompts: Sequence[Prompt], preference: RewardFunction | None, rewards: Mapping[str, RewardFunction]
+) -> dict[str, Scorer]:
+    """Score name -> scorer, the preference score first; nothing is scored twice under two names."""
+    named: dict[str, RewardFunction] = {} if preference is None else {"preference_score": preference}
+    last = {"gold_score": gold} if has_facts(prompts) else {}
+    taken = [*named.values(), *last.values()]
+    named.update({name: function for name, function in rewards.items() if function not in taken})
+    return {name: as_scorer(name, function) for name, function in {**named, **last}.items()}
+
+
+def _judge(spec: Any, scorers: dict[str, Scorer]) -> tuple[str, Judge | str]:
+    """The judge's name, and the judge: of one that only scores, the name of its score, which ``scorers`` gains."""
+    if spec is None:
+        names = [name for name in ("gold_score", "preference_score", *scorers) if name in scorers]
+        if not names:
+            raise InputError("There is nothing to judge by; name a judge, a preference model or a reward.")
+        return names[0].removesuffix("_score"), names[0]
+    if spec in ("gold", "preference") and f"{spec}_score" in scorers:
+        return spec, f"{spec}_score"
+    if spec == "gold":
+        raise InputError(
+            'These prompts have no known facts, so "gold" cannot judge them; name a preference model or a function.'
+        )
+    judge = resolve_judge(spec)
+    if isinstance(judge, ScoreJudge):
+        scorers[JUDGE_SCORE] = as_scorer(judge.name, judge.reward)
+        return judge.name, JUDGE_SCORE
+    return judge.name, judge

@@ -1,0 +1,133 @@
+"""From candidates to the figures that ``metrics.json`` holds for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.prompt_source import Prompt
+from ...rewards.gold import invented_facts
+from ..win_rate import Interval, length_controlled_win_rate, mean_interval, win_rate_of
+from .candidates import Candidate, compare
+from .judge import Judge
+from .text_metrics import mean_repetition, mean_words
+
+FIGURES = (
+    "gold_score",
+    "preference_score",
+    "kl",
+    "length",
+    "words",
+    "eos_rate",
+    "repetition",
+    "invented_facts",
+    "win_rate_vs_references",
+    "win_rate_vs_start",
+    "win_rate_length_controlled",
+    "minus_start",
+)
+"""What every candidate has; any other key is a score that the caller asked for."""
+
+EVEN: Interval = {"mean": 0.5, "low": 0.5, "high": 0.5}
+"""The win rate of texts against themselves: all ties, by definition."""
+
+
+def figures(
+    candidates: Mapping[str, Candidate],
+    references: Candidate | None,
+    prompts: Sequence[Prompt],
+    judge: Judge | str,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """The figures of every candidate, by name.
+
+    Each has ``gold_score``, ``preference_score``, ``kl``, ``length``, ``words``, ``eos_rate``, ``repetition``,
+    ``invented_facts`` (``None`` where a figure does not apply), any further score by its name, the win rates
+    ``win_rate_vs_references``, ``win_rate_vs_start`` and ``win_rate_length_controlled`` (against the references, or
+    against the start policy where there are none) as ``{"mean", "low", "high"}``, and ``minus_start``: paired
+    differences to the start policy with their intervals, in the win rate against references and in every score. The
+    outcomes behind the win rates are noted in each candidate.
+
+    Args:
+        candidates: by name; ``"start"`` is the one that others are compared with.
+        references: the human texts.
+        prompts: the n prompts.
+        judge: a judge, or the name of the score that judges.
+        seed: of the bootstrap.
+    """
+    start = candidates["start"]
+    start_outcome = None if references is None else compare(judge, prompts, start, references)
+    result = {}
+    for name, candidate in candidates.items():
+        outcome = None if references is None else compare(judge, prompts, candidate, references)
+        versus_start = compare(judge, prompts, candidate, start)
+        candidate.outcomes = {"win_rate_vs_start": versus_start}
+        if outcome is not None:
+            candidate.outcomes["win_rate_vs_references"] = outcome
+        controlled = (versus_start, start) if outcome is None or references is None else (outcome, references)
+        result[name] = {
+            **_alone(candidate, prompts),
+            "win_rate_vs_references": None if outcome is None else _win_rate(outcome, candidate is references),
+            "win_rate_vs_start": _win_rate(versus_start, candidate is start),
+            "win_rate_length_controlled": _length_controlled(candidate, *controlled, seed),
+            "minus_start": _minus_start(candidate, start, outcome, start_outcome),
+        }
+    return result
+
+
+def has_facts(prompts: Sequence[Prompt]) -> bool:
+    """Whether the prompts carry hidden facts, so that there are gold figures."""
+    return all("facts" in prompt.row and "distractors" in prompt.row for prompt in prompts)
+
+
+def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What needs no opponent."""
+    index = np.flatnonzero(candidate.present).tolist()
+    texts, kept = [candidate.texts[i] for i in index], [prompts[i] for i in index]
+    return {
+        "gold_score": None,
+        "preference_score": None,
+        **{name: float(np.nanmean(values)) for name, values in candidate.scores.items()},
+        "kl": None if candidate.kl is None else float(np.mean(candidate.kl)),
+        "length": float(candidate.lengths[index].mean()),
+        "words": mean_words(texts),
+        "eos_rate": None if candidate.responses is None else float(candidate.responses.ended.mean()),
+        "repetition": mean_repetition(texts),
+        "invented_facts": mean_invented_facts(kept, texts) if has_facts(kept) else None,
+    }
+
+
+def mean_invented_facts(prompts: Sequence[Prompt], texts: Sequence[str]) -> float:
+    """The mean number of facts that a text states and its post does not; for prompts with hidden facts."""
+    pairs = zip(prompts, texts, strict=True)
+    return float(np.mean([invented_facts(p.row["facts"], p.row["distractors"], text) for p, text in pairs]))
+
+
+def _win_rate(outcome: NDArray[np.float64], itself: bool) -> Interval:
+    return dict(EVEN) if itself else win_rate_of(outcome[~np.isnan(outcome)])
+
+
+def _length_controlled(candidate: Candidate, outcome: NDArray[np.float64], opponent: Candidate, seed: int) -> Interval:
+    if candidate is opponent:
+        return dict(EVEN)
+    known = ~np.isnan(outcome)
+    return length_controlled_win_rate(outcome[known], candidate.lengths[known], opponent.lengths[known], seed=seed)
+
+
+def _minus_start(
+    candidate: Candidate,
+    start: Candidate,
+    outcome: NDArray[np.float64] | None,
+    start_outcome: NDArray[np.float64] | None,
+) -> dict[str, Interval] | None:
+    """Paired by prompt: what the two have in common cancels, so the interval is narrower than of two separate means."""
+    if candidate is start:
+        return None
+    pairs = {name: (values, start.scores[name]) for name, values in candidate.scores.items()}
+    if outcome is not None and start_outcome is not None:
+        pairs["win_rate_vs_references"] = (outcome, start_outcome)
+    differences = {name: mine - theirs for name, (mine, theirs) in pairs.items()}
+    return {name: mean_interval(values[~np.isnan(values)]) for name, values in differences.items()}

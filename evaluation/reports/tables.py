@@ -1,0 +1,125 @@
+"""The figures of ``metrics.json`` as tables: for the terminal, and for the report."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..policies.evaluate import Evaluation
+from ..policies.measures import FIGURES
+from .formats import NONE, difference, interval, label, label_one, number, percent
+from .plots import History, score_parts
+
+Metrics = Mapping[str, Any]
+
+
+def figure_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: one candidate a row, one figure a column; columns that apply to nobody are left out."""
+    extra = dict.fromkeys(key for row in policies.values() for key in row if key not in FIGURES)
+    columns = [
+        ("vs references", lambda row: interval(_unless_itself(row["win_rate_vs_references"]))),
+        ("vs start", lambda row: interval(_unless_itself(row["win_rate_vs_start"]))),
+        ("equal length", lambda row: interval(_unless_itself(row["win_rate_length_controlled"]))),
+        ("gold", lambda row: number(row["gold_score"])),
+        ("preference", lambda row: number(row["preference_score"])),
+        *((name.removesuffix("_score"), lambda row, name=name: number(row[name])) for name in extra),
+        ("KL", lambda row: number(row["kl"], 1)),
+        ("tokens", lambda row: number(row["length"], 1)),
+        ("EOS", lambda row: percent(row["eos_rate"])),
+        ("repeated", lambda row: percent(row["repetition"], 1)),
+        ("invented", lambda row: number(row["invented_facts"])),
+    ]
+    cells = {title: [show(row) for row in policies.values()] for title, show in columns}
+    kept = {title: column for title, column in cells.items() if any(cell != NONE for cell in column)}
+    rows = zip(*kept.values(), strict=True)
+    return ["", *kept], [[label(name), *row] for name, row in zip(policies, rows, strict=True)]
+
+
+def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the paired differences to the start policy, of every policy that was trained."""
+    rows = []
+    for name, row in policies.items():
+        if row["kl"] is None or not row["minus_start"]:
+            continue
+        for key, values in row["minus_start"].items():
+            share = key.startswith("win_rate")
+            what = "win rate against references" if share else key.replace("_", " ")
+            rows.append([f"{label(name)}: {what}", difference(values, share)])
+    return ["", "minus the start policy"], rows
+
+
+def training_table(history: History, lines: int = 8) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: how every part of the reward and the KL went over training, in means of equal stretches.
+
+    Where the reward has a single part there are no rows.
+    """
+    parts = {**score_parts(history), "KL": "objective/kl"}
+    if len(parts) == 1:
+        return [], []
+    rows = []
+    for stretch in np.array_split(np.arange(len(history)), min(lines, len(history))):
+        means = [float(np.mean([history[i][key] for i in stretch])) for key in parts.values()]
+        rows.append([f"{history[stretch[-1]]['episodes']:,.0f}", *map(number, means)])
+    return ["episodes", *parts], rows
+
+
+def summary_table(metrics: Metrics) -> str:
+    """All figures as aligned text: sampled first, then greedy."""
+    temperature = number(metrics["temperature"], 1)
+    parts = [
+        f"{metrics['prompts']} prompts, judged by {metrics['judge']}; [95 % interval]; KL in nats",
+        f"sampled at temperature {temperature}",
+        align(*figure_table(metrics["policies"])),
+    ]
+    if metrics.get("greedy"):
+        parts += ["greedy", align(*figure_table(metrics["greedy"]))]
+    return "\n\n".join(parts)
+
+
+def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width: the first to the left, the others to the right.
+
+    >>> print(align(["", "gold"], [["start", "3.4"], ["best", "10.1"]]))
+           gold
+    start   3.4
+    best   10.1
+    """
+    table = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = []
+    for row in table:
+        cells = [row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def sample_block(evaluation: Evaluation, index: int = 0, names: Sequence[str] = (), width: int = 96) -> str:
+    """One post, and what each candidate wrote of it, wrapped for the terminal.
+
+    Args:
+        evaluation: as ``evaluate_policies`` returns it.
+        index: which of its prompts.
+        names: candidates to show; by default the references, the start policy and the policies.
+        width: of a line.
+    """
+    parts = [("post", evaluation.prompts[index].row["prompt"])]
+    for name in names or shown(evaluation):
+        candidate = evaluation.sampled[name]
+        scores = ", ".join(f"{key.removesuffix('_score')} {number(v[index])}" for key, v in candidate.scores.items())
+        parts.append((f"{label_one(name)} ({scores})" if scores else label_one(name), candidate.texts[index]))
+    wrap = textwrap.TextWrapper(width=width, initial_indent="  ", subsequent_indent="  ")
+    return "\n\n".join(f"{title}\n{wrap.fill(text.strip()) or '  (nothing)'}" for title, text in parts)
+
+
+def shown(evaluation: Evaluation) -> list[str]:
+    """The candidates a reader wants to see beside a post: the references, the start policy, the policies."""
+    order = ["references", "start", *(name for name in evaluation.greedy if name != "start")]
+    return [name for name in order if name in evaluation.sampled]
+
+
+def _unless_itself(rate: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """A candidate against itself is half by definition, which is no finding."""
+    return None if rate is None or rate["low"] == rate["high"] else rate
