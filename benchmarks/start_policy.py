@@ -26,14 +26,14 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from prefgym.asset_checks import check_start
-from prefgym.assets import METRICS, finetune_start
+from prefgym.assets.build.build import METRICS, finetune_start
+from prefgym.assets.build.checks import check_start
+from prefgym.assets.build.sizes import FULL, QUICK, Size
 from prefgym.data.templates import SUMMARIZE
 from prefgym.data.world import Post, post
 from prefgym.data.world.posts import further_references
 from prefgym.files import write_text
 from prefgym.models.language_model import LanguageModel, embedded_path
-from prefgym.models.sizes import FULL, QUICK, Size
 
 SHARES = (0.25, 0.5, 1.0, 2.0)
 SAVE_EVERY = 250  # steps between two resume points

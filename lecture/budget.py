@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..models.sizes import FULL, QUICK, Size
+from ..assets.sizes import FULL, QUICK, Size
 
 SHIPPED = "1.3M"
 """The size whose models come with the package."""

@@ -15,11 +15,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from ..assets.sizes import FULL
 from ..data.pairs import instruction_pairs
 from ..data.world.instructions import SEEN, UNSEEN
 from ..evaluation.win_rate import Interval, crossed_interval, wilson_interval
 from ..models.language_model import LanguageModel
-from ..models.sizes import FULL
 from .workshop import Workshop
 
 Array = NDArray[np.float64]

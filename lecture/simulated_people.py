@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..assets.candidates import candidates
 from ..data.comparisons import Comparison
 from ..data.templates import SUMMARIZE
 from ..data.world import Post, post
-from ..evaluation.policies.world_candidates import candidates
 from ..models.language_model import LanguageModel
 from ..rewards.annotators import Annotators, Simulated, simulate_comparisons
 from ..rewards.ratings import Raters, Rating, simulate_ratings

@@ -80,7 +80,7 @@ class Workshop:
         shape = self.budget.sizes[size]
         if shape is None:
             return f"embedded/{stage}"
-        from ..assets import Build
+        from ..assets.build import Build
 
         folder = self.folder / "models" / size
         Build(folder, shape, progress=self.progress).run(stage)

@@ -17,7 +17,8 @@ BELOW = {
     "envs": {"data", "models", "rewards"},
     "agents": {"data", "models", "rewards", "envs"},
     "evaluation": {"data", "models", "rewards", "envs", "agents"},
-    "lecture": {"data", "models", "rewards", "envs", "agents", "evaluation"},
+    "assets": {"data", "models", "rewards", "envs", "agents", "evaluation"},
+    "lecture": {"data", "models", "rewards", "envs", "agents", "evaluation", "assets"},
 }
 GROUND = {"errors", "files", "paths", "storage", "typed_json"}
 

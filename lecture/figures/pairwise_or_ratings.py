@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...evaluation.reports.formats import interval, points
-from ...evaluation.reports.preference_plots import draw_pairwise_or_ratings
 from ..asked import judgements, learners, points_folder, settings
 from ..figure import Figure, Finding, Numbers
 from ..reward_study import WAYS, pairwise_or_ratings
+from ..study_plots import draw_pairwise_or_ratings
 from ..workshop import Workshop
 
 

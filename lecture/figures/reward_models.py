@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ...evaluation.reports.formats import interval, percent, points
-from ...evaluation.reports.preference_plots import draw_reward_models
 from ..asked import judgements, learners, points_folder, settings
 from ..figure import Figure, Finding, Numbers
 from ..reward_study import reward_models
+from ..study_plots import draw_reward_models
 from ..workshop import Workshop
 
 CALIBRATED = 0.05

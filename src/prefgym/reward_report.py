@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .evaluation.reports.calibration_plot import draw_reliability
 from .evaluation.reports.document import Heading, Paragraph, Part, Picture, Table
 from .evaluation.reports.formats import interval, number, percent
-from .evaluation.reports.preference_plots import draw_reliability
 
 RELIABILITY = "reliability.png"
 ANNOTATORS_SHOWN = 20

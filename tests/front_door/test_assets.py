@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prefgym.asset_checks import agreement
-from prefgym.assets import MODELS, STAGES, Build
+from prefgym.assets.build.build import MODELS, STAGES, Build
+from prefgym.assets.build.checks import agreement
+from prefgym.assets.build.sizes import FULL, QUICK
 from prefgym.cli import main
 from prefgym.models.language_model import LanguageModel, embedded_path
-from prefgym.models.sizes import FULL, QUICK
 from prefgym.rewards.preference_model import PreferenceModel
 
 

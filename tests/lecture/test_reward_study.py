@@ -10,10 +10,11 @@ import pytest
 from prefgym.data.comparisons import Comparison
 from prefgym.data.templates import SUMMARIZE
 from prefgym.data.world import post
-from prefgym.evaluation.reports.preference_plots import draw_pairwise_or_ratings, draw_reliability, draw_reward_models
+from prefgym.evaluation.reports.calibration_plot import draw_reliability
 from prefgym.lecture import reward_study
 from prefgym.lecture.reward_study import WAYS, StudySettings, held_out_share, pairwise_or_ratings, reward_models
 from prefgym.lecture.simulated_people import Judgements, collect, expected_right, share
+from prefgym.lecture.study_plots import draw_pairwise_or_ratings, draw_reward_models
 from prefgym.rewards.annotators import Annotators, Simulated
 from prefgym.rewards.calibration import calibration
 from prefgym.rewards.preference_model import PreferenceModel

@@ -36,8 +36,8 @@ def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
     config = resolve(OPTIONS, [("command line", parse_flags(arguments, OPTIONS))])
     folder = Path(config["output"])
-    from ..assets import MODELS, STAGES, Build
-    from ..models.sizes import FULL, QUICK
+    from ..assets.build import MODELS, STAGES, Build
+    from ..assets.sizes import FULL, QUICK
 
     check_kept(folder, "build-assets")
     installed = {name: Path(config["install"]) / name for name in MODELS} if config["install"] else {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from ...data.templates import SUMMARIZE
-from ...data.world import Post
-from ...data.world.corruptions import one_fact_missing, one_wrong_fact, several_wrong_facts
-from ...data.world.drafts import stable_hash
-from ...data.world.summaries import complete
-from ...models.distribution import Decoding
-from ...models.language_model import LanguageModel
-from .decode import DecodeSettings, decode
+from ..data.templates import SUMMARIZE
+from ..data.world import Post
+from ..data.world.corruptions import one_fact_missing, one_wrong_fact, several_wrong_facts
+from ..data.world.drafts import stable_hash
+from ..data.world.summaries import complete
+from ..evaluation.policies.decode import DecodeSettings, decode
+from ..models.distribution import Decoding
+from ..models.language_model import LanguageModel
 
 
 def candidates(posts: Sequence[Post], start: LanguageModel, pretrained: LanguageModel, seed: int) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .data.plain_text import markdown
+from ..data.plain_text import markdown
 
 _WHAT = {
     "pretrained": (

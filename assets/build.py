@@ -18,24 +18,24 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .asset_cards import card
-from .asset_checks import check_preference, check_start
-from .data.comparisons import Comparison
-from .data.templates import SUMMARIZE
-from .data.world import Post, comments, oracle, post
-from .data.world.corruptions import one_wrong_fact, several_wrong_facts
-from .data.world.drafts import stable_hash
-from .data.world.posts import further_references
-from .evaluation.policies.world_candidates import candidates
-from .files import write_text
-from .models.finetune import finetune, pretrain
-from .models.language_model import LanguageModel
-from .models.sizes import Size
-from .rewards.annotators import simulate_comparisons
-from .rewards.preference_model import PreferenceModel
-from .rewards.training import calibrate_temperature, reference_shift, train_preference_model
-from .storage.whole import whole_folder
-from .typed_json import read_object, read_rows
+from ..data.comparisons import Comparison
+from ..data.templates import SUMMARIZE
+from ..data.world import Post, comments, oracle, post
+from ..data.world.corruptions import one_wrong_fact, several_wrong_facts
+from ..data.world.drafts import stable_hash
+from ..data.world.posts import further_references
+from ..files import write_text
+from ..models.finetune import finetune, pretrain
+from ..models.language_model import LanguageModel
+from ..rewards.annotators import simulate_comparisons
+from ..rewards.preference_model import PreferenceModel
+from ..rewards.training import calibrate_temperature, reference_shift, train_preference_model
+from ..storage.whole import whole_folder
+from ..typed_json import read_object, read_rows
+from .candidates import candidates
+from .cards import card
+from .checks import check_preference, check_start
+from .sizes import Size
 
 METRICS = "build.json"
 EOS, PAD = "<|endoftext|>", "<|pad|>"

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data.templates import SUMMARIZE
-from .data.world import Post, oracle
-from .data.world.corruptions import CORRUPTIONS
-from .evaluation.policies.decode import DecodeSettings, decode
-from .evaluation.win_rate import Interval, mean_interval, win_rate
-from .models.distribution import Decoding
-from .models.language_model import LanguageModel
-from .rewards.gold import gold_score
-from .rewards.preference_model import PreferenceModel
+from ..data.templates import SUMMARIZE
+from ..data.world import Post, oracle
+from ..data.world.corruptions import CORRUPTIONS
+from ..evaluation.policies.decode import DecodeSettings, decode
+from ..evaluation.win_rate import Interval, mean_interval, win_rate
+from ..models.distribution import Decoding
+from ..models.language_model import LanguageModel
+from ..rewards.gold import gold_score
+from ..rewards.preference_model import PreferenceModel
 
 SAMPLES = 4  # of each post, for best-of-n
 
