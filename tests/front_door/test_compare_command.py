@@ -291,3 +291,12 @@ def test_a_config_with_the_name_of_a_yardstick_is_refused_before_it_is_trained(r
     told = refused("compare", "--config", tmp_path / "start.yaml", "--seeds", 1, "--output", tmp_path / "out")
     assert '"start"' in told
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_history_is_found_before_anything_is_written(refused, finished_run, tmp_path):
+    damaged = tmp_path / "run"
+    shutil.copytree(finished_run, damaged)
+    (damaged / "history.jsonl").write_text("NaN\n")
+    told = refused("compare", damaged, "--evaluation.prompts", "2", "--output", tmp_path / "out")
+    assert "history.jsonl" in told
+    assert not (tmp_path / "out").exists()

@@ -97,7 +97,9 @@ def run(arguments: list[str]) -> None:
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
-    policies = {run.name: _load(run, env) for run in runs if not run.planned}  # what cannot be loaded fails now
+    finished = [run for run in runs if not run.planned]  # what cannot be read fails now
+    histories = {run.name: read_history(run.folder) for run in finished}
+    policies = {run.name: _load(run, env) for run in finished}
     with kept_folder(folder, "compare") as folder, told_to_go_on():
         told = {
             "configs": control["config"] or [],
@@ -108,8 +110,9 @@ def run(arguments: list[str]) -> None:
         shown.save(folder / CONFIG_FILE)
         _train(planned, control["overwrite"])
         policies = {run.name: policies.get(run.name) or _load(run, env) for run in runs}
+        histories |= {run.name: read_history(run.folder) for run in planned}
         evaluation = evaluate_run(config, env, policies, splits, parts=folder / PARTS)
-        _report(folder, shown, runs, evaluation, score_weights(env.unwrapped.reward))
+        _report(folder, shown, runs, histories, evaluation, score_weights(env.unwrapped.reward))
         discard_parts(folder)
 
 
@@ -165,7 +168,12 @@ def _train(runs: Sequence[Contestant], overwrite: bool) -> None:
 
 
 def _report(
-    folder: Path, config: Config, runs: Sequence[Contestant], evaluation: Any, weights: Mapping[str, float]
+    folder: Path,
+    config: Config,
+    runs: Sequence[Contestant],
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    evaluation: Any,
+    weights: Mapping[str, float],
 ) -> None:
     """Write what the comparison found, and print it."""
     from ..evaluation.policies.comparison import Run, compare_agents
@@ -173,7 +181,7 @@ def _report(
 
     trained = []
     for run in runs:
-        history = read_history(run.folder)
+        history = histories[run.name]
         episodes = int(history[-1]["episodes"]) if history else 0
         trained.append(Run(run.name, run.agent, run.seed, episodes, training_seconds(history)))
     metrics = evaluation.metrics
