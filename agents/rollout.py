@@ -41,7 +41,8 @@ NEUTRAL_WRAPPERS = (
 
 LOGITS_IN_MEMORY = 2**25
 ROWS_AT_ONCE = 32
-"""How many logits, and how many rows of similar length, a reference pass holds at once."""
+TOKENS_AT_ONCE = 2048
+"""A reference pass holds so many logits at most; so many rows of similar length, or more where they are short."""
 LOGITS_IN_CACHE = {"cpu": 2**18}
 """How many of them are judged at once, by kind of device; all of them elsewhere."""
 
@@ -260,7 +261,8 @@ def _pieces(
     groups: Tensor, attention_mask: Tensor, num_response: int, vocab_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield rows of similar length that fit in memory at once, and which of them have the same prompt."""
-    rows_at_once = min(ROWS_AT_ONCE, max(1, LOGITS_IN_MEMORY // (num_response * vocab_size)))
+    similar = max(ROWS_AT_ONCE, TOKENS_AT_ONCE // attention_mask.shape[1])
+    rows_at_once = min(similar, max(1, LOGITS_IN_MEMORY // (num_response * vocab_size)))
     for rows in packed(groups, attention_mask.sum(1)).split(rows_at_once):
         yield rows, group_numbers(groups[rows])
 

@@ -186,7 +186,8 @@ class PromptSource:
 
     def batch(self, indices: Sequence[int]) -> PromptBatch:
         """Prepare B prompts of the set, padded to the longest of them."""
-        prompts = [self.at(index) for index in indices]
+        prepared = {index: self.at(index) for index in dict.fromkeys(indices)}  # one that comes often is read once
+        prompts = [prepared[index] for index in indices]
         width = max((len(prompt.ids) for prompt in prompts), default=0)
         tokens = torch.full((len(prompts), width), self._pad_token_id, dtype=torch.int64)
         mask = torch.zeros((len(prompts), width), dtype=torch.bool)

@@ -56,8 +56,10 @@ def score_responses(
         RewardError: a reward raised, or returned NaN, inf or the wrong count.
     """
     ids = [row[kept].tolist() for row, kept in zip(tokens.cpu(), mask.cpu().bool(), strict=True)]
-    responses = [language_model.decode(response) for response in ids]
-    reasons = ["eos" if response[-1:] == [language_model.eos_token_id] else "length" for response in ids]
+    texts = {response: language_model.decode(response) for response in set(map(tuple, ids))}
+    responses = [texts[tuple(response)] for response in ids]
+    eos = [language_model.eos_token_id]
+    reasons = ["eos" if response[-1:] == eos else "length" for response in ids]
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
     columns = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
     indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]

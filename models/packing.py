@@ -7,6 +7,7 @@ rows of W slots in a chunk, T slots in all chunks.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,22 +62,37 @@ def lay_out(
     plans = []
     for times in FULL_ROWS if together else FULL_ROWS[:1]:
         rows = _rows(prompt, size, times * int(size.max()) if together else 0)
-        chunks, cost = _chunks(np.array([size[texts].sum() for texts in rows]), call, columns, pair_cost)
+        chunks, cost = _chunks(_totals(rows, size), call, columns, pair_cost)
         plans.append((cost, [[rows[row] for row in chunk] for chunk in chunks]))
     _, best = min(plans, key=lambda plan: plan[0])
     return [_chunk(rows, prompt, size, device) for rows in best]
 
 
 def _chunk(rows: list[list[int]], prompt: NDArray[np.int64], size: NDArray[np.int64], device: torch.device) -> Chunk:
-    width = max(size[texts].sum() for texts in rows)
-    text = np.full((len(rows), width), -1)
+    texts, owner = _flat(rows)
+    own, totals = size[texts], _totals(rows, size)
+    tokens = np.arange(own.sum())  # all of the chunk, row after row
+    place = (np.repeat(owner, own), tokens - np.repeat(totals.cumsum() - totals, totals))
+    text = np.full((len(rows), totals.max()), -1)
     column = np.zeros_like(text)
-    for place, texts in enumerate(rows):
-        filled = size[texts].sum()
-        text[place, :filled] = np.repeat(texts, size[texts])
-        column[place, :filled] = np.concatenate([np.arange(size[i]) for i in texts])
-    parts = (prompt[[texts[0] for texts in rows]], text, column)
+    text[place] = np.repeat(texts, own)
+    column[place] = tokens - np.repeat(own.cumsum() - own, own)
+    parts = (prompt[[row[0] for row in rows]], text, column)
     return Chunk(*(torch.from_numpy(part).to(device) for part in parts))
+
+
+def _flat(rows: list[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The texts of all rows one after the other, and the row of each."""
+    texts = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
+    return texts, np.repeat(np.arange(len(rows)), list(map(len, rows)))
+
+
+def _totals(rows: list[list[int]], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many slots the texts of each row fill."""
+    texts, owner = _flat(rows)
+    totals = np.zeros(len(rows), dtype=np.int64)
+    np.add.at(totals, owner, size[texts])
+    return totals
 
 
 def _rows(prompt: NDArray[np.int64], size: NDArray[np.int64], room: int) -> list[list[int]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -211,15 +211,27 @@ def shares_prompts(model: nn.Module) -> bool:
     """
     if is_encoder_decoder(model):
         return True
-    accepted = inspect.signature(model.forward).parameters
-    return {"position_ids", "past_key_values"} <= set(accepted) and not checkpoints(model)
+    return {"position_ids", "past_key_values"} <= accepted(model) and not checkpoints(model)
 
 
 def taken(model: nn.Module, **options: Any) -> dict[str, Any]:
     """Keep those options that the model's forward takes: some models count no positions, or return all logits."""
     inner = getattr(model, "module", model)  # what runs in several processes is wrapped
-    accepted = inspect.signature(inner.forward).parameters
-    return {name: value for name, value in options.items() if name in accepted}
+    known = accepted(inner)
+    return {name: value for name, value in options.items() if name in known}
+
+
+def accepted(model: nn.Module) -> frozenset[str]:
+    """Names of what the model's forward takes."""
+    forward: Any = model.forward
+    if inspect.ismethod(forward):
+        return _parameters(forward.__func__)  # the class's own, which outlives the model
+    return frozenset(inspect.signature(forward).parameters)
+
+
+@cache
+def _parameters(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def checkpoints(model: nn.Module) -> bool:

@@ -22,16 +22,13 @@ UNBIASED: dict[str, Any] = {
     "batch_size": None,
     "n_epochs": 1,
 }
-CONFIGURATIONS = [
+ONE_BY_ONE = [
     ("ppo", {"gae_lambda": 1.0, "normalize_advantage": False}),
-    ("reinforce", {"baseline": "none"}),
-    ("reinforce", {"baseline": "moving_average"}),
-    ("reinforce", {"baseline": "value"}),
-    ("reinforce", {"baseline": "greedy"}),
-    ("reinforce", {"baseline": "leave_one_out"}),
     ("a2c", {}),
+    ("reinforce", {"baseline": "none"}),
+    ("reinforce", {"baseline": "value"}),
 ]
-IDS = [options.get("baseline", name) for name, options in CONFIGURATIONS]
+"""What an episode teaches depends on no other here, so that no sampling is needed."""
 
 
 def ascent(agent: PolicyGradient) -> torch.Tensor:
@@ -44,15 +41,15 @@ def ascent(agent: PolicyGradient) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize(("name", "options"), CONFIGURATIONS, ids=IDS)
-def test_mean_gradient_is_the_exact_gradient(
-    name: str, options: dict[str, Any], policy: LMPolicy, env: gym.Env
-) -> None:
-    """320 estimates of 64 episodes each: the direction of their mean, and whether what is left is noise."""
+def test_mean_gradient_is_the_exact_gradient(policy: LMPolicy, env: gym.Env) -> None:
+    """320 estimates of 64 episodes each: the direction of their mean, and whether what is left is noise.
+
+    Here for a language model; ``check_agent`` does it for all agents and baselines on a table.
+    """
     world = env.unwrapped
     world.kl_coef = 0.5  # far from the optimum: the gradient stands out of the noise
-    sampling = UNBIASED | {"episodes_per_iteration": 64 * 320, "batch_size": 64}
-    agent = AGENTS[name](policy, env, seed=1, **sampling, **options)
+    sampling = UNBIASED | {"episodes_per_iteration": 64 * 320, "batch_size": 64, "baseline": "leave_one_out"}
+    agent = AGENTS["reinforce"](policy, env, seed=1, **sampling)
     exact = torch.cat([gradient.flatten() for gradient in world.exact_gradient(policy).values()])
     every = Enumeration(world, policy)
     test = MeanTest(sample_gradients(agent, 320), directions(every, exact, list(candidates(every, world.kl_coef))))
@@ -80,7 +77,7 @@ def test_what_is_biased_by_design_has_its_own_expectation(name: str, options: di
     move(agent.policy)
     every = Enumeration(world, agent.policy)
     exact, expected = every.exact_gradient(0.5), expectation(agent, every, 2, 0.5)
-    test = MeanTest(sample_gradients(agent, 600), directions(every, exact, list(candidates(every, 0.5))))
+    test = MeanTest(sample_gradients(agent, 250), directions(every, exact, list(candidates(every, 0.5))))
     assert test.fit(test.project(expected)).p_value > 0.001
     assert torch.norm(expected - exact) > 0.05 * torch.norm(exact)
 
@@ -106,7 +103,7 @@ def test_division_by_the_standard_deviation_by_hand(options: dict[str, Any]) -> 
     assert exact[2, 0].item() == pytest.approx(p * (1 - p) * (5 - 2), rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "options"), [CONFIGURATIONS[0], CONFIGURATIONS[1], CONFIGURATIONS[3]])
+@pytest.mark.parametrize(("name", "options"), ONE_BY_ONE, ids=[str(options) for _, options in ONE_BY_ONE])
 def test_expected_gradient_over_all_responses(
     name: str, options: dict[str, Any], policy: LMPolicy, env: gym.Env
 ) -> None:
