@@ -295,7 +295,7 @@ class PolicyGradient:
             ended = time.perf_counter()
         scalars |= {
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
-            "objective/kl_coef": self.kl.coef,
+            "objective/kl_coef": self.kl.paid(rollout),
             "time/episodes_per_second": len(rollout) / (ended - began),
             "time/rollout_seconds": collected - began,
             "time/update_seconds": ended - collected,

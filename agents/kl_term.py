@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..models.distribution import log_distribution
 from ..models.forward import response_logits
-from ..rewards.kl import AdaptiveKL, FixedKL, exact
+from ..rewards.kl import AdaptiveKL, exact
 from .attach import env_attribute
 from .hyperparameters import Hyperparameters
 from .losses import kl_loss, masked_mean
@@ -46,8 +46,8 @@ class KLTerm:
         h = self.hyperparameters = hyperparameters
         self.env = env
         self.in_loss = h.kl_loss_coef > 0
-        coef = h.kl_loss_coef if self.in_loss else env_attribute(env, "kl_coef")
-        self._controller = FixedKL(coef) if h.kl_target is None else AdaptiveKL(coef, h.kl_target)
+        self._loss_coef = h.kl_loss_coef
+        self._controller = None if h.kl_target is None else AdaptiveKL(self.coef, h.kl_target)
         self.whole = self.in_loss and h.kl_loss_estimator == "exact"
         self._reference = env_attribute(env, "reference") if self.whole else None
         self._decoding = env_attribute(env, "decoding")
@@ -61,8 +61,22 @@ class KLTerm:
 
     @property
     def coef(self) -> float:
-        """The coefficient now: of the loss where the KL is there, else β."""
-        return self._controller.coef
+        """The coefficient now: of the loss where the KL is there, else the environment's β, whoever set it."""
+        return self._loss_coef if self.in_loss else float(env_attribute(self.env, "kl_coef"))
+
+    @coef.setter
+    def coef(self, value: float) -> None:
+        base = self.env.unwrapped
+        if self.in_loss:
+            self._loss_coef = value
+        elif hasattr(base, "kl_coef"):
+            base.kl_coef = value
+        else:
+            base.set_attr("kl_coef", value)
+
+    def paid(self, rollout: Rollout) -> float:
+        """The coefficient that a rollout was paid by, the mean over its episodes; in the loss, that of now."""
+        return self.coef if self.in_loss or rollout.kl_coef is None else float(rollout.kl_coef.mean())
 
     def place(self, rollout: Rollout) -> Rollout:
         """Pay the KL where ``kl_level`` says; the sum of each episode's rewards stays the same."""
@@ -86,9 +100,9 @@ class KLTerm:
 
     def update(self, kl: float) -> None:
         """Move the coefficient after an iteration whose mean KL per response was ``kl`` (nats)."""
-        if self.hyperparameters.kl_target is not None:
-            self._controller.update(kl)
-            self._publish()
+        if self._controller is not None:
+            self._controller.coef = self.coef
+            self.coef = self._controller.update(kl)
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs, as JSON."""
@@ -96,15 +110,4 @@ class KLTerm:
 
     def load_state(self, state: dict[str, float]) -> None:
         """Restore what ``state`` gave."""
-        self._controller.coef = state["coef"]
-        if self.hyperparameters.kl_target is not None:
-            self._publish()
-
-    def _publish(self) -> None:
-        if self.in_loss:
-            return
-        base = self.env.unwrapped
-        if hasattr(base, "kl_coef"):
-            base.kl_coef = self.coef
-        else:
-            base.set_attr("kl_coef", self.coef)
+        self.coef = state["coef"]

@@ -68,6 +68,7 @@ class Rollout:
     responses: list[str]
     references: list[str | None]  # the human text, where the data has one
     prompt_indices: list[int]  # in the environment's prompt set
+    kl_coef: Tensor | None = None  # (B,) β of each episode, as it was paid
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -184,6 +185,7 @@ def _generate(
     with part("reward"):
         scores = env.score(batch, generation.tokens, mask)
     total = torch.as_tensor(scores.total, dtype=torch.float32, device=device)
+    kl_coef = env.kl_coef
     return Rollout(
         prompt_tokens=batch.tokens.to(device),
         prompt_mask=batch.mask.to(device),
@@ -193,7 +195,7 @@ def _generate(
         ref_log_probs=ref_log_probs,
         values=values,
         kl=kl,
-        rewards=-env.kl_coef * kl + at_end(total, mask),
+        rewards=-kl_coef * kl + at_end(total, mask),
         scores=total,
         score_parts={name: torch.as_tensor(part, dtype=torch.float32) for name, part in scores.parts.items()},
         groups=groups,
@@ -202,6 +204,7 @@ def _generate(
         responses=scores.responses,
         references=batch.references,
         prompt_indices=batch.indices,
+        kl_coef=torch.full_like(total, kl_coef),
     )
 
 

@@ -278,4 +278,5 @@ def _to_rollout(episodes: list[Episode], policy: LMPolicy) -> Rollout:
         responses=final("response"),
         references=final("reference"),
         prompt_indices=[int(index) for index in final("prompt_index")],
+        kl_coef=torch.tensor(final("kl_coef"), dtype=torch.float32, device=device),
     )

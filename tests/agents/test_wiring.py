@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch
+from gymnasium.vector import SyncVectorEnv
 
 from prefgym.agents import PPO, REINFORCE, ExpertIteration, LMPolicy, collect_rollout
 from prefgym.agents.base import Advantages, PolicyGradient
@@ -104,6 +105,38 @@ def test_a_kl_loss_is_weighed_by_the_coefficient_of_now(policy: LMPolicy) -> Non
     assert losses[1] == pytest.approx(3 * losses[0])
     assert losses[0] > 0
     assert torch.allclose(gradients[1], 3 * gradients[0], atol=1e-6)
+
+
+def stepped() -> Any:
+    return SyncVectorEnv([lambda: gym.make("Enumerable-v0", kl_coef=0.1)] * 2)
+
+
+@pytest.mark.parametrize("make", [lambda: gym.make("Enumerable-v0", kl_coef=0.1), stepped], ids=["single", "stepped"])
+@pytest.mark.parametrize("target", [None, 0.01])
+def test_the_coefficient_that_is_logged_is_the_one_that_was_paid(
+    make: Any, target: float | None, policy: LMPolicy
+) -> None:
+    """Also where a callback sets it, and a controller goes on from there."""
+    env, rollouts = make(), list[Rollout]()
+
+    class Watched(REINFORCE):
+        def advantages(self, rollout: Rollout) -> Advantages:
+            rollouts.append(rollout)
+            return super().advantages(rollout)
+
+    def raise_it(agent: PolicyGradient, scalars: dict[str, float]) -> None:
+        if scalars["iteration"] == 1:
+            for world in getattr(env, "envs", [env]):
+                world.unwrapped.kl_coef = 0.5
+
+    agent = Watched(policy, env, seed=0, episodes_per_iteration=8, kl_target=target)
+    agent.learn(24, callback=raise_it)
+    logged = [row["objective/kl_coef"] for row in agent.history]
+    assert logged[:2] == pytest.approx([0.1, 0.5])
+    assert logged[2] == pytest.approx(0.5 if target is None else 0.5 * 1.02)
+    for rollout, coef in zip(rollouts, logged, strict=True):
+        paid = (rollout.scores - rollout.returns) / rollout.kl.sum(1)
+        assert torch.allclose(paid, torch.full_like(paid, coef), rtol=1e-3)
 
 
 @pytest.mark.parametrize(("precision", "lower"), [("bf16", True), ("fp32", False)])
