@@ -10,12 +10,13 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from ..rewards import accuracy
+from ..rewards.accuracy import Z
 
 Interval = dict[str, float]
 """``{"mean", "low", "high"}``; a rate is a fraction 0-1."""
-
-Z = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution."""
 
 TIE_TOLERANCE = 1e-5
 """Scores closer than this are a tie: the same text, scored in two batches of different padding, differs by rounding."""
@@ -31,19 +32,15 @@ def outcomes(scores_a: ArrayLike, scores_b: ArrayLike, tie_tolerance: float = TI
 
 
 def wilson_interval(mean: float, n: int) -> Interval:
-    """Wilson's score interval for a share of n independent outcomes.
+    """Wilson's score interval for a share of n independent outcomes; see :func:`prefgym.rewards.accuracy.wilson_interval`.
 
     With ties counted half an outcome varies less than a yes-or-no of the same mean, so the interval then errs on the
-    wide side. It stays inside 0-1 and has a width at 0 % and 100 % too.
-
-    Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
+    wide side.
     """
     if n < 1:
         raise ValueError("an interval needs at least one outcome")
-    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    # at 0 and 1 one bound is the mean itself, up to rounding
-    return {"mean": mean, "low": min(mean, max(0.0, centre - half)), "high": max(mean, min(1.0, centre + half))}
+    low, high = accuracy.wilson_interval(mean, n)
+    return {"mean": mean, "low": min(mean, low), "high": max(mean, high)}  # at 0 and 1 one bound is the mean
 
 
 def win_rate_of(outcome: ArrayLike) -> Interval:
@@ -93,30 +90,10 @@ def crossed_interval(values: ArrayLike) -> Interval:
 def t_quantile(df: int) -> float:
     """The 97.5 % point of Student's distribution with ``df`` degrees of freedom.
 
-    Found by bisection in the finite sums for P(|T| < t) with whole degrees of freedom.
-
-    Source: M. Abramowitz and I. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4.
-
     >>> round(t_quantile(2), 3), round(t_quantile(9), 3)
     (4.303, 2.262)
     """
-    low, high = 0.0, 13.0  # the largest one, of one degree, is 12.7
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, df) < 0.95 else (low, middle)
-    return high
-
-
-def _within(t: float, df: int) -> float:
-    """P(|T| < t)."""
-    angle = math.atan(t / math.sqrt(df))
-    odd = df % 2
-    term, total = math.cos(angle) if odd else 1.0, 0.0
-    for j in range(1, (df - odd) // 2 + 1):
-        total += term
-        term *= math.cos(angle) ** 2 * (2 * j / (2 * j + 1) if odd else (2 * j - 1) / (2 * j))
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
+    return float(stdtrit(df, 0.975))
 
 
 def length_controlled_win_rate(

@@ -13,6 +13,9 @@ from ..errors import InputError
 from .calibration import share_right
 from .preference_model import PreferenceModel
 
+Z = 1.959963984540054
+"""The 97.5 % point of the standard normal distribution."""
+
 
 def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
     """Return score(chosen) - score(rejected) of every comparison, (N,)."""
@@ -48,8 +51,13 @@ def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Compariso
     return {"mean": mean, "low": low, "high": high, "n": n}
 
 
-def wilson_interval(rate: float, n: float, z: float = 1.959964) -> tuple[float, float]:
-    """Return the interval of a rate seen in ``n`` independent trials (Wilson 1927); ``z`` = 1.96 for 95 %."""
+def wilson_interval(rate: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Return the interval of a rate seen in ``n`` independent trials; ``z`` = 1.96 for 95 %.
+
+    It stays inside 0-1 and has a width at 0 % and 100 % too.
+
+    Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
+    """
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from scipy.special import fdtrc
 from torch import Tensor
 
 from ...agents.base import PolicyGradient
@@ -126,13 +127,5 @@ class MeanTest:
 
 
 def f_survival(f: float, first: int, second: int) -> float:
-    """P(F > f) for F with ``first`` and ``second`` degrees of freedom.
-
-    With sin² φ = first F / (first F + second) the density of φ is proportional to sin^(first-1) φ cos^(second-1) φ.
-    """
-
-    def mass(low: float) -> float:
-        angle = torch.linspace(low, math.pi / 2, 4001, dtype=torch.float64)[:-1]
-        return float(torch.trapezoid(angle.sin() ** (first - 1) * angle.cos() ** (second - 1), angle))
-
-    return mass(math.atan(math.sqrt(first * f / second))) / mass(0.0)
+    """P(F > f) for F with ``first`` and ``second`` degrees of freedom."""
+    return float(fdtrc(first, second, f))
