@@ -32,7 +32,7 @@ def outcomes(scores_a: ArrayLike, scores_b: ArrayLike, tie_tolerance: float = TI
 
 
 def wilson_interval(mean: float, n: int) -> Interval:
-    """Wilson's score interval for a share of n independent outcomes; see :func:`prefgym.rewards.accuracy.wilson_interval`.
+    """Wilson's score interval for a share of n independent outcomes; see :func:`..rewards.accuracy.wilson_interval`.
 
     With ties counted half an outcome varies less than a yes-or-no of the same mean, so the interval then errs on the
     wide side.
