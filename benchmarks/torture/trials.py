@@ -130,7 +130,7 @@ def _recover(server: Server, case: Case, trial: Trial, work: Path) -> None:
         assert words is not None
         ended = server.run(words, cwd=work, mode="kill", n=trial.again)
         _note(trial, ended)
-        if ended.code == 0:  # it came to its end before the second blow
+        if _has_ended(case, order[0], ended, work):  # before the second blow
             trial.recovered = order[0]
             return
     for way in order:
@@ -138,13 +138,18 @@ def _recover(server: Server, case: Case, trial: Trial, work: Path) -> None:
         assert words is not None
         ended = server.run(words, cwd=work)
         _note(trial, ended)
-        if ended.code == 0 and not (case.name == "overwrite" and way == "resume" and _is_old(work)):
+        if _has_ended(case, way, ended, work):
             trial.recovered = way
             return
         if ended.code not in (0, 2):
             trial.faults.append(f"{way}: exit code {ended.code}")
             return
     trial.faults.append("neither resuming nor starting again works")
+
+
+def _has_ended(case: Case, way: str, ended: Ended, work: Path) -> bool:
+    """Whether a way back led to the end of the run that is wanted, and not of the one that it replaces."""
+    return ended.code == 0 and not (case.name == "overwrite" and way == "resume" and _is_old(work))
 
 
 def _note(trial: Trial, ended: Ended) -> None:

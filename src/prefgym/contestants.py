@@ -10,13 +10,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from .commands.evaluate import check_run
-from .commands.train import CONTROL, SEED, resolve_config
 from .config import Config, Option, find_preset, read_yaml
 from .errors import InputError, nearest
+from .finished_run import check_run
 from .options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, agent_options, every_agent_option
 from .output import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from .paths import user_path
+from .training_config import CONTROL, SEED, resolve_config
 
 SHARED = (
     "env.id",

@@ -12,11 +12,11 @@ from .config import Config
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
-    from .commands.sft import PairData
     from .data.mixing import Mixture
     from .data.pairs import Pair
     from .data.prompts import PromptSet
     from .models.language_model import LanguageModel
+    from .pair_data import PairData
 
 SHOWN_TASKS = 40
 MEASURED_STEPS = 2

@@ -106,3 +106,13 @@ def stop_is_told(command: str, folder: Path) -> Iterator[None]:
         stop = stopped(error)
         said = str(error) or f"stopped by {stop.name}; what was saved of the run is whole."
         raise stopped(stop, f"{said} {how_to_go_on(command, folder)}") from None
+
+
+@contextmanager
+def told_to_go_on() -> Iterator[None]:
+    """Say, when the work is interrupted, that nothing finished is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        told = f"stopped by {stopped(error).name}; the same command goes on with what is finished."
+        raise (error if error.args else stopped(error, told)) from None

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from prefgym.agents import AGENTS
-from prefgym.commands.train import read_config
 from prefgym.config import Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from prefgym.data.templates import SUMMARIZE, Template
 from prefgym.envs import TokenMDP
@@ -12,6 +11,7 @@ from prefgym.envs.instruct import instruct_options
 from prefgym.errors import InputError
 from prefgym.experiment import hyperparameters, prompt_shape, world_of
 from prefgym.options import ENV_OPTIONS, agent_options
+from prefgym.training_config import read_config
 
 OF_AN_AGENT = [name for name in preset_names() if name != "hack"]
 OPTIONS = [

@@ -5,13 +5,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
-from prefgym.commands.sft import OPTIONS, divide, read_pairs
+from prefgym.commands.sft import OPTIONS
 from prefgym.config import resolve
 from prefgym.data.pairs import load_pairs
 from prefgym.data.templates import INSTRUCT, PLAIN, SUMMARIZE
 from prefgym.data.truncation import fit_prompt
 from prefgym.models.finetune import examples
 from prefgym.models.language_model import LanguageModel
+from prefgym.pair_data import divide, read_pairs
 
 TEMPLATE = "{prompt}\\n\\nTL;DR:"  # as a shell passes it on, with a backslash
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from prefgym.commands.evaluate import read_history
 from prefgym.errors import InputError, MachineError
+from prefgym.finished_run import read_history
 from prefgym.paths import read_bytes, user_path
 from prefgym.typed_json import Number, check_kind, read_object, read_rows, read_value
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..experiment import check_device
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder
-from .evaluate import told_to_go_on
+from ..resuming import told_to_go_on
 
 if TYPE_CHECKING:
     from ..data.benchmarks import Suite

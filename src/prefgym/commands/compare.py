@@ -19,10 +19,11 @@ from ..experiment import (
     write_events,
 )
 from ..files import write_json
+from ..finished_run import read_history
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, discard_parts, kept_folder
+from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
-from .evaluate import read_history, told_to_go_on
 from .train import train
 
 if TYPE_CHECKING:

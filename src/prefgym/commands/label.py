@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
 from ..experiment import check_device, read_template
+from ..finished_run import check_run, settings_of_run
 from ..labelling import Labelling, annotate, closing, label
 from ..output import CONFIG_FILE
-from .evaluate import check_run, settings_of_run
 from .play import read_line
 
 if TYPE_CHECKING:

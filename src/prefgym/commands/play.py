@@ -10,12 +10,12 @@ from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_
 from ..data.text import printable
 from ..errors import InputError
 from ..experiment import load_splits, make_env
+from ..finished_run import check_run, settings_of_run
 from ..game import Game, Written, write_out
 from ..options import DATA_OPTIONS, ENV_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE
 from ..play import closing, play
 from ..trust import TRUST, check_trust
-from .evaluate import check_run, settings_of_run
 
 if TYPE_CHECKING:
     from ..data.prompts import PromptSet

@@ -10,8 +10,9 @@ from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
+from ..pair_data import divide
 from ..resuming import config_of_run, stop_is_told, told_finished
-from .sft import CONTROL, DEVICE, SMALL, TRAINING, divide, training_options
+from .sft import CONTROL, DEVICE, SMALL, TRAINING, training_options
 
 if TYPE_CHECKING:
     from ..data.comparisons import Comparison

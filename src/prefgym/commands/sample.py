@@ -8,9 +8,9 @@ from pathlib import Path
 from ..config import Option, describe
 from ..errors import InputError
 from ..experiment import check_device, load_splits, prompt_shape
+from ..finished_run import read_run
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import check_file, write_file
-from .evaluate import read_run
 
 USED = {"env.id", "env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
 OPTIONS = [

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
-from ..experiment import check_device, read_template
+from ..experiment import check_device
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, check_output, new_folder, resumed_folder
+from ..pair_data import PairData, mix, read_pairs
 from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, stop_is_told, told_finished
 
 if TYPE_CHECKING:
-    from ..data.mixing import Mixture
-    from ..data.pairs import Pair
-    from ..data.templates import Template
-    from ..data.tokens import Tokens
     from ..models.language_model import LanguageModel
 
 SMALL = 100_000_000
@@ -81,26 +76,6 @@ OPTIONS = [
     *TRAINING,
     Option("training.packing", bool, False, "Let several examples share a row: less padding, the same result."),
 ]
-
-
-class PairData(NamedTuple):
-    """Pairs that fit the model, and what was done to make them fit.
-
-    cut: how many prompts were cut.
-    left_out: how many pairs have an answer that leaves no room for a prompt.
-    tokens: those of every prompt and response.
-    """
-
-    train: list[Pair]
-    held_out: list[Pair]
-    cut: int
-    left_out: int
-    tokens: Tokens
-
-    def told(self) -> str:
-        """The numbers, in a line."""
-        line = f"{len(self.train)} pairs to train on, {len(self.held_out)} held out, {self.cut} prompts cut to fit"
-        return line + (f", {self.left_out} pairs left out for their long answers" if self.left_out else "")
 
 
 def help_text() -> str:
@@ -178,101 +153,6 @@ def _start(config: Config) -> tuple[LanguageModel, PairData]:
 
     model = LanguageModel.load(config["model"], device=config["device"])
     return model, read_pairs(config, model)
-
-
-def mix(config: Config, train: Sequence[Pair]) -> Mixture:
-    """Which training pairs an epoch holds."""
-    from ..data.mixing import Mixture
-
-    return Mixture([pair.task for pair in train], config["data.task_cap"], config["seed"])
-
-
-def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
-    """Whether each row is held out, all rows of a group alike; nothing is held out of a single group."""
-    from ..data.splits import split_prompts
-
-    if held_out >= 1:
-        raise InputError(f"data.held_out is {held_out:g}, but must be a share below 1.")
-    if held_out == 0 or len(set(groups)) < 2:
-        return [False] * len(groups)
-    return [side == "held_out" for side in split_prompts(groups, {"train": 1 - held_out, "held_out": held_out}, seed)]
-
-
-def read_pairs(config: Config, model: LanguageModel) -> PairData:
-    """The pairs of the data, divided, with prompts cut to fit."""
-    from ..data.pairs import load_pairs
-    from ..data.tokens import Tokens
-
-    asked = read_template(config["data.template"]) if config["data.template"] else None
-    if asked and config["data.demonstrations"]:
-        raise InputError("data.demonstrations goes with the default template; leave data.template out.")
-    budget = min(config["data.max_tokens"] or model.context_length, model.context_length)
-    tokens, room = Tokens(model.encode_all), room_for_prompt(model, budget)
-    columns = ("instruction_column", "input_column", "output_column", "task_column")
-    pairs = load_pairs(
-        config["data.pairs"],
-        template=asked,
-        fits=lambda prompt, response: len(tokens.keep(prompt)) <= room(len(tokens.keep(response))),
-        **{name: config[f"data.{name}"] for name in (*columns, "demonstrations", "skip_empty", "limit", "task_limit")},
-    )
-    if not pairs:
-        raise InputError(f"No pair of {config['data.pairs']} has an answer.")
-    sides = divide([pair.prompt for pair in pairs], config["data.held_out"], config["seed"])
-    fitted = fit_pairs(pairs, asked, tokens, room)
-    train = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and not apart]
-    held_out = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and apart]
-    cut = sum(shorter for _, shorter in fitted)
-    left_out = [number for number, (pair, _) in enumerate(fitted, start=1) if pair is None]
-    if not train and left_out:
-        raise InputError(
-            f"No answer of {config['data.pairs']} leaves room for a prompt in {budget} tokens; that of pair "
-            f"{left_out[0]} is the first that does not."
-        )
-    if not train:
-        raise InputError(f"All pairs of {config['data.pairs']} are held out; give more, or a lower data.held_out.")
-    return PairData(train, held_out, cut, len(left_out), tokens)
-
-
-def fit_pairs(
-    pairs: Sequence[Pair], asked: Template | None, tokens: Tokens, room: Callable[[int], int]
-) -> list[tuple[Pair | None, bool]]:
-    """Each pair with its prompt cut to the room that its answer leaves, and whether that was needed.
-
-    None stands for a pair whose answer leaves no room. ``tokens`` knows the tokens of all that is returned.
-    """
-    from ..data.templates import INSTRUCT, PLAIN, SUMMARIZE
-    from ..data.truncation import fit_prompt
-
-    templates = [
-        asked or next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN)
-        for pair in pairs
-    ]
-    rendered = (template.render(pair.prompt) for template, pair in zip(templates, pairs, strict=True))
-    tokens.add(chain((pair.response for pair in pairs), rendered), "tokenising pairs")
-    found: list[tuple[Pair | None, bool]] = []
-    for pair, template in zip(pairs, templates, strict=True):
-        left = room(len(tokens(pair.response)))
-        if left <= len(tokens.keep(template.render(""))):
-            found.append((None, False))
-            continue
-        side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
-        fitted = fit_prompt(tokens, template, pair.prompt, left, side)
-        if fitted.cut:
-            tokens.put(fitted.text, fitted.ids)
-        found.append((pair._replace(prompt=fitted.text), fitted.cut))
-    return found
-
-
-def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
-    """From the tokens of a response to those that it and its EOS leave to the prompt.
-
-    The prompt of an encoder has a budget of its own.
-    """
-    from ..models.encoder_decoder import is_encoder_decoder
-
-    if is_encoder_decoder(model.model):
-        return lambda response: budget if response + 1 <= budget else 0
-    return lambda response: budget - response - 1
 
 
 def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -> None:

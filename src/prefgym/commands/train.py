@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
+from ..config import Config, Option, describe, preset_names
 from ..experiment import (
-    check_hyperparameters,
     check_judge,
     evaluate_run,
     load_splits,
@@ -20,40 +18,25 @@ from ..experiment import (
 )
 from ..files import write_json
 from ..options import (
-    DATA_OPTIONS,
-    ENV_OPTIONS,
-    EVALUATION_OPTIONS,
     agent_class,
     agent_options,
-    every_agent_option,
 )
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
-from ..resuming import ACCEPT, OVERWRITE, RESUME, config_of_run, how_to_go_on
+from ..resuming import how_to_go_on
 from ..storage.signals import stopped
-from ..trust import TRUST, remember_run
+from ..training_config import BUDGET, CONTROL, options_of, read_config
+from ..trust import remember_run
 
 if TYPE_CHECKING:
     from ..agents.base import PolicyGradient
     from ..data.prompts import PromptSet
 
-CONTROL = [
-    Option("config", str, None, "Preset name or YAML file to start from."),
-    Option("output", str, None, "Folder of the run (default: runs/ and the preset's name)."),
-    replace(RESUME, help=f"{RESUME.help[:-1]}; a larger budget there extends it."),
-    OVERWRITE,
-    ACCEPT,
-    TRUST,
-    Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
-    Option("profile", bool, False, "Print where an iteration's time goes; profile.txt of the run has one in detail."),
-]
-BUDGET = "agent.total_episodes"
-SEED = Option("seed", int, 0, "Of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
 Splits = Mapping[str, "PromptSet"]
 
 
 def help_text() -> str:
     """The text of ``prefgym train --help``."""
-    ppo = _options("ppo")
+    ppo = options_of("ppo")
     others = "".join(f"\n\nWith --agent.name {name} also:\n{describe(own)}" for name, own in _own_options(ppo).items())
     return (
         "usage: prefgym train --config NAME_OR_PATH [--output DIR] [options]\n\n"
@@ -100,43 +83,6 @@ def train(config: Config) -> None:
         _finish(config, folder, agent, splits)
 
 
-def read_config(arguments: list[str]) -> Config:
-    """Resolve defaults, preset and the words of the command line."""
-    return resolve_config(parse_flags(arguments, _every_option()))
-
-
-def resolve_config(flags: dict[str, Any]) -> Config:
-    """Resolve defaults, preset and flags; with ``resume`` the run's own config, from which they must not differ."""
-    every = _every_option()
-    sources = [(COMMAND_LINE, flags)]
-    if flags.get("config") is not None:
-        path = find_preset(flags["config"])
-        sources.insert(0, (str(path), read_yaml(path, every)))
-    if flags.get("resume"):
-        config = config_of_run(
-            "train",
-            sources,
-            lambda saved: _options(_agent_name(saved)),
-            every=every,
-            control=CONTROL,
-            needed="env.id",
-            budget=BUDGET,
-        )
-    else:
-        config = resolve(_options(_agent_name(sources)), sources)
-        config["output"] = config["output"] or f"runs/{Path(config['config'] or 'train').stem}"
-    check_hyperparameters(config)
-    return config
-
-
-def _options(agent: str) -> list[Option]:
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent), *EVALUATION_OPTIONS]
-
-
-def _every_option() -> list[Option]:
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
-
-
 def _own_options(told: list[Option]) -> dict[str, list[Option]]:
     """The options that an agent has beside those told; agents without such a one are left out."""
     from ..agents import AGENTS
@@ -144,10 +90,6 @@ def _own_options(told: list[Option]) -> dict[str, list[Option]]:
     keys = {option.key for option in told}
     own = {name: [option for option in agent_options(name) if option.key not in keys] for name in AGENTS}
     return {name: options for name, options in own.items() if options}
-
-
-def _agent_name(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    return next((str(values["agent.name"]) for _, values in reversed(sources) if values.get("agent.name")), "ppo")
 
 
 def _resume(config: Config, folder: Path) -> None:
