@@ -3,12 +3,13 @@
 from .a2c import A2C
 from .base import PolicyGradient
 from .baselines import BASELINES
+from .collecting import collect_rollout
 from .dpo import DPO
 from .expert_iteration import ExpertIteration
 from .policy import LMPolicy
 from .ppo import PPO
 from .reinforce import REINFORCE
-from .rollout import Rollout, collect_rollout
+from .rollout import Rollout
 
 AGENTS: dict[str, type[PolicyGradient]] = {agent.name: agent for agent in (PPO, REINFORCE, A2C, DPO, ExpertIteration)}
 """Agents by the name that configs use."""

@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import wrappers
 
 from ..envs.policy_kl import PolicyKL, PolicyTerm, VectorPolicyKL
 from ..errors import InputError
 from ..models.language_model import LanguageModel
 from ..models.lora import AdaptedModel, LoRA
 from .policy import LMPolicy
+
+NEUTRAL_WRAPPERS = (
+    PolicyKL,
+    VectorPolicyKL,
+    wrappers.OrderEnforcing,
+    wrappers.PassiveEnvChecker,
+    wrappers.RecordEpisodeStatistics,
+    gym.wrappers.vector.RecordEpisodeStatistics,
+)
+"""Wrappers that leave observation, action and reward as they are. What is not stepped, they do not see either:
+``RecordEpisodeStatistics`` has nothing to record, and an agent's ``history`` tells."""
 
 
 def env_attribute(env: Any, name: str) -> Any:
@@ -124,3 +136,12 @@ def _check_vocabulary(model: LanguageModel, expected: LanguageModel) -> None:
             f'The policy "{model.name}" has another vocabulary than the environment\'s model "{expected.name}"; give '
             "the environment model=... of the policy's family."
         )
+
+
+def is_neutral(env: Any) -> bool:
+    """Whether nothing around the environment could change what a learner sees."""
+    while env is not env.unwrapped:
+        if type(env) not in NEUTRAL_WRAPPERS:
+            return False
+        env = env.env
+    return hasattr(env, "encode_prompts")

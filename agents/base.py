@@ -26,6 +26,7 @@ from ..storage.lock import locked
 from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
 from .attach import attach, make_policy
+from .collecting import collect_rollout
 from .hyperparameters import Hyperparameters, make_hyperparameters
 from .inputs import inputs_of
 from .kl_term import KLTerm
@@ -33,7 +34,7 @@ from .losses import masked_mean
 from .minibatch import Minibatch, minibatches
 from .policy import LMPolicy, Observation
 from .returns import explained_variance
-from .rollout import Rollout, collect_rollout
+from .rollout import Rollout
 from .timing import part, recording
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, nearest
+from .collecting import collect_rollout
 from .policy import LMPolicy
 from .returns import group_mean, group_numbers, leave_one_out, returns_to_go
-from .rollout import Rollout, collect_rollout
+from .rollout import Rollout
 
 
 class Baseline:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .policy import LMPolicy
 from .returns import group_numbers
-from .rollout import Rollout, packed
+from .rollout import Rollout, by_length
 
 
 @dataclass
@@ -72,11 +72,11 @@ def minibatches(
     rank = torch.as_tensor(rng.permutation(int(groups.max()) + 1), device=groups.device)
     order = rank[groups].argsort(stable=True)
     for rows in order.split(batch_size or len(order)):
-        by_length = rows[packed(groups[rows], lengths[rows])]
+        ordered = rows[by_length(groups[rows], lengths[rows])]
         num_tokens = int(rollout.response_mask[rows].sum())
         yield [
             take(rollout, advantages, returns, piece, num_tokens, len(rows))
-            for piece in by_length.tensor_split(min(pieces, len(rows)))
+            for piece in ordered.tensor_split(min(pieces, len(rows)))
         ]
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..rewards import kl as kl_estimators
-from .attach import attach, env_attribute
+from .attach import NEUTRAL_WRAPPERS, attach, env_attribute
 from .policy import LMPolicy, Observation
-from .rollout import NEUTRAL_WRAPPERS, Rollout
+from .rollout import Rollout
 
 NAMES = {"tokens", "attention_mask"}
 """What an observation holds."""

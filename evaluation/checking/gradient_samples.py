@@ -16,7 +16,7 @@ from scipy.special import fdtrc
 from torch import Tensor
 
 from ...agents.base import PolicyGradient
-from ...agents.rollout import collect_rollout
+from ...agents.collecting import collect_rollout
 from .enumeration import Enumeration, flat, trained
 
 

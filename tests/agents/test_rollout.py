@@ -22,8 +22,9 @@ from gymnasium.wrappers import vector as vector_wrappers
 from gymnasium.wrappers.vector import TransformReward as VectorTransformReward
 
 from prefgym.agents import REINFORCE, LMPolicy, Rollout, collect_rollout
-from prefgym.agents.attach import attach
-from prefgym.agents.rollout import LOGITS_IN_CACHE, at_end, is_neutral, repetition
+from prefgym.agents.attach import attach, is_neutral
+from prefgym.agents.collecting import LOGITS_IN_CACHE
+from prefgym.agents.rollout import at_end, repetition
 from prefgym.envs import PolicyKL
 from prefgym.errors import InputError, RewardError
 from prefgym.models.distribution import Decoding
