@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prefgym.assets.build.build import MODELS, STAGES, Build
-from prefgym.assets.build.checks import agreement
-from prefgym.assets.build.sizes import FULL, QUICK
+from prefgym.assets.build import MODELS, STAGES, Build
+from prefgym.assets.checks import agreement
+from prefgym.assets.sizes import FULL, QUICK
 from prefgym.cli import main
 from prefgym.models.language_model import LanguageModel, embedded_path
 from prefgym.rewards.preference_model import PreferenceModel
