@@ -1,5 +1,6 @@
 """Fixtures every room shares. No test may reach the network."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["PREFGYM_STATE"] = tempfile.mkdtemp(prefix="prefgym-state-")  # what tests write is not on record
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick():
+    """Garbage is not looked for in all that tests import, as transformers' Trainer does at each start; disks are slow."""
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda channel: None)
+        yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """``prefgym sft`` and ``prefgym reward`` go on after a stop, a kill or a full disk, to the same end."""
 
-import gc
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -23,16 +21,6 @@ from prefgym.storage.lock import LOCK
 
 OPTIONS = ("--training.batch_size", 8, "--training.epochs", 2, "--data.held_out", 0.25, "--training.save_every", 2)
 TIMES = ("seconds", "runtime", "per_second")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """The Trainer collects garbage at every start, which takes long with all that tests import; and disks are slow."""
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda channel: None)
-        yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
