@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick():
-    """Garbage is not looked for in all that tests import, as transformers' Trainer does at each start; disks are slow."""
-    gc.collect()
-    gc.freeze()
+def _no_disk() -> Iterator[None]:
+    """Nobody waits for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda channel: None)
         yield
-    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_no_garbage() -> None:
+    """transformers' Trainer collects garbage at every start, which takes long with all that tests import."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
