@@ -153,7 +153,7 @@ def test_a_stopped_study_goes_on_and_other_settings_do_not(judgements, make_mode
 
 
 def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_path):
-    results = pairwise_or_ratings("tiny", make_model, judgements, SETTINGS, tmp_path)
+    results = pairwise_or_ratings("tiny", make_model, judgements, replace(SETTINGS, epochs=2.0), tmp_path)
     assert set(results["ways"]) == set(WAYS)
     for way, made in (("comparisons", [20, 40]), ("ratings", [40, 80])):
         assert [point["texts"] for point in results["ways"][way]] == [40, 80]
