@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -167,8 +168,13 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
         "synthetic": bool(getattr(prompts, "synthetic", False)),
         "rewards": {name: weight for name, (_, weight) in (reward.parts if reward else {}).items()},
         "env": {name: env_attribute(env, name) for name in ENV_SETTINGS},
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": _versions(),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in VERSIONS}
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Fixtures every room shares. No test may reach the network."""
 
+import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["PREFGYM_STATE"] = tempfile.mkdtemp(prefix="prefgym-state-")  # what tests write is not on record
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_disk() -> Iterator[None]:
+    """Nobody waits for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda channel: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_no_garbage() -> None:
+    """transformers' Trainer collects garbage at every start, which takes long with all that tests import."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

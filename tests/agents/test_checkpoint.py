@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dpo": {"episodes_per_iteration": 16},
     "expert_iteration": {"episodes_per_iteration": 16, "batch_size": 2, "n_epochs": 2},
 }
-EPISODES = 16 * 6
+EPISODES = 16 * 5
 
 
 class Killed(Exception):
@@ -39,6 +40,20 @@ def make_env() -> gym.Env:
 
 def make_agent(name: str, env: Any = None) -> PolicyGradient:
     return AGENTS[name]("default", env or make_env(), seed=11, **SETTINGS[name])
+
+
+@cache
+def untouched(name: str) -> PolicyGradient:
+    """An agent whose training nothing happened to; tests only read it."""
+    return make_agent(name).learn(EPISODES)
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one checkpoint; tests copy it."""
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    make_agent("ppo").learn(16, output=folder, save_every=1)
+    return folder
 
 
 def assert_same(one: PolicyGradient, other: PolicyGradient) -> None:
@@ -61,7 +76,7 @@ def die_at(iteration: int) -> Any:
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("killed_at", [3, 4])
 def test_killed_between_iterations(name: str, killed_at: int, tmp_path: Path) -> None:
-    whole = make_agent(name).learn(EPISODES)
+    whole = untouched(name)
     with pytest.raises(Killed):
         make_agent(name).learn(EPISODES, output=tmp_path, save_every=2, callback=die_at(killed_at))
     resumed = AGENTS[name].resume(tmp_path, make_env())
@@ -71,12 +86,12 @@ def test_killed_between_iterations(name: str, killed_at: int, tmp_path: Path) ->
     assert_same(whole, resumed)
     assert without_times(whole.history) == without_times(resumed.history)
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
-    assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 7))
+    assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 6))
 
 
 @pytest.mark.parametrize("moment", ["save_run", "save_tensors", "replace"])
 def test_killed_while_writing_a_checkpoint(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make_agent("ppo").learn(EPISODES)
+    whole = untouched("ppo")
     agent = make_agent("ppo")
 
     def dies(*args: Any) -> None:
@@ -119,7 +134,7 @@ def test_resume_in_a_stepped_vector_environment(vectorization: str, tmp_path: Pa
 def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     make_agent("ppo").learn(EPISODES, output=tmp_path, save_every=1)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert names == ["iteration-000005", "iteration-000006"]
+    assert names == ["iteration-000004", "iteration-000005"]
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pkl"))
 
 
@@ -182,27 +197,28 @@ def test_resume_without_a_checkpoint(tmp_path: Path) -> None:
     "file", ["state.json", "state.safetensors", "model.safetensors", "value_head.safetensors", "prefgym.json"]
 )
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_checkpoint_is_refused_in_one_sentence(file: str, damage: str, tmp_path: Path) -> None:
-    make_agent("ppo").learn(16, output=tmp_path, save_every=1)
-    path = tmp_path / "checkpoints" / "iteration-000001" / file
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(
+    file: str, damage: str, short_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(short_run, tmp_path / "run")
+    path = run / "checkpoints" / "iteration-000001" / file
     data = path.read_bytes()
     path.unlink()
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="iteration-000001") as failure:
-        PPO.resume(tmp_path, make_env())
+        PPO.resume(run, make_env())
     assert "\n" not in str(failure.value)
 
 
-def test_a_checkpoint_of_other_prompts_is_refused(tmp_path: Path) -> None:
-    make_agent("ppo").learn(16, output=tmp_path, save_every=1)
+def test_a_checkpoint_of_other_prompts_is_refused(short_run: Path) -> None:
     with pytest.raises(InputError, match="5 prompts"):
-        PPO.resume(tmp_path, gym.make("Enumerable-v0", num_prompts=4))
+        PPO.resume(short_run, gym.make("Enumerable-v0", num_prompts=4))
 
 
-def test_half_written_folders_of_a_killed_run_are_not_taken_for_checkpoints(tmp_path: Path) -> None:
-    make_agent("ppo").learn(16, output=tmp_path, save_every=1)
-    home = tmp_path / "checkpoints"
+def test_half_written_folders_of_a_killed_run_are_not_taken_for_checkpoints(short_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(short_run, tmp_path / "run")
+    home = run / "checkpoints"
     shutil.copytree(home / "iteration-000001", home / ".writing-iteration-000009")
     (home / ".writing-iteration-000009" / "state.json").unlink()
-    assert PPO.resume(tmp_path, make_env()).iteration == 1
+    assert PPO.resume(run, make_env()).iteration == 1

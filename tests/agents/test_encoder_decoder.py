@@ -81,7 +81,7 @@ def test_training_moves_the_policy_and_both_ways_to_collect_agree(
     rollout = collect_rollout(agent.env, agent.policy, 2, 2)
     torch.testing.assert_close(rollout.log_probs, rollout.ref_log_probs, rtol=0, atol=1e-5)
     check_steps(agent)
-    agent.learn(48)
+    agent.learn(32)
     assert abs(agent.history[-1]["objective/kl"]) > 1e-3
     assert reference.checksum() == checksum
     check_steps(agent)
@@ -112,7 +112,7 @@ def test_a_vector_environment_steps_rows_that_end_at_different_times(make_env: A
 
 def test_learning_reaches_a_higher_score(make_env: Any) -> None:
     agent = REINFORCE("default", make_env(kl_coef=0.0), **SETTINGS | {"batch_size": None, "episodes_per_iteration": 32})
-    agent.learn(32 * 25)
+    agent.learn(32 * 16)
     scores = [row["objective/scores"] for row in agent.history]
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.5
 

@@ -233,7 +233,7 @@ def test_mean_gradient_is_the_exact_gradient():
     model = A2C(
         LMActorCriticPolicy,
         env,
-        n_steps=64,
+        n_steps=32,
         rollout_buffer_class=EpisodeRolloutBuffer,
         gae_lambda=1.0,
         vf_coef=0.0,
@@ -244,7 +244,7 @@ def test_mean_gradient_is_the_exact_gradient():
     )
     move(model.policy.lm.model)  # the values stay 0
     exact = env.unwrapped.env.exact_gradient(model.policy.lm)
-    model.learn(256 * 64)
+    model.learn(256 * 32)
     parameters = dict(model.policy.lm.named_parameters())
     ascent = -torch.cat([parameters[name].grad.flatten() for name in exact])
     flat = torch.cat([gradient.flatten() for gradient in exact.values()])
@@ -257,7 +257,7 @@ def test_mean_gradient_is_the_exact_gradient():
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
 def test_learning_nears_the_optimum(algorithm):
     env = make_vec_env("Enumerable-v0", 64, kl_coef=0.1)
-    more = {"batch_size": 256, "n_epochs": 4, "n_steps": 8} if algorithm is PPO else {"n_steps": 8}
+    more = {"batch_size": 256, "n_epochs": 3, "n_steps": 8} if algorithm is PPO else {"n_steps": 8}
     model = algorithm(
         LMActorCriticPolicy,
         env,
@@ -269,7 +269,7 @@ def test_learning_nears_the_optimum(algorithm):
     )
     world = env.unwrapped.env
     start, optimum = float(world.objective(model.policy.lm).detach()), world.optimal_objective()
-    model.learn(64 * 8 * 10)
+    model.learn(64 * 8 * 8)
     reached = float(world.objective(model.policy.lm).detach())
     assert start < 0.5 * optimum
     assert reached > 0.97 * optimum
@@ -281,9 +281,9 @@ def test_other_agents_of_stable_baselines3_learn():
     model = PPO(
         "MultiInputPolicy", env, n_steps=16, batch_size=128, gamma=1.0, ent_coef=0.1, seed=0, learning_rate=3e-3
     )
-    before = evaluate_policy(model, env, 200, deterministic=False)[0]
-    model.learn(32 * 16 * 8)
-    after = evaluate_policy(model, env, 200, deterministic=False)[0]
+    before = evaluate_policy(model, env, 128, deterministic=False)[0]
+    model.learn(32 * 16 * 4)
+    after = evaluate_policy(model, env, 128, deterministic=False)[0]
     assert after > before + 0.4
 
 

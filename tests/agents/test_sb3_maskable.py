@@ -66,7 +66,7 @@ def test_it_learns_and_predicts_within_the_masks():
     )
     model.learn(32 * 8)
     before = np.mean([episode["r"] for episode in model.ep_info_buffer])
-    model.learn(32 * 8 * 8, reset_num_timesteps=False)
+    model.learn(32 * 8 * 3, reset_num_timesteps=False)
     assert np.mean([episode["r"] for episode in model.ep_info_buffer]) > before + 0.3
     obs = env.reset()
     only = np.zeros((32, 4), dtype=bool)

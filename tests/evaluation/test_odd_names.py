@@ -66,7 +66,16 @@ def test_a_figure_with_the_name_everywhere(name, tmp_path):
     canvas.legend(figure, left)
     right.legend()
     check(canvas.save(figure, tmp_path / "picture.png"))
-    check(canvas.save(figure, tmp_path / "picture.png"))
+
+
+def test_a_figure_is_saved_twice(tmp_path):
+    figure = canvas.figure(4, 3, "$x$", "")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], label="$y$")
+    axis.set_yticks([0, 1], ["$\\frac{$", "\x1b"])
+    axis.legend()
+    first = canvas.save(figure, tmp_path / "picture.png").read_bytes()
+    assert canvas.save(figure, tmp_path / "picture.png").read_bytes() == first
 
 
 def test_a_dollar_is_drawn_as_a_dollar():

@@ -1,12 +1,14 @@
 """A tiny random model family in folders, tiny data files, and the command line called in this process."""
 
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -22,6 +24,25 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pictures_drawn_once() -> Iterator[None]:
+    """Rendering is most of the time of a command. Each kind of picture, by its heading, is rendered once; then it is
+    the same picture again."""
+    render, rendered = Figure.savefig, {}
+
+    def savefig(figure: Figure, buffer: io.BytesIO, **options: Any) -> None:
+        kind = figure.get_suptitle()
+        if kind not in rendered:
+            render(figure, buffer, **options)
+            rendered[kind] = buffer.getvalue()
+        else:
+            buffer.write(rendered[kind])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
 
 
 @pytest.fixture(scope="session")

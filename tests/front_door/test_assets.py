@@ -2,23 +2,31 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prefgym.assets.build.build import MODELS, STAGES, Build
-from prefgym.assets.build.checks import agreement
-from prefgym.assets.build.sizes import FULL, QUICK
+from prefgym.assets import sizes
+from prefgym.assets.build import MODELS, STAGES, Build
+from prefgym.assets.checks import agreement
+from prefgym.assets.sizes import FULL, QUICK
 from prefgym.cli import main
 from prefgym.models.language_model import LanguageModel, embedded_path
 from prefgym.rewards.preference_model import PreferenceModel
+
+SMALL = replace(
+    QUICK, hidden_size=16, pretrain_posts=64, finetune_posts=32, comparison_posts=8, lesson_posts=16, held_out=5
+)
 
 
 @pytest.fixture(scope="module")
 def quick_build(tmp_path_factory):
     folder = tmp_path_factory.mktemp("assets")
-    assert main(["build-assets", "--quick", "--output", str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "QUICK", SMALL)
+        assert main(["build-assets", "--quick", "--output", str(folder)]) == 0
     return folder
 
 
@@ -29,7 +37,7 @@ def test_quick_build_makes_every_stage(quick_build):
         assert "synthetic" in card
         assert "validation loss" in card
     model = LanguageModel.load(quick_build / "start")
-    assert model.vocab_size == QUICK.vocab_size
+    assert model.vocab_size == SMALL.vocab_size
     assert model.decode(model.encode("Any text, even ñ and 🙂.")) == "Any text, even ñ and 🙂."
     facts = json.loads((quick_build / "preference" / "build.json").read_text(encoding="utf-8"))
     assert 0.5 < facts["ceiling"] < 1
@@ -53,7 +61,7 @@ def test_a_stopped_build_goes_on_and_the_seed_decides_the_weights(quick_build, t
     for stage in ("tokenizer", "start", "comparisons"):
         shutil.copytree(quick_build / stage, tmp_path / stage)
     (tmp_path / "preference.partial").mkdir()  # what a killed build leaves
-    Build(tmp_path, QUICK, seed=0, progress=False).run()
+    Build(tmp_path, SMALL, seed=0, progress=False).run()
     for name, load in (("pretrained", LanguageModel.load), ("preference", PreferenceModel.load)):
         assert load(tmp_path / name).checksum() == load(quick_build / name).checksum()
 

@@ -162,7 +162,7 @@ def refuses(refused, flags, tmp_path):
     """``refuses("--config", ...)`` -> the one line on stderr; nothing may be left."""
 
     def call(*words: object) -> str:
-        line = refused("compare", *words, "--output", tmp_path / "new" / "out")
+        line = refused("compare", "--evaluation.prompts", 2, *words, "--output", tmp_path / "new" / "out")
         assert not (tmp_path / "new").exists()
         return line
 

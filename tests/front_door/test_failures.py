@@ -56,7 +56,7 @@ def test_what_is_not_expected_is_reported_in_a_file(monkeypatch, capsys, tmp_pat
         assert words in text
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"]])
 def test_a_full_disk_behind_the_output_is_code_3(words):
     with open("/dev/full", "w") as full:
         ended = subprocess.run(

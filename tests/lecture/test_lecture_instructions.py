@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from prefgym.cli import main
 from prefgym.data.benchmarks import read_suites
 from prefgym.data.prompts import instruction_prompts
 from prefgym.data.world.instructions import SEEN, UNSEEN
-from prefgym.evaluation.policies.instructions import follow
+from prefgym.evaluation.policies import instructions
 from prefgym.evaluation.win_rate import crossed_interval, wilson_interval
 from prefgym.lecture import instructed, load_figure, preferred
 from prefgym.lecture.benchmark_files import BIGBENCH, MMLU, write_suites
@@ -26,6 +27,16 @@ from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.functions import answer_words
 
 TWO = ("a", "b")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_answers() -> Iterator[None]:
+    """Answers of a few tokens, and one small iteration of reinforcement learning."""
+    recipe = {**preferred.RECIPES["reinforce"], "episodes_per_iteration": 16, "samples_per_prompt": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instructions, "SETTINGS", replace(instructions.SETTINGS, max_new_tokens=6))
+        patch.setattr(preferred, "RECIPES", {"reinforce": {**recipe, "batch_size": 8}})
+        yield
 
 
 def answered(exact: list[int], chosen: list[int]) -> dict[str, object]:
@@ -174,9 +185,9 @@ def test_a_task_file_is_scored_as_the_instructions_themselves(tmp_path: Path) ->
     from prefgym.evaluation.benchmarks.harness_model import HarnessModel
 
     lm = LanguageModel.load("embedded/pretrained")
-    tasks = read_suites({"bigbench": write_suites(tmp_path, range(1000, 1008))["bigbench"]}).tasks
+    tasks = read_suites({"bigbench": write_suites(tmp_path, range(1000, 1004))["bigbench"]}).tasks
     found = run_tasks(HarnessModel(lm), tasks)
-    asked = follow(lm, BIGBENCH, count=8, start=1000)
+    asked = instructions.follow(lm, BIGBENCH, count=4, start=1000)
     for family in BIGBENCH:
         assert found[f"bigbench/{family}"].scores.tolist() == asked[family].chosen.tolist()
 
@@ -206,7 +217,7 @@ def test_a_task_stands_beside_its_guess() -> None:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    small = {"examples": (2, 4), "asked": 2, "answered": 3, "episodes": 64}
+    small = {"examples": (2, 4), "asked": 2, "answered": 3, "episodes": 16}
     budget = replace(QUICK_BUDGET, sizes={SHIPPED: None}, **small)
     return Workshop(tmp_path_factory.mktemp("lecture"), budget, seeds=1)
 

@@ -6,6 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prefgym.data.comparisons import Comparison
 from prefgym.data.templates import SUMMARIZE
@@ -15,6 +18,7 @@ from prefgym.lecture import reward_study
 from prefgym.lecture.reward_study import WAYS, StudySettings, held_out_share, pairwise_or_ratings, reward_models
 from prefgym.lecture.simulated_people import Judgements, collect, expected_right, share
 from prefgym.lecture.study_plots import draw_pairwise_or_ratings, draw_reward_models
+from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.annotators import Annotators, Simulated
 from prefgym.rewards.calibration import calibration
 from prefgym.rewards.preference_model import PreferenceModel
@@ -27,6 +31,35 @@ SETTINGS = StudySettings(
 
 def vote(prompt, good="good sad", bad="bad new"):
     return Comparison(prompt, f" {good}", f" {bad}")
+
+
+@pytest.fixture(scope="module")
+def start():
+    """A tiny random model that knows the words of the judgements as few tokens."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<eos>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = ["Post 1. TL;DR: good sad", "Test 2. TL;DR: bad new"] * 50
+    raw.train_from_iterator([*texts, *(post("train", index).text for index in range(50))], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", pad_token="<pad>")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=512,
+        initializer_range=0.15,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LanguageModel(LlamaForCausalLM(config), tokenizer, "tiny")
 
 
 @pytest.fixture
@@ -95,7 +128,8 @@ def test_enough_judgements_are_held_out_to_set_a_temperature(make_model, tmp_pat
 
 
 def test_a_larger_model_is_paired_with_a_smaller_one_by_prompt(judgements, make_model, tmp_path):
-    results = reward_models({"a": make_model, "b": make_model}, judgements, SETTINGS, tmp_path)
+    settings = replace(SETTINGS, counts=(4, 8), epochs=1.0, min_steps=2)
+    results = reward_models({"a": make_model, "b": make_model}, judgements, settings, tmp_path)
     assert results["larger"] == {"mean": 0.0, "low": 0.0, "high": 0.0}  # the same model twice
 
 
@@ -119,7 +153,7 @@ def test_a_stopped_study_goes_on_and_other_settings_do_not(judgements, make_mode
 
 
 def test_every_way_to_ask_trains_on_its_own_answers(judgements, make_model, tmp_path):
-    results = pairwise_or_ratings("tiny", make_model, judgements, SETTINGS, tmp_path)
+    results = pairwise_or_ratings("tiny", make_model, judgements, replace(SETTINGS, epochs=2.0), tmp_path)
     assert set(results["ways"]) == set(WAYS)
     for way, made in (("comparisons", [20, 40]), ("ratings", [40, 80])):
         assert [point["texts"] for point in results["ways"][way]] == [40, 80]

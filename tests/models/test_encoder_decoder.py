@@ -281,7 +281,7 @@ def test_fine_tuning_learns_the_responses_by_the_loss_of_transformers(lm):
     with torch.no_grad():
         loss = lm.model(input_ids=torch.tensor([prompt]), labels=torch.tensor([labels])).loss
     assert metrics["eval_loss"] == pytest.approx(float(loss), abs=1e-4)
-    finetune(lm, pairs, max_steps=60, batch_size=2, learning_rate=5e-3)
+    finetune(lm, pairs, max_steps=30, batch_size=2, learning_rate=1e-2)
     for text, response in pairs:
         ids = torch.tensor([lm.encode(text)])
         written = generate(

@@ -247,7 +247,7 @@ def test_cross_validation_trains_a_new_model_on_each_fold_and_never_on_the_promp
         return train_preference_model(pm, training, **options)
 
     monkeypatch.setattr(sys.modules[train_preference_model.__module__], "train_preference_model", spy)
-    result = cross_validate(make_model, comparisons, folds=4, epochs=6, batch_size=8, learning_rate=5e-3)
+    result = cross_validate(make_model, comparisons, folds=4, epochs=4, batch_size=8, learning_rate=1e-2)
     assert len(made) == len(result["folds"]) == 4
     tested = [{c.group for c in comparisons} - groups for groups in seen]
     assert sorted(group for groups in tested for group in groups) == sorted({c.group for c in comparisons})
@@ -290,7 +290,7 @@ def test_an_encoder_with_its_own_tokenizer_is_cross_validated_on_real_human_comp
         checksums.append(PreferenceModel.start(folder, seed=0).checksum())
     assert checksums[0] == checksums[1]
     result = cross_validate(
-        lambda: PreferenceModel.start(folder), comparisons, folds=3, epochs=1, batch_size=8, learning_rate=1e-3
+        lambda: PreferenceModel.start(folder), comparisons, folds=2, epochs=1, batch_size=8, learning_rate=1e-3
     )
     assert result["comparisons"] == len(comparisons) >= 60
     assert result["accuracy"]["low"] < result["accuracy"]["mean"] < result["accuracy"]["high"]
