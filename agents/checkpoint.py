@@ -92,13 +92,15 @@ def resume_run(
         agent = load_run(cls, path, env, {"tensorboard_log": tensorboard_log})
         tensors = load_file(path / TENSORS)
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        if accept_changes and _of_other_number(state["sampler"], env):
+            state["sampler"] = None  # the order of prompts begins anew
+        else:
+            check_inputs({} if accept_changes else state.get("inputs"), agent.inputs, path)
         restore(agent, tensors, state)
     except InputError as error:
         raise InputError(f'The checkpoint "{path}" cannot be resumed: {error}') from error
     except DAMAGE as error:
         raise InputError(f'The checkpoint "{path}" is damaged ({type(error).__name__}); restore it.') from error
-    if not accept_changes:
-        check_inputs(state.get("inputs"), agent.inputs, path)
     return agent
 
 
@@ -145,6 +147,12 @@ def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, 
         agent.env.unwrapped.mdp.source.cut = set(state.get("cut", ()))
     agent.load_extra_state(state["agent"])
     agent.kl.load_state(state["kl"])
+
+
+def _of_other_number(sampler: list[dict[str, Any]] | None, env: Any) -> bool:
+    """Whether a saved order is one of more or fewer prompts than an environment of this package has."""
+    prompts = getattr(env.unwrapped, "prompts", None)
+    return bool(sampler) and prompts is not None and any(row["num_prompts"] != len(prompts) for row in sampler or ())
 
 
 def _checkpoints(folder: str | Path) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..rewards.ensemble import PreferenceEnsemble
+from ..rewards.importing import with_imports
 from ..rewards.preference_model import PreferenceModel
 
 _TOLD = {
@@ -75,11 +76,12 @@ def _of_function(function: Callable[..., Any]) -> str:
 
 
 def _of_source(kind: Any) -> str:
-    """A hash of the file that a function is in, helpers beside it included; of a script's, of the function alone."""
+    """A hash of the file that a function is in, with what that imports; of a script's, of the function alone."""
     try:
         if getattr(kind, "__module__", "__main__") == "__main__":
             return _digest(inspect.getsource(kind))
-        return hashlib.sha256(Path(str(inspect.getsourcefile(kind))).read_bytes()).hexdigest()
+        files = with_imports([Path(str(inspect.getsourcefile(kind)))])
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     except (OSError, TypeError):
         code = getattr(kind, "__code__", None)
         return "" if code is None else hashlib.sha256(code.co_code).hexdigest()

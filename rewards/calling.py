@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 _LONGEST = 200
+LARGEST = 1e30
+"""Scores beyond this overflow in the single precision that learners compute in."""
+
+
+def called(function: Callable[..., Any], **given: Any) -> list[Any]:
+    """What a function answers, as a list of values; what it changed for all of PyTorch is put back.
+
+    Bytes and mappings can be listed too, but nobody means the bytes or the keys: they count as one value.
+    """
+    before = torch.get_default_dtype()
+    try:
+        values = function(**given)
+        return [values] if isinstance(values, bytes | bytearray | memoryview | Mapping) else list(values)
+    finally:
+        torch.set_default_dtype(before)
 
 
 def is_stop(error: BaseException) -> bool:
@@ -26,7 +42,7 @@ def shown(value: Any) -> str:
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a finite float; None where it is none.
+    """``value`` as a float of at most :data:`LARGEST`; None where it is none.
 
     Texts and bytes are no numbers, though ``float`` reads some of them.
     """
@@ -38,7 +54,7 @@ def number(value: Any) -> float | None:
         if is_stop(error):
             raise
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= LARGEST else None  # nor is NaN
 
 
 def _safely(text_of: Callable[[Any], str], value: Any) -> str:

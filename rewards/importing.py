@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -48,23 +50,71 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
 
 
 def sources_of(path: str) -> list[Path]:
-    """The files that importing what a path names runs first, found without running any of them.
+    """The files that importing what a path names runs, found without running any of them.
 
-    They are the file or module itself and the packages that it is in; what those import in turn is not followed.
+    They are the file or module itself, the packages that it is in, and what :func:`with_imports` adds.
     """
     module, _, _ = path.rpartition(":" if ":" in path else ".")
     if module.endswith(".py"):
-        return [Path(module)] if Path(module).is_file() else []
-    places: Any = [*sys.path, os.getcwd()]
+        return with_imports([Path(module)] if Path(module).is_file() else [])
+    return with_imports(_files_of(module, [*sys.path, os.getcwd()]))
+
+
+def with_imports(files: Iterable[Path]) -> list[Path]:
+    """Files of Python and all that they import in turn, but for installed packages and Python's own modules.
+
+    The statements ``import`` are read, wherever they stand; an import by a name that is put together is not seen.
+    """
+    found, left = dict[Path, None](), list(files)
+    while left:
+        file = left.pop(0)
+        if file.resolve() not in (known.resolve() for known in found):
+            found[file] = None
+            left += [other for other in _imported(file) if not _is_installed(other)]
+    return list(found)
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # importing it will say what is wrong
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names, places = [name.name for name in node.names], [str(file.parent), *sys.path, os.getcwd()]
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            names = [".".join([*base, name.name]) for name in node.names]  # a module of the package, or a thing in it
+            home = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else file.parent
+            places = [str(home)] if node.level else [str(home), *sys.path, os.getcwd()]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] not in sys.stdlib_module_names:
+                yield from _files_of(name, places)
+
+
+def _files_of(module: str, places: Any) -> list[Path]:
+    """The file of a module and of each package that it is in, as far as they are found."""
     found = []
     for depth in range(1, module.count(".") + 2):
-        spec = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
+        try:
+            spec = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
+        except (ImportError, ValueError):
+            break
         if spec is None:
             break
         if spec.origin is not None and Path(spec.origin).is_file():
             found.append(Path(spec.origin))
         places = spec.submodule_search_locations or []
+        if not places:
+            break
     return found
+
+
+def _is_installed(file: Path) -> bool:
+    homes = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return file.suffix != ".py" or any(file.resolve().is_relative_to(Path(home).resolve()) for home in homes)
 
 
 def _module_by_name(name: str) -> ModuleType:

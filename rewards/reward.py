@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError, nearest
 from ..paths import user_path
-from .calling import is_stop, number, shown, told
+from .calling import LARGEST, called, is_stop, number, shown, told
 from .importing import import_function
 
 RewardFunction = Callable[..., Sequence[float]]
@@ -133,7 +133,7 @@ def _evaluate(
     """Call one part and check every value; (B,)."""
     columns = accepted_columns(function, columns)
     try:
-        values = list(function(prompts=list(prompts), completions=list(completions), **columns))
+        values = called(function, prompts=list(prompts), completions=list(completions), **columns)
     except BaseException as error:  # SystemExit too: sys.exit() in a reward must not pass for the end of a run
         if is_stop(error):
             raise
@@ -152,7 +152,8 @@ def _evaluate(
     if None in found:
         row = found.index(None)
         raise RewardError(
-            f'Reward "{name}" returned {shown(values[row])} for prompt {indices[row]}; it must return a finite number.',
+            f'Reward "{name}" returned {shown(values[row])} for prompt {indices[row]}; it must return a finite number '
+            f"of at most {LARGEST:g}.",
             indices[row],
         )
     return np.array(found, dtype=np.float64)

@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ...models.folder import checksum
+from ...rewards.importing import with_imports
 
 VERSIONS = [version(name) for name in ("prefgym", "torch", "transformers")]
 DEEP = 12
@@ -29,9 +30,9 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 def fingerprint(*things: Any) -> str:
     """Equal for things of equal content, in another process too; and under the same versions of the packages.
 
-    Models and tensors count by their values. A function counts by its source file, its name and what it encloses;
-    what that file imports, and what stands behind a network, cannot be seen. An object of a class counts by the class
-    and its attributes of these kinds.
+    Models and tensors count by their values. A function counts by its source file, what that imports, its name and
+    what it encloses; installed packages, and what stands behind a network, cannot be seen. An object of a class counts
+    by the class and its attributes of these kinds.
 
     >>> fingerprint({"a": 1}) == fingerprint({"a": 1}), fingerprint(1) == fingerprint(1.0)
     (True, False)
@@ -94,7 +95,7 @@ def _code(function: Any) -> Iterator[Any]:
     plain = inspect.unwrap(function)
     try:
         file = inspect.getsourcefile(plain)
-        yield b"" if file is None else Path(file).read_bytes()
+        yield b"" if file is None else b"".join(one.read_bytes() for one in with_imports([Path(file)]))
     except (TypeError, OSError):  # built in, or typed into an interpreter
         code = getattr(plain, "__code__", None)
         yield (code.co_code, repr(code.co_consts)) if code else b""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RewardError
-from ...rewards.calling import is_stop, number, shown, told
+from ...rewards.calling import called, is_stop, number, shown, told
 from ...rewards.reward import Reward, accepted_columns, resolve_reward
 from ..win_rate import outcomes, win_rate
 
@@ -80,7 +80,7 @@ class PairwiseJudge:
         columns = {name: column for name, column in (columns or {}).items() if name not in ("first", "second")}
         further = accepted_columns(self.function, columns)
         try:
-            values = list(self.function(prompts=list(prompts), first=list(first), second=list(second), **further))
+            values = called(self.function, prompts=list(prompts), first=list(first), second=list(second), **further)
         except BaseException as error:  # SystemExit too
             if is_stop(error):
                 raise

@@ -18,7 +18,7 @@ from .errors import InputError, RewardError
 from .files import write_text
 from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle
 from .storage.atomic import is_partial, sha256_of, sweep
-from .storage.lock import LOCK, locked
+from .storage.lock import LOCK, check_free, locked
 from .storage.manifest import Manifest, covering, opened
 
 CONFIG_FILE = "config.yaml"
@@ -83,9 +83,10 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
             else:  # nothing worth keeping was written yet, or the same command goes on
                 manifest.head["command"] = command
                 manifest.rewrite()
-        with _undone_if_worthless(folder, previous):
+        with _undone_if_worthless(folder, previous) as written:
             if manifest is None:
                 manifest = Manifest.begin(folder, command, facts=_named(folder, previous, replaced))
+            written.append(manifest)
             if previous is not None:
                 settle(previous)
             _note_in_outer(folder)
@@ -135,9 +136,10 @@ def kept_folder(folder: Path, command: str) -> Iterator[Path]:
         check_kept(folder, command)
         folder = folder.resolve()
         manifest = Manifest.read(folder)
-        with _undone_if_worthless(folder, None):
+        with _undone_if_worthless(folder, None) as written:
             if manifest is None:
                 manifest = Manifest.begin(folder, command)
+            written.append(manifest)
             with opened(manifest):
                 yield folder
 
@@ -216,12 +218,19 @@ def _entered(folder: Path, command: str) -> Iterator[None]:
 
 
 @contextmanager
-def _undone_if_worthless(folder: Path, previous: Path | None) -> Iterator[None]:
-    """When the work fails and left nothing to go on from, remove what it wrote and bring an old run back."""
+def _undone_if_worthless(folder: Path, previous: Path | None) -> Iterator[list[Manifest]]:
+    """When the work fails and left nothing to go on from, remove what it wrote and bring an old run back.
+
+    Gives a list that takes the list of files which this process writes: a run that another process made in the folder
+    meanwhile is on the list on disk alone, and is not removed.
+    """
+    written: list[Manifest] = []
     try:
-        yield
+        yield written
     except BaseException as error:
         manifest = Manifest.read(folder)
+        if manifest is not None:
+            manifest.folders &= {name for own in written for name in own.folders}
         if manifest is not None and not _is_kept(manifest, error):
             paths = [path for path in manifest.paths() if _is_ours(path, folder, manifest)]
             for path in paths:
@@ -276,7 +285,7 @@ def _not_ours(folder: Path) -> str:
 
 def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
     """Refuse a folder where a file of the user's has a name that the run will need."""
-    own = {path.relative_to(manifest.folder).parts[0] for path in manifest.paths()}
+    own = {name.split("/")[0] for name in (*manifest.files, *manifest.folders)}
     for name in (*_REPORT, *(_MODEL + _WEIGHTS if command in _RESUMED else ())):
         path = manifest.folder / name
         foreign = path.is_symlink() or (path.exists() and name not in own)
@@ -302,6 +311,8 @@ def _named(folder: Path, previous: Path | None, replaced: str) -> dict[str, str]
 
 
 def _set_aside(folder: Path, manifest: Manifest) -> Path:
+    for name in manifest.folders:
+        check_free(folder / name)
     try:
         return set_aside(folder, manifest)
     except BaseException:

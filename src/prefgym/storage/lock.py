@@ -27,6 +27,7 @@ LOCK = "prefgym.lock"
 BEAT = 5.0  # seconds
 DEAD = 60.0  # seconds without a touch, for a holder on another host
 
+_BEGIN = b'{"pid": '
 _held: dict[Path, int] = {}
 
 
@@ -65,8 +66,11 @@ def locked(folder: Path, command: str) -> Iterator[str | None]:
 
 def _take(path: Path, command: str) -> tuple[int, str | None]:
     while True:
-        channel = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if path.is_symlink():
+            raise InputError(_foreign(path))
+        channel = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
+            _check_ours(channel, path)
             free = _system_lock(channel)
             owner = _owner(channel)
             if owner is not None and _lives(owner, os.fstat(channel).st_mtime, free):
@@ -87,6 +91,22 @@ def _take(path: Path, command: str) -> tuple[int, str | None]:
             raise
 
 
+def check_free(folder: Path) -> None:
+    """Raise :class:`InputError` where another process writes in a folder."""
+    path = folder.resolve() / LOCK
+    if path.parent in _held or not path.is_file():
+        return
+    with locked(folder, "look"):
+        pass
+
+
+def _check_ours(channel: int, path: Path) -> None:
+    """Raise :class:`InputError` where a file of the user's has the name of the lock: ours begins alike, as far as it is."""
+    text = os.pread(channel, len(_BEGIN), 0)
+    if not _BEGIN.startswith(text):
+        raise InputError(_foreign(path))
+
+
 def _system_lock(channel: int) -> bool:
     """Whether no process of this host holds the lock; True where the system cannot tell."""
     if fcntl is None:
@@ -104,7 +124,8 @@ def _owner(channel: int) -> dict[str, Any] | None:
     """Who wrote the lock; None where nobody did, or was killed while writing it."""
     try:
         owner = json.loads(os.pread(channel, 4096, 0))
-        return owner if isinstance(owner["pid"], int) and isinstance(owner["host"], str) else None
+        known = isinstance(owner["pid"], int) and 0 < owner["pid"] < 2**31 and isinstance(owner["host"], str)
+        return owner if known else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -128,6 +149,10 @@ def _beat(channel: int, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         with suppress(OSError):
             os.utime(channel)
+
+
+def _foreign(path: Path) -> str:
+    return f"{path} is not prefgym's, and a lock of that name is needed; move it first."
 
 
 def _named(owner: dict[str, Any]) -> str:

@@ -49,7 +49,10 @@ def discard(folder: Path) -> bool:
 
     It loses its name first, so that one half removed is never taken for a whole one.
     """
-    manifest = Manifest.read(folder) if folder.is_dir() and not folder.is_symlink() else None
+    try:
+        manifest = Manifest.read(folder) if folder.is_dir() and not folder.is_symlink() else None
+    except InputError:  # damaged: nobody can tell whose its files are
+        return False
     if manifest is None:
         return False
     if not all(map(manifest.is_whole, manifest.files)):
