@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     models, estimates, rollouts, sizes, seeds, iterations = (
-        (("tabular",), 64, 60, (2,), 1, 2) if options.quick else (("tabular", "llama"), 1024, 2048, (2, 4), 3, 120)
+        (("tabular",), 32, 32, (2,), 1, 2) if options.quick else (("tabular", "llama"), 1024, 2048, (2, 4), 3, 120)
     )
     results: dict[str, Any] = {"unbiased": {}, "biased": {}, "learning": {}}
     for label, agent, given in unbiased():

@@ -69,9 +69,9 @@ def traces(gram: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return np.array(result)
 
 
-def measure(num_rollouts: int, episodes: int, training: int) -> dict[str, Any]:
+def measure(num_rollouts: int, episodes: int, training: int, max_new_tokens: int = 48) -> dict[str, Any]:
     """Variance of every baseline, relative to that of ``none``; the length of the mean gradient beside it."""
-    env = gym.make("Summarize-v0")
+    env = gym.make("Summarize-v0", max_new_tokens=max_new_tokens)
     agent = PPO("default", env, **TRAINING, episodes_per_iteration=episodes, batch_size=min(16, episodes))
     agent.learn(training)
     policy, generator = agent.policy, torch.Generator().manual_seed(1)
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=100)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    results = measure(*((4, 8, 8) if options.quick else (options.rollouts, EPISODES, 1024)))
+    results = measure(*((3, 8, 8, 8) if options.quick else (options.rollouts, EPISODES, 1024)))
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw(results, options.output / "variance.png")

@@ -56,7 +56,12 @@ ROUGE = {
     "agent.samples_per_prompt": 8,
     "agent.batch_size": 64,
 }
-SMALL = {"agent.total_episodes": 32, "agent.episodes_per_iteration": 16, "agent.batch_size": 16}
+SMALL = {
+    "env.max_new_tokens": 8,
+    "agent.total_episodes": 16,
+    "agent.episodes_per_iteration": 8,
+    "agent.batch_size": 8,
+}
 NEARLY_ALL = "0.999"  # of the posts in a file are judged
 
 
@@ -163,7 +168,7 @@ def main() -> None:
     preferences = options.data / "preferences"
     texts = [json.dumps(json.loads((preferences / f"{name}.json").read_text("utf-8"))) for name in COMPARISONS]
     encoder = bert(texts, scratch / "bert", 16 if options.quick else 128)
-    short = ["--folds", "2", "--training.epochs", "1", "--max-length", "64"] if options.quick else []
+    short = ["--folds", "2", "--training.epochs", "1", "--max-length", "32"] if options.quick else []
     crossed = {}
     for name, columns in COMPARISONS.items():
         for trunk in TRUNKS:
