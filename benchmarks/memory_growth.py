@@ -82,8 +82,9 @@ def train(learning_rate: float, returned: bool, iterations: int, quick: bool) ->
             ctypes.CDLL(None).malloc_trim(0)  # of the GNU C library
         megabytes.append(resident() / 1e6)
 
-    tokens, episodes, samples, batch = (4, 4, 2, 4) if quick else (48, 16, 4, 8)
-    env = gym.make("Summarize-v0", max_new_tokens=tokens)
+    episodes, samples, batch = (4, 2, 4) if quick else (16, 4, 8)
+    world = {"max_new_tokens": 4, "max_prompt_tokens": 32} if quick else {"max_new_tokens": 48}
+    env = gym.make("Summarize-v0", **world)
     options = {"episodes_per_iteration": episodes, "samples_per_prompt": samples, "batch_size": batch, "n_epochs": 2}
     agent = PPO("default", env, learning_rate=learning_rate, **options)
     agent.learn(episodes * iterations, callback=note, progress_bar=not quick)
