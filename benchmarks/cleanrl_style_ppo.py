@@ -155,7 +155,7 @@ def main() -> None:
     """Train, print a line an iteration, and write what came of it."""
     options, extra = parse(), {}
     if options.quick:
-        options.iterations, options.num_envs, options.minibatch, options.learning_rate = 12, 16, 8, 3e-4
+        options.iterations, options.num_envs, options.minibatch, options.learning_rate = 6, 16, 8, 1e-3
         extra = {"reward": letters_e, "max_new_tokens": 8, "max_prompt_tokens": 64, "missing_eos_penalty": 0.0}
     torch.manual_seed(options.seed)
     made: Any = gym.make_vec(

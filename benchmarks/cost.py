@@ -14,13 +14,14 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import torch
-from throughput import Contestant, measure
+from throughput import Contestant, measure, measure_here
 from workload import Shape, make_workload
 
 matplotlib.use("Agg")
@@ -94,8 +95,8 @@ QUICK_BASE = Point(12, 6, 2, 8, 4, 32, 64)
 QUICK_AXES = {"prompt": (6, 12), "samples": (1, 2)}
 
 
-def run(point: Point, iterations: int, scratch: Path) -> dict[str, float]:
-    """Seconds of an iteration and bytes above the loaded models."""
+def run(point: Point, iterations: int, scratch: Path, timed: Callable[..., dict[str, Any]]) -> dict[str, float]:
+    """Seconds of an iteration and bytes above the loaded models, as ``timed`` measures them."""
     folder = scratch / f"models-{point.prompt}-{point.hidden}-{point.vocabulary}"
     shape = Shape("llama", point.hidden, LAYERS, 4, 2 * point.hidden, point.vocabulary)
     make_workload(folder, shape, None, point.prompt)
@@ -108,7 +109,7 @@ def run(point: Point, iterations: int, scratch: Path) -> dict[str, float]:
         "iterations": iterations,
     }
     contestant = Contestant("ours", "ppo", point.samples)
-    found = measure(contestant, folder, told, Path(sys.executable), scratch / "result.json")
+    found = timed(contestant, folder, told, Path(sys.executable), scratch / "result.json")
     return {"seconds": statistics.median(found["seconds"]), "bytes": float(found["peak_bytes"])}
 
 
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     base, axes = (QUICK_BASE, QUICK_AXES) if options.quick else (Point(), AXES)
+    iterations, timed = (1, measure_here) if options.quick else (options.iterations, measure)
     scratch = options.output / "runs" if options.quick else Path("runs") / "cost"
     for folder in (options.output, scratch):
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ def main() -> None:
     measured = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for point in (base, *(replace(base, **{axis: value}) for axis, values in axes.items() for value in values)):
         if point.name not in measured:
-            measured[point.name] = run(point, 1 if options.quick else options.iterations, scratch)
+            measured[point.name] = run(point, iterations, scratch, timed)
             file.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
             print(f"{point}: {measured[point.name]['seconds']:.2f} s", flush=True)
     for what, name in (("seconds", "time.png"), ("bytes", "memory.png")):

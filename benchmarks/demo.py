@@ -28,10 +28,11 @@ RUNS: dict[str, list[str]] = {
 RATES = ("start_vs_references", "trained_vs_references", "trained_vs_start")
 MEASURE = {"ppo-python-reward": "own_words"}  # what a run is meant to raise, if not gold
 SMALL = {
-    "agent.total_episodes": 32,
-    "agent.episodes_per_iteration": 16,
-    "agent.batch_size": 16,
-    "evaluation.prompts": 8,
+    "agent.total_episodes": 16,
+    "agent.episodes_per_iteration": 8,
+    "agent.batch_size": 8,
+    "env.max_new_tokens": 8,
+    "evaluation.prompts": 4,
 }
 QUICK = [word for key, value in SMALL.items() for word in (f"--{key}", str(value))]
 

@@ -36,6 +36,15 @@ from prefgym.evaluation.checking.gradient_samples import MeanTest, expectation, 
 from prefgym.files import write_json, write_text
 
 BIASED_BASELINES = ("group_mean", "group_normalised")
+QUICK = (
+    "ppo",
+    "reinforce, leave_one_out",
+    "baseline group_normalised",
+    "advantages whitened over the rollout",
+    "PPO, lambda 0.5",
+    "KL as a loss per token, k2",
+)
+"""What the quick form measures: one of each kind."""
 Options = dict[str, Any]
 
 
@@ -69,6 +78,13 @@ def biased(samples: int) -> Iterator[tuple[str, type[PolicyGradient], Options]]:
         for estimator in ("k1", "k2", "k3"):
             options = {"kl_loss_coef": 0.5, "kl_loss_estimator": estimator}
             yield f"KL as a loss per token, {estimator}", reinforce, plain | options
+
+
+def chosen(
+    rows: Iterator[tuple[str, type[PolicyGradient], Options]], quick: bool
+) -> Iterator[tuple[str, type[PolicyGradient], Options]]:
+    """All rows, or those of the quick form."""
+    return (row for row in rows if not quick or row[0] in QUICK)
 
 
 def gradient_row(model: str, agent: type[PolicyGradient], options: Options, estimates: int) -> dict[str, Any]:
@@ -192,12 +208,12 @@ def main() -> None:
         (("tabular",), 64, 60, (2,), 1, 2) if options.quick else (("tabular", "llama"), 1024, 2048, (2, 4), 3, 120)
     )
     results: dict[str, Any] = {"unbiased": {}, "biased": {}, "learning": {}}
-    for label, agent, given in unbiased():
+    for label, agent, given in chosen(unbiased(), options.quick):
         results["unbiased"][label] = {model: gradient_row(model, agent, given, estimates) for model in models}
         results["learning"][label] = learning_row(agent, given, seeds, iterations)
         print(label, results["unbiased"][label], results["learning"][label], flush=True)
     for samples in sizes:
-        for label, agent, given in biased(samples):
+        for label, agent, given in chosen(biased(samples), options.quick):
             row = biased_row(agent, given, samples, rollouts)
             results["biased"].setdefault(label, []).append(row)
             print(label, row, flush=True)

@@ -32,6 +32,7 @@ from prefgym.agents.base import Advantages
 from prefgym.agents.minibatch import minibatches
 
 EPISODES, SAMPLES, RESAMPLES = 64, 4, 2000
+SMALL = {"max_new_tokens": 8, "max_prompt_tokens": 32}
 TRAINING: dict[str, Any] = {"samples_per_prompt": SAMPLES, "seed": 0}
 
 
@@ -69,9 +70,9 @@ def traces(gram: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return np.array(result)
 
 
-def measure(num_rollouts: int, episodes: int, training: int) -> dict[str, Any]:
+def measure(num_rollouts: int, episodes: int, training: int, **world: int) -> dict[str, Any]:
     """Variance of every baseline, relative to that of ``none``; the length of the mean gradient beside it."""
-    env = gym.make("Summarize-v0")
+    env = gym.make("Summarize-v0", **world)
     agent = PPO("default", env, **TRAINING, episodes_per_iteration=episodes, batch_size=min(16, episodes))
     agent.learn(training)
     policy, generator = agent.policy, torch.Generator().manual_seed(1)
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=100)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    results = measure(*((4, 8, 8) if options.quick else (options.rollouts, EPISODES, 1024)))
+    results = measure(3, 8, 8, **SMALL) if options.quick else measure(options.rollouts, EPISODES, 1024)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw(results, options.output / "variance.png")

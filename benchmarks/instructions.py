@@ -27,8 +27,8 @@ from prefgym.models.finetune import finetune
 from prefgym.models.language_model import LanguageModel
 
 COMMON = {"learning_rate": 1e-3, "batch_size": 16, "bf16": True, "epochs": 1.0}
-FULL = {**COMMON, "pairs": 6000, "unseen": 100, "seen": 20}
-QUICK = {**COMMON, "pairs": 64, "unseen": 4, "seen": 2}
+FULL = {**COMMON, "pairs": 6000, "unseen": 100, "seen": 20, "families": SEEN}
+QUICK = {**COMMON, "pairs": 16, "unseen": 2, "seen": 2, "families": ("ending", SEEN[0])}
 FIRST_POST = 1000  # those before served to find out what is learned at all
 WAYS = {"exact": "written, word for word", "chosen": "likeliest option"}
 MODELS = ("pretrained", "tuned")
@@ -50,7 +50,7 @@ def tuned(size: dict[str, Any], folder: Path) -> LanguageModel:
 def ask(lm: LanguageModel, size: dict[str, Any]) -> dict[str, Following]:
     """What a model makes of every family."""
     unseen = follow(lm, UNSEEN, count=size["unseen"], start=FIRST_POST)
-    return {**unseen, **follow(lm, SEEN, count=size["seen"], start=FIRST_POST)}
+    return {**unseen, **follow(lm, size["families"], count=size["seen"], start=FIRST_POST)}
 
 
 def compared(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def compared(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> dict[
 
 def results(before: dict[str, Following], after: dict[str, Following]) -> dict[str, Any]:
     """By group and way: both models and the gain; and the same for each family."""
-    groups = {"unseen": UNSEEN, "seen": SEEN, **{family: (family,) for family in (*UNSEEN, *SEEN)}}
+    seen = tuple(family for family in before if family not in UNSEEN)
+    groups = {"unseen": UNSEEN, "seen": seen, **{family: (family,) for family in (*UNSEEN, *seen)}}
     table: dict[str, Any] = {}
     for group, families in groups.items():
         table[group] = {}

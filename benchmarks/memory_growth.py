@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=RUNS, help="make these anew and keep the results of the others")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    iterations = 8 if options.quick else options.iterations
+    iterations = 6 if options.quick else options.iterations
     runs = json.loads((options.output / "results.json").read_text(encoding="utf-8")) if options.only else {}
     for name in options.only or RUNS:
         runs[name] = train(*RUNS[name], iterations, options.quick)
@@ -82,10 +82,12 @@ def train(learning_rate: float, returned: bool, iterations: int, quick: bool) ->
             ctypes.CDLL(None).malloc_trim(0)  # of the GNU C library
         megabytes.append(resident() / 1e6)
 
-    env = gym.make("Summarize-v0", max_new_tokens=8 if quick else 48)
-    options = {"episodes_per_iteration": 16, "samples_per_prompt": 4, "batch_size": 8, "n_epochs": 2}
+    episodes, samples, batch = (4, 2, 4) if quick else (16, 4, 8)
+    world = {"max_new_tokens": 4, "max_prompt_tokens": 32} if quick else {"max_new_tokens": 48}
+    env = gym.make("Summarize-v0", **world)
+    options = {"episodes_per_iteration": episodes, "samples_per_prompt": samples, "batch_size": batch, "n_epochs": 2}
     agent = PPO("default", env, learning_rate=learning_rate, **options)
-    agent.learn(16 * iterations, callback=note, progress_bar=not quick)
+    agent.learn(episodes * iterations, callback=note, progress_bar=not quick)
     lengths = [row["rollout/response_length"] for row in agent.history]
     return {
         "slope_mb_per_iteration": slope(megabytes),

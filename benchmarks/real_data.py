@@ -56,7 +56,14 @@ ROUGE = {
     "agent.samples_per_prompt": 8,
     "agent.batch_size": 64,
 }
-SMALL = {"agent.total_episodes": 32, "agent.episodes_per_iteration": 16, "agent.batch_size": 16}
+SMALL = {
+    "env.max_new_tokens": 8,
+    "agent.total_episodes": 16,
+    "agent.episodes_per_iteration": 8,
+    "agent.batch_size": 8,
+}
+SHORT = {"folds": 2, "training.epochs": 1, "training.batch_size": 64}
+SHORTEST = {"llama": 16, "bert": 64}  # tokens; the tokenizer of BERT is slow to cut texts to fewer
 NEARLY_ALL = "0.999"  # of the posts in a file are judged
 
 
@@ -163,13 +170,13 @@ def main() -> None:
     preferences = options.data / "preferences"
     texts = [json.dumps(json.loads((preferences / f"{name}.json").read_text("utf-8"))) for name in COMPARISONS]
     encoder = bert(texts, scratch / "bert", 16 if options.quick else 128)
-    short = ["--folds", "2", "--training.epochs", "1", "--max-length", "64"] if options.quick else []
     crossed = {}
     for name, columns in COMPARISONS.items():
         for trunk in TRUNKS:
             model = "embedded/start" if trunk == "llama" else str(encoder)
             words = ["reward", "--data.comparisons", str(preferences / f"{name}.json"), "--model", model]
-            words += [*flags(columns, "data."), *short]
+            words += flags(columns, "data.")
+            words += flags({**SHORT, "max-length": SHORTEST[trunk]}) if options.quick else []
             key = f"{name}-{trunk}"
             crossed[key] = run(words, scratch / key, options.output / f"{key}.json")
     posts, extra = options.data / "tldr" / "tldr_posts.jsonl", flags(SMALL) if options.quick else []

@@ -26,9 +26,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from prefgym.assets.build.build import METRICS, finetune_start
-from prefgym.assets.build.checks import check_start
-from prefgym.assets.build.sizes import FULL, QUICK, Size
+from prefgym.assets.build import METRICS, finetune_start
+from prefgym.assets.checks import check_start
+from prefgym.assets.sizes import FULL, QUICK, Size
 from prefgym.data.templates import SUMMARIZE
 from prefgym.data.world import Post, post
 from prefgym.data.world.posts import further_references
@@ -38,6 +38,8 @@ from prefgym.models.language_model import LanguageModel, embedded_path
 SHARES = (0.25, 0.5, 1.0, 2.0)
 SAVE_EVERY = 250  # steps between two resume points
 DRAWS = 4000  # of each post's author, for the entropy
+ASKED = 20  # of those authors
+SMALL = replace(QUICK, finetune_posts=80, held_out=8)
 
 
 def entropy_per_token(lm: LanguageModel, posts: list[Post], draws: int) -> float:
@@ -112,13 +114,14 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the posts, to measure now")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    size, shares, draws = (QUICK, SHARES[:2], 200) if options.quick else (FULL, options.shares, DRAWS)
+    size, shares, draws = (SMALL, SHARES[:2], 200) if options.quick else (FULL, options.shares, DRAWS)
     held_out = [post("validation", index) for index in range(size.held_out)]
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "results.json"
     lm = LanguageModel.load("embedded/pretrained")
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results = results or {"entropy": entropy_per_token(lm, random.Random(0).sample(held_out, 20), draws), "runs": []}
+    asked = random.Random(0).sample(held_out, min(ASKED, len(held_out)))
+    results = results or {"entropy": entropy_per_token(lm, asked, draws), "runs": []}
     for share in shares:
         if all(run["share"] != share for run in results["runs"]):
             results["runs"].append(measure(size, share, held_out, options.output))

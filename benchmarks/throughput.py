@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import runpy
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib
 import torch
@@ -107,15 +109,30 @@ def python_of(name: str | None, home: Path) -> Path:
     return python
 
 
+def command_line(contestant: Contestant, workload: Path, options: dict[str, Any], result: Path) -> list[str]:
+    """A contestant's script and the words it is told."""
+    words = {"workload": workload, "result": result, "method": contestant.method, "samples": contestant.samples}
+    words |= options | contestant.options
+    script = HERE / "contestants" / f"{contestant.script}.py"
+    return [str(script), *(text for name, value in words.items() for text in (f"--{name}", str(value)))]
+
+
+def measure_here(
+    contestant: Contestant, workload: Path, options: dict[str, Any], python: Path, result: Path
+) -> dict[str, Any]:
+    """The same as ``measure`` in this process, where nothing is imported again; what it holds is no fair start."""
+    words = command_line(contestant, workload, options, result)
+    with patch.object(sys, "argv", words), patch.object(sys, "path", [str(HERE / "contestants"), *sys.path]):
+        runpy.run_path(words[0], run_name="__main__")
+    return dict(json.loads(result.read_text(encoding="utf-8")))
+
+
 def measure(
     contestant: Contestant, workload: Path, options: dict[str, Any], python: Path, result: Path
 ) -> dict[str, Any]:
     """Run one contestant in a process of its own; what it says."""
     result.unlink(missing_ok=True)
-    words = {"workload": workload, "result": result, "method": contestant.method, "samples": contestant.samples}
-    words |= options | contestant.options
-    command = [python, HERE / "contestants" / f"{contestant.script}.py"]
-    command += [text for name, value in words.items() for text in (f"--{name}", str(value))]
+    command = [python, *command_line(contestant, workload, options, result)]
     quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -235,7 +252,8 @@ def stepping(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         else {"iterations": 3, "new-tokens": 64, "device": options.device}
     )
     contestant = Contestant("stepping", "step")
-    measured = measure(contestant, folder / "w1", told, Path(sys.executable), folder / "stepping.json")
+    timed = measure_here if options.quick else measure
+    measured = timed(contestant, folder / "w1", told, Path(sys.executable), folder / "stepping.json")
     seconds = {name: statistics.median(values or [float("nan")]) for name, values in measured["seconds"].items()}
     return {
         "seconds": seconds,
@@ -262,6 +280,7 @@ def main() -> None:
     shape = "tiny" if options.quick else options.shape
     told: dict[str, Any] = SMALL if options.quick else {"iterations": options.iterations}
     names = QUICK if options.quick else options.only
+    timed = measure_here if options.quick else measure
     workloads = ["w1"] if options.quick else list(WORKLOADS)
     for workload in workloads:
         eos_every = WORKLOADS[workload]
@@ -272,7 +291,7 @@ def main() -> None:
             for name in names:
                 contestant, folder = CONTESTANTS[name], scratch / shape / workload
                 python = python_of(contestant.venv, options.venvs.resolve())
-                now = measure(contestant, folder, {**told, "device": options.device}, python, scratch / "result.json")
+                now = timed(contestant, folder, {**told, "device": options.device}, python, scratch / "result.json")
                 results[name][workload] = merge(results[name].get(workload), now)
                 print(f"{workload} {name}: {statistics.median(now['seconds']):.2f} s", flush=True)
     found = ratios(results)
