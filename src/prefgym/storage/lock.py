@@ -67,7 +67,7 @@ def _take(path: Path, command: str) -> tuple[int, str | None]:
     while True:
         channel = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            free = _system_lock(channel)
+            free = system_lock(channel)
             owner = _owner(channel)
             if owner is not None and _lives(owner, os.fstat(channel).st_mtime, free):
                 raise InputError(_busy(path.parent, owner))
@@ -87,7 +87,7 @@ def _take(path: Path, command: str) -> tuple[int, str | None]:
             raise
 
 
-def _system_lock(channel: int) -> bool:
+def system_lock(channel: int) -> bool:
     """Whether no process of this host holds the lock; True where the system cannot tell."""
     if fcntl is None:
         return True
