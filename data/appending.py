@@ -1,36 +1,33 @@
 """Lines that one session at a time appends to a file, and takes back from its end.
 
-What stood in the file before keeps its bytes. Before anything is written, a note beside the file says how long it was;
-it goes when the lines are on the disk. A session that was killed in between leaves the note, by which the next one
-knows what of the end is a half line of ours, and takes it off.
+What stood in the file before keeps its bytes. Before anything is written, a note beside the file says how long it was
+and what will be written; it goes when the lines are on the disk. A session that was killed in between leaves the note,
+by which the next one knows a half line of ours at the end, and takes it off. An end that the note does not tell word
+for word is somebody else's, and stays.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ..errors import InputError, MachineError
 from ..files import write_text
 from ..paths import check_regular
+from .own_files import Lock, not_ours, own_name, read_own
 from .text import printable
-
-_NOT_THERE = -1
-"""What a note says of a file that was not there."""
 
 
 class AppendedFile:
     """A file of lines, locked until it is closed; it is made by the first lines.
 
-    The lock and the note are ``.NAME.lock`` and ``.NAME.note`` in its folder.
+    The lock and the note are ``.NAME.prefgym-lock`` and ``.NAME.prefgym-note`` in its folder.
 
     Raises:
-        InputError: another session has it, or it is no file.
+        InputError: another session has it, it is no file, or the lock or the note is a file of somebody else.
         MachineError: its folder cannot be written to.
     """
 
@@ -39,11 +36,10 @@ class AppendedFile:
         self._shown = printable(path)
         self._starts: list[int | None] = []  # of each line of this session the size before it; None: there was no file
         self._made = [folder for folder in self.path.parents if not folder.exists()]
-        self._note = self.path.with_name(f".{self.path.name}.note")
+        self._note = own_name(self.path, "note")
         with self._told():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
-            self._acquire()
+            self._lock = self._locked()
         try:
             if self.path.exists():
                 check_regular(self.path)
@@ -55,7 +51,7 @@ class AppendedFile:
             raise
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write lines at the end, all or none, each with a line break behind it."""
+        """Write lines of UTF-8 at the end, all or none, each with a line break behind it."""
         self._check_unchanged()
         with self._told():
             before = self._size()
@@ -64,14 +60,17 @@ class AppendedFile:
             for line in lines:
                 starts.append((before or 0) + len(content) if starts else before)
                 content += line + b"\n"
-            write_text(self._note, str(_NOT_THERE if before is None else before))
+            if os.path.lexists(self._note):
+                raise not_ours(self._note)  # ours was read and removed when the session began
+            write_text(self._note, _note(before, content))
             try:
                 with open(self.path, "ab") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
             except BaseException:
-                self._cut(before)  # where that fails too, the note tells the next session
+                if self._added(before, content) is not None:
+                    self._cut(before)  # where that fails too, the note tells the next session
                 self._note.unlink()
                 self._seen = self._state()
                 raise
@@ -89,49 +88,51 @@ class AppendedFile:
 
     def close(self) -> None:
         """Give the lock back and remove what is left of the session: its lock file, and folders it made for nothing."""
-        if not self._lock.is_locked:
-            return
-        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is ours: nobody else can hold it
         self._lock.release()
         for folder in self._made:
             try:
                 folder.rmdir()
             except OSError:  # it holds something
-                return
+                break
+        self._made = []
 
-    def _acquire(self) -> None:
-        """Take the lock, and again where the file that was locked is one that its owner removed meanwhile."""
-        file = Path(self._lock.lock_file)
-        while True:
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise InputError(
-                    f"Another prefgym label is writing to {self._shown}; end it first, or give another file."
-                ) from None
-            if file.exists():
-                return
-            self._lock.release()
+    def _locked(self) -> Lock:
+        try:
+            return Lock(own_name(self.path, "lock"))
+        except BlockingIOError:
+            raise InputError(
+                f"Another prefgym label is writing to {self._shown}; end it first, or give another file."
+            ) from None
 
     def _mend(self) -> None:
         """Take off what a killed session left half written, as its note says."""
-        if not self._note.exists():
+        note = read_own(self._note, _told_by)
+        if note is None:
             return
-        told, size = self._note.read_text(encoding="utf-8"), self._size()
-        if size is not None and re.fullmatch(r"-1|\d+", told):
-            start = max(int(told), 0)
-            with open(self.path, "rb") as file:
-                file.seek(start)
-                whole = file.read().rfind(b"\n") + 1
-            kept = start + (whole if whole > 1 else 0)  # a break alone ended the line that stood there before
-            if kept == 0 and int(told) == _NOT_THERE:
-                self._cut(None)
-            elif kept < size:
-                self._cut(kept)
+        before, content = note
+        added = self._added(before, content)
+        if added is not None:
+            whole = content[len(added) : len(added) + 1] in (b"", b"\n")  # the last line is, but for its break
+            kept = len(added) if whole else added.rfind(b"\n") + 1
+            self._cut((before or 0) + kept if kept > 1 else before)  # a break alone ended the line that stood before
         self._note.unlink()
 
+    def _added(self, before: int | None, content: bytes) -> bytes | None:
+        """How much of the content stands behind what was there before; None where something else does."""
+        size, start = self._size(), before or 0
+        if size is None or not start <= size <= start + len(content):
+            return None
+        if size == before:
+            return b""
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            added = file.read()
+        return added if content.startswith(added) else None
+
     def _cut(self, size: int | None) -> None:
-        """Make the file as long as it was; None: it was not there."""
+        """Make the file as long as it was; None: it was not there. One that is so already may be read-only."""
+        if size == self._size():
+            return
         if size is None:
             self.path.unlink(missing_ok=True)
             return
@@ -170,3 +171,23 @@ class AppendedFile:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise MachineError(f"{self._shown} cannot be written: {reason}.") from None
+
+
+def _note(before: int | None, content: bytes) -> str:
+    """A note: the size of the file, null where there was none, and what is to stand behind it."""
+    return json.dumps({"prefgym": "lines being written", "size": before, "lines": content.decode()}) + "\n"
+
+
+def _told_by(found: bytes) -> tuple[int | None, bytes] | None:
+    """What a note says; None of what is no note of ours, to the byte."""
+    try:
+        note = json.loads(found)
+        before, content = note["size"], note["lines"].encode()
+        ours = found == _note(before, content).encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return (before, content) if ours and _is_size(before) and content.endswith(b"\n") else None
+
+
+def _is_size(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 0)

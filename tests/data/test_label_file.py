@@ -171,26 +171,6 @@ def test_what_another_program_wrote_meanwhile_is_not_touched(tmp_path):
         assert path.read_text() == "theirs\n"
 
 
-@pytest.mark.parametrize("before", ["", json.dumps(ROW), json.dumps(ROW) + "\n", None])
-def test_a_line_torn_anywhere_by_a_kill_is_taken_off(tmp_path, before):
-    """The note says how long the file was; every length of what followed it is tried."""
-    path, note = tmp_path / "labels.jsonl", tmp_path / ".labels.jsonl.note"
-    start = (before or "").encode()
-    added = (b"\n" if start and not start.endswith(b"\n") else b"") + b"".join(
-        json.dumps(Judgement(pair(number), "tie", "Ann").row()).encode() + b"\n" for number in range(2)
-    )
-    line = added.index(b"\n", 1) + 1
-    for length in [0, 1, 2, 30, line - 1, line, line + 1, line + 40, len(added) - 1, len(added)]:
-        path.write_bytes(start + added[:length])
-        note.write_text("-1" if before is None else str(len(start)))
-        with LabelFile(path) as file:
-            kept = 0 if length < line else line if length < len(added) else length
-            assert len(file) == bool(start) + (kept >= line) + (kept == len(added))
-            assert (path.read_bytes() if path.exists() else b"") == start + added[:kept]
-            assert path.exists() == (before is not None or kept > 0)
-        assert not note.exists()
-
-
 def test_a_half_line_of_somebody_else_is_refused(tmp_path):
     path = tmp_path / "labels.jsonl"
     path.write_text(json.dumps(ROW) + "\n" + json.dumps(ROW)[:40])

@@ -50,7 +50,7 @@ def test_a_run_is_not_set_aside_while_a_part_of_it_is_written(tmp_path, monkeypa
         Manifest.read(folder).claim_folder(folder / "evaluation")
     note = {"pid": os.getppid(), "host": lock.host_name(), "command": "evaluate", "since": 0}
     (tmp_path / "run" / "evaluation" / LOCK).write_text(json.dumps(note))
-    monkeypatch.setattr(lock, "_system_lock", lambda channel: False)
+    monkeypatch.setattr(lock, "system_lock", lambda channel: False)
     monkeypatch.setattr(output, "locked", lambda folder, command: locked_here(folder))
     busy = pytest.raises(InputError, match=r"evaluation is being written by process \d+")
     with busy, new_folder(tmp_path / "run", "train", overwrite=True):

@@ -267,3 +267,16 @@ def test_a_name_with_half_a_character_is_refused(run, typed, file, output):
     assert result.code == 2
     assert "is not UTF-8 text" in result.err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("kind", ["lock", "note"])
+def test_a_file_of_the_user_with_a_name_of_ours_is_told_and_stays(refused, typed, file, output, tmp_path, kind):
+    own = tmp_path / f".labels.jsonl.prefgym-{kind}"
+    own.write_text("12\n")
+    output.write_text(json.dumps({**ROWS[0], "label": "tie", "annotator": "Ann"}))
+    before = output.read_bytes()
+    typed("1", "q")
+    names(refused("label", file, "--output", output), own, "prefgym did not write it; move it elsewhere.")
+    assert own.read_text() == "12\n"
+    assert output.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.jsonl", "labels.jsonl", own.name}

@@ -71,7 +71,7 @@ def _take(path: Path, command: str) -> tuple[int, str | None]:
         channel = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             _check_ours(channel, path)
-            free = _system_lock(channel)
+            free = system_lock(channel)
             owner = _owner(channel)
             if owner is not None and _lives(owner, os.fstat(channel).st_mtime, free):
                 raise InputError(_busy(path.parent, owner))
@@ -107,7 +107,7 @@ def _check_ours(channel: int, path: Path) -> None:
         raise InputError(_foreign(path))
 
 
-def _system_lock(channel: int) -> bool:
+def system_lock(channel: int) -> bool:
     """Whether no process of this host holds the lock; True where the system cannot tell."""
     if fcntl is None:
         return True
