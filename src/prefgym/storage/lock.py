@@ -101,7 +101,7 @@ def check_free(folder: Path) -> None:
 
 
 def _check_ours(channel: int, path: Path) -> None:
-    """Raise :class:`InputError` where a file of the user's has the name of the lock: ours begins alike, as far as it is."""
+    """Raise :class:`InputError` where a file of the user's has the name of the lock: ours begins alike, or is cut."""
     text = os.pread(channel, len(_BEGIN), 0)
     if not _BEGIN.startswith(text):
         raise InputError(_foreign(path))
