@@ -25,6 +25,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .errors import InputError, MachineError, RewardError
+from .storage.atomic import is_partial
 from .storage.signals import stopped
 
 EXIT_DIVERGED, EXIT_INPUT, EXIT_MACHINE, EXIT_REWARD = 1, 2, 3, 4
@@ -32,6 +33,17 @@ EXIT_UNEXPECTED, EXIT_PIPE = 70, 141
 
 _GIVEN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL}
 """Errors of the system that come from a name that was given."""
+_SPACE = "; what was saved is whole, go on once there is space"
+_ALLOWED = "; change its permissions, or give another place"
+_ADVICE = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "; files may not grow further here, raise that limit and go on",
+    errno.EACCES: _ALLOWED,
+    errno.EPERM: _ALLOWED,
+    errno.EROFS: "; give a place that can be written",
+}
+"""What to do next."""
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 _VERSIONS = ("prefgym", "torch", "transformers", "gymnasium", "safetensors", "tokenizers", "datasets", "numpy", "peft")
 
@@ -80,14 +92,11 @@ def report(error: BaseException, words: list[str]) -> str:
 def _of_the_system(error: OSError) -> tuple[int, str]:
     reason = (os.strerror(error.errno) if error.errno else str(error)).rstrip(".")
     name = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    if name is not None and is_partial(Path(os.fspath(name))):  # a name of ours, of a file in the making
+        name = Path(os.fspath(name)).parent
     where = f"{os.fspath(name)}: " if name is not None else ""
     if name is None or error.errno not in _GIVEN:
-        advice = (
-            "; what was saved is whole, go on once there is space"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else ""
-        )
-        return EXIT_MACHINE, f"{where}{reason}{advice}."
+        return EXIT_MACHINE, f"{where}{reason}{_ADVICE.get(error.errno or 0, '')}."
     shown = os.fspath(name)
     where = f"{shown[:60]}...: " if len(shown) > 400 else where
     return EXIT_INPUT, f"{where}{reason}; check the name."

@@ -32,6 +32,14 @@ TENSORBOARD = "tensorboard"
 _BEGUN = {CONFIG_FILE, HISTORY_FILE, TENSORBOARD}
 """What a run writes before it has anything worth going on from."""
 _REPORT = (CONFIG_FILE, METRICS_FILE, PARTS, TENSORBOARD, "report.md", "report.html", "samples.jsonl")
+_PICTURES = {
+    "train": ("learning_curves.png", "score_against_kl.png", "win_rates.png", "profile.txt"),
+    "evaluate": ("learning_curves.png", "score_against_kl.png", "win_rates.png"),
+    "compare": ("frontier.png", "learning_curves.png", "score_against_kl.png", "win_rates.png"),
+    "sft": ("loss.png",),
+    "reward": ("loss.png", "reliability.png"),
+    "benchmark": ("normalised.png", "scores.png"),
+}
 _MODEL = (HISTORY_FILE, CHECKPOINTS, "README.md", "prefgym.json", "config.json", "generation_config.json")
 _WEIGHTS = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
 """Names that a command will want for itself: a user's file of one is refused now, any other when it is written."""
@@ -122,6 +130,8 @@ def check_run_of(folder: Path, command: str) -> None:
     if manifest.head["command"] != command or not manifest.holds(manifest.folder / CONFIG_FILE):
         if not _worth(manifest):
             raise InputError(f"--resume: {folder} holds no run; start one without --resume.")
+        if manifest.head["command"] == command:
+            raise InputError(f"--resume: {folder / CONFIG_FILE} is not there; put it back, or start a new run.")
         raise InputError(f"--resume: {folder} was written by prefgym {manifest.head['command']}, not by {command}.")
 
 
@@ -286,7 +296,7 @@ def _not_ours(folder: Path) -> str:
 def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
     """Refuse a folder where a file of the user's has a name that the run will need."""
     own = {name.split("/")[0] for name in (*manifest.files, *manifest.folders)}
-    for name in (*_REPORT, *(_MODEL + _WEIGHTS if command in _RESUMED else ())):
+    for name in (*_REPORT, *_PICTURES.get(command, ()), *(_MODEL + _WEIGHTS if command in _RESUMED else ())):
         path = manifest.folder / name
         foreign = path.is_symlink() or (path.exists() and name not in own)
         if foreign and not (path.is_dir() and not path.is_symlink()):

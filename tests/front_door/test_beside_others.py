@@ -1,5 +1,6 @@
 """What lies in or beside the folder of a run and is not that run's: other runs, locks, modules behind a reward."""
 
+import errno
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from prefgym import output
 from prefgym.errors import InputError, RewardError
+from prefgym.failures import explain
 from prefgym.files import write_text
 from prefgym.output import new_folder
 from prefgym.rewards.importing import sources_of, with_imports
@@ -186,3 +188,29 @@ def test_a_reward_that_changes_the_precision_of_everything_changes_nothing(tmp_p
     )
     resolve_reward(f"{tmp_path / 'r.py'}:reward")(["a"], ["x"])
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("train", "win_rates.png"), ("train", "profile.txt"), ("sft", "loss.png")]
+)
+def test_a_users_picture_of_a_name_that_will_be_drawn_is_refused_first(command, name, tmp_path):
+    with new_folder(tmp_path / "run", command) as folder:
+        write_text(folder / "metrics.json", "{}")
+    (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(InputError, match=name), new_folder(tmp_path / "run", command, overwrite=True):
+        pass
+    assert (tmp_path / "run" / name).read_text() == "mine"
+
+
+def test_a_run_without_its_config_is_told(run, refused, train_flags, tmp_path):
+    assert run("train", *train_flags, "--evaluation.prompts", "0", "--output", tmp_path / "run").code == 0
+    (tmp_path / "run" / "config.yaml").unlink()
+    assert "config.yaml is not there; put it back" in refused("train", "--resume", "--output", tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EFBIG])
+def test_a_refusal_of_the_system_says_what_to_do_and_no_name_of_ours(kind, tmp_path):
+    error = OSError(kind, os.strerror(kind), str(tmp_path / ".prefgym-host-1-0123abcd-0.partial"))
+    code, sentence = explain(error)
+    assert code == 3
+    assert sentence.startswith(f"{tmp_path}: {os.strerror(kind)}; ")
