@@ -1,6 +1,6 @@
 """Losses of policy-gradient agents: pure functions of tensors, to be minimised.
 
-Letters: b episodes of a minibatch, R response columns. ``mask`` (b, R) is True on real tokens. Every function sums
+Notation: b episodes of a minibatch, R response columns. ``mask`` (b, R) is True on real tokens. Every function sums
 over real tokens and divides by ``denominator``; None means the number of real tokens, which gives the mean over tokens.
 With ``denominator`` = number of episodes the sum over each episode remains, and the policy loss is an unbiased estimate
 of the policy gradient; the mean over tokens is not, since it weighs a token by the lengths of the other episodes. A

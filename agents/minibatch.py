@@ -2,7 +2,7 @@
 
 The samples of a prompt stay together, so that the policy reads the prompt once for all of them.
 
-Letters: b episodes, P prompt columns, R response columns, as many as the longest of these b need.
+Notation: b episodes, P prompt columns, R response columns, as many as the longest of these b need.
 """
 
 from __future__ import annotations

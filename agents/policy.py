@@ -2,7 +2,7 @@
 
 The policy knows tokens, masks and distributions; it does not know rewards, prompts as text, or environments.
 
-Letters: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, V usable vocabulary.
+Notation: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, V usable vocabulary.
 """
 
 from __future__ import annotations

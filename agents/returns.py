@@ -1,6 +1,6 @@
 """Returns, advantages and baselines of whole responses: pure functions of tensors.
 
-Letters: B episodes, R response columns. ``mask`` (B, R) is True on real tokens, EOS included; responses are right
+Notation: B episodes, R response columns. ``mask`` (B, R) is True on real tokens, EOS included; responses are right
 padded. An episode is one row, so nothing here can cross from one episode into another, and no value is bootstrapped:
 both EOS and the token budget end the task. What stands at padding never matters and comes back as 0.
 """

@@ -7,7 +7,7 @@ What is taken from the package: the registered environment, and of ``prefgym.mod
 forward over a whole response. The environment asks the policy for log π by itself, once ``attach_policy`` has named it.
 
 Each iteration every row of a vector environment plays one episode, then come epochs of clipped updates on whole texts.
-Writes results.json and README.md. Letters: B rows, P prompt and R response columns, L = P + R, V tokens.
+Writes results.json and README.md. Notation: B rows, P prompt and R response columns, L = P + R, V tokens.
 """
 
 from __future__ import annotations

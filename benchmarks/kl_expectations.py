@@ -12,7 +12,7 @@ An estimator k is applied to each token, and summed, or once to the whole respon
 (Schulman 2020 for the estimators; Tang and Munos 2025, "On a few pitfalls in KL divergence gradient estimation for RL",
 for their gradients.) The weight w is π / μ of the token, or of the whole response.
 
-Letters: B all responses to all prompts, R response columns, D parameters. KL is in nats.
+Notation: B all responses to all prompts, R response columns, D parameters. KL is in nats.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ has embedding rows beyond the vocabulary) and a random table of scores. For each
 (Ziegler et al. 2019, equation 2; Korbak et al. 2022, "RL with KL penalties is better viewed as Bayesian inference",
 equation 5.) J(π*) - J(π) = β KL(π ‖ π*). Everything is averaged over the prompts, which are drawn equally often.
 
-Letters: X prompts, N responses of each, R = ``max_new_tokens``, V = ``num_tokens + 1``. KL is in nats.
+Notation: X prompts, N responses of each, R = ``max_new_tokens``, V = ``num_tokens + 1``. KL is in nats.
 """
 
 from __future__ import annotations

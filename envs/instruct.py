@@ -53,7 +53,7 @@ class Instruct(TokenEnv):
     answer would mean nothing. Nor is there a gold preference. ROUGE-L is a proxy too, and a plain one: it pays for
     shared words, so a wrong answer worded like the right one scores above a right one worded unlike any that is
     accepted, and "yes no" earns two thirds of a yes. ``info["score_parts"]["exact_match"]`` tells, unpaid, whether the
-    answer was right to the word. The embedded start policy is a summarizer that was tuned on no instruction; it writes
+    answer was exactly right. The embedded start policy is a summarizer that was tuned on no instruction; it writes
     a summary whatever it is asked. One that follows instructions is made by ``prefgym sft --data.pairs
     embedded-instructions``; give it as ``model``.
 

@@ -8,7 +8,7 @@
 That is the environment's own part of r_t = -β (log π - log π_ref) + [t = T] score. The rest, -β log π, belongs to the
 policy and is added by ``policy_kl.PolicyTerm``; nothing here knows a policy.
 
-Letters: B rows, P = ``max_prompt_tokens``, R = ``max_new_tokens``, L = P + R, V usable vocabulary. KL is in nats.
+Notation: B rows, P = ``max_prompt_tokens``, R = ``max_new_tokens``, L = P + R, V usable vocabulary. KL is in nats.
 """
 
 from __future__ import annotations

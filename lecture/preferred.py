@@ -5,7 +5,7 @@ A person who is shown two answers prefers the first with probability
     (1 - SLIP) σ(worth(first) - worth(second)) + SLIP / 2
 
 with worth(answer) = SCALE · ROUGE-L with the best accepted answer - WORDY · words beyond the longest accepted one
-(Bradley and Terry 1952, and now and then a slip of the hand). So an answer that is right to the word is preferred to a
+(Bradley and Terry 1952, and now and then a slip of the hand). So an answer that is exactly right is preferred to a
 brief one that shares no word with a right one in all but 4 of 100 cases. No model is told what an answer is worth: the
 preference model sees who won.
 """

@@ -2,7 +2,7 @@
 
 Column j of the cache holds the token of column j of the tensors it was filled from, so the attention mask of the
 tokens is the attention mask of the cache. Nothing is concatenated while decoding, and a row that has ended is
-dropped by moving one of the last rows into its place. Letters: N rows, C columns, H heads, D head size.
+dropped by moving one of the last rows into its place. Notation: N rows, C columns, H heads, D head size.
 """
 
 from __future__ import annotations

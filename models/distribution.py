@@ -1,7 +1,7 @@
 """From logits to a distribution over tokens: the one place where that happens.
 
 Sampling, scoring and the reference all call :func:`log_distribution`, so that a log-probability means the same
-everywhere. Letters: B rows, V usable vocabulary (the tokenizer's), V_model >= V rows of the
+everywhere. Notation: B rows, V usable vocabulary (the tokenizer's), V_model >= V rows of the
 model's embedding.
 """
 

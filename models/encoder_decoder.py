@@ -1,7 +1,7 @@
 """Encoder-decoders (T5, BART): the encoder reads the prompt, the decoder writes the response behind a start token.
 
 The layout of tokens stays that of a decoder, prompt columns left padded and then response columns. What the encoder
-makes of a prompt does not depend on the response, so it runs once for all the responses to a prompt. Letters: G
+makes of a prompt does not depend on the response, so it runs once for all the responses to a prompt. Notation: G
 prompts of P columns, N responses of R columns, d hidden size, V_model embedding rows.
 """
 

@@ -1,6 +1,6 @@
 """Scoring given responses with one forward pass.
 
-Letters: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, d hidden size,
+Notation: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, d hidden size,
 V usable vocabulary, V_model embedding rows. A mask is True (or 1) on real tokens. What is padding is decided by the
 mask, never by a token's id, and what stands on padding changes no result.
 """

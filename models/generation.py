@@ -1,6 +1,6 @@
 """Writing responses: batched decoding with a key-value cache.
 
-Knows nothing of text, rewards or learning. Letters: B prompts, S samples a prompt, N = B * S rows, P prompt columns
+Knows nothing of text, rewards or learning. Notation: B prompts, S samples a prompt, N = B * S rows, P prompt columns
 (left padded), R response columns (right padded), d hidden size, V usable vocabulary.
 """
 

@@ -74,7 +74,7 @@ class LanguageModel:
             )
         if is_encoder_decoder(model) and model.config.decoder_start_token_id is None:
             raise InputError(
-                f'"{name}" says not what its decoder starts with; set decoder_start_token_id in config.json.'
+                f'"{name}" does not say what its decoder starts with; set decoder_start_token_id in config.json.'
             )
         disable_dropout(model)
 

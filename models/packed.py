@@ -2,8 +2,9 @@
 
 A slot looks at its own text up to itself, and positions count from the start of each text, so that logits and gradients
 are those of reading the texts one by one. Rows come without the padding that texts of different lengths need side by
-side. Letters: N texts of L columns, P of them prompt and R response, g rows of W slots in a chunk, K columns of it that
-predict.
+side.
+
+Notation: N texts of L columns, P of them prompt and R response, g rows of W slots in a chunk, K of its columns predict.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where the tokens of texts stand when a model reads them behind their prompts: little padding, nothing twice.
 
 Texts behind one prompt may share a row, one after the other, and rows of similar length are read together. A *slot* is
-a place in a row. Letters: N texts of at most R columns, g
+a place in a row. Notation: N texts of at most R columns, g
 rows of W slots in a chunk, T slots in all chunks.
 """
 

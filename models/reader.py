@@ -1,8 +1,9 @@
 """Reading token by token while responses are written: what :func:`prefgym.models.generation.generate` asks for logits.
 
 A reader holds the caches of N = G * S rows, S samples for each of G prompts, and is asked in turn to read the prompts
-and then one more token for every row that is left. Letters: n rows left, P prompt columns, R response columns, d hidden
-size, V_model embedding rows.
+and then one more token for every row that is left.
+
+Notation: n rows left, P prompt columns, R response columns, d hidden size, V_model embedding rows.
 """
 
 from __future__ import annotations

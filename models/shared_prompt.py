@@ -2,7 +2,7 @@
 
 A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then stand before
 every response; autograd adds up what the responses send back. What the last layer makes of a prompt beyond its keys and
-values is asked for by nobody, and is not computed. Letters: G prompts of P columns (left padded), N texts of R columns
+values is asked for by nobody, and is not computed. Notation: G prompts of P columns (left padded), N texts of R columns
 (right padded), g rows of W slots in a chunk.
 """
 

@@ -3,7 +3,7 @@
 Decoding waits for memory: at every step each row's attention reads all its keys and values, and those of the prompt are
 most of them. Here the samples of a prompt are neighbouring queries of one row, so that its keys and values come from
 memory once a step. Where many samples have ended the places they leave would be computed for nobody; the rest then goes
-on row by row. Letters: G prompts of P columns, S samples of each, N = G * S, R response columns, m rows left.
+on row by row. Notation: G prompts of P columns, S samples of each, N = G * S, R response columns, m rows left.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The usual reader looks only at the columns written so far and lets rows leave that have ended. This one has all rows and
 all columns at every step, and everything that changes in a tensor. It computes more, but as a CUDA graph a step is
-launched whole instead of kernel by kernel, which is what decoding a small model mostly waits for. Letters: N rows, C
+launched whole instead of kernel by kernel, which is what decoding a small model mostly waits for. Notation: N rows, C
 columns.
 """
 

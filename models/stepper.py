@@ -1,7 +1,7 @@
 """Next-token logits for observations that grow by one token at a time.
 
 One concept serves the policy and the reference: given the whole observation, answer from a cache that holds what was
-read before. Letters: B rows, L columns, d hidden size, V_model embedding rows.
+read before. Notation: B rows, L columns, d hidden size, V_model embedding rows.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class EncoderDecoderStepper(Stepper):
 
 
 def make_stepper(model: PreTrainedModel, max_prompt_tokens: int | None) -> Stepper:
-    """Return the stepper that fits a model; of a decoder the whole row is one text, wherever its prompt ends.
+    """Return the stepper that fits a model. A decoder reads the whole row as one text, wherever its prompt ends.
 
     Raises:
         InputError: an encoder-decoder without ``max_prompt_tokens``, the column in which responses begin.

@@ -3,7 +3,7 @@
 It can represent every policy exactly, and a gradient with respect to it can be read state by state. It has the
 interface of any transformers decoder: attention mask, positions, key-value caches (which keep the tokens read).
 
-Letters: n rows, q columns that are read, K columns that are attended to, S states, V_model columns of the table.
+Notation: n rows, q columns that are read, K columns that are attended to, S states, V_model columns of the table.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 stable-baselines3 learns from single transitions, and every transition of an episode holds a prefix of the same text: a
 minibatch of n transitions drawn at random reads up to n texts, one of whole episodes only as many as it has episodes.
 
-Letters: n transitions, E texts, L columns, V usable vocabulary.
+Notation: n transitions, E texts, L columns, V usable vocabulary.
 """
 
 from __future__ import annotations

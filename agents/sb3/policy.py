@@ -33,7 +33,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
     ``policy_kwargs={"lora_rank": 8}`` trains an adapter, which changes nothing at the start, and the value head alone.
     stable-baselines3's ``save`` writes the weights below it all the same, ``save_pretrained`` only the adapter.
 
-    Letters: B rows, L columns, n transitions, V usable vocabulary.
+    Notation: B rows, L columns, n transitions, V usable vocabulary.
 
     Args:
         observation_space: of the environment.

@@ -3,7 +3,7 @@
 A policy-gradient estimator of one episode has the form g(y) = Σ_t w_t(y) ∇ log π(y_t | s_t): its weights w are its
 advantages, right or wrong. Its expectation Σ_y π(y) g(y) is one backward pass over all responses.
 
-Letters: B all responses to all prompts, R response columns, D parameters, k directions. Gradients are flat and point
+Notation: B all responses to all prompts, R response columns, D parameters, k directions. Gradients are flat and point
 uphill. Padding holds zeros.
 """
 

@@ -3,7 +3,7 @@
 A fault turns right advantages into wrong weights of ∇ log π, so its expected gradient is one sum over all responses
 (``enumeration.py``). Where the fault makes a baseline matter, there is one variant for each right form of advantage.
 
-Letters: B all responses, R columns, D parameters.
+Notation: B all responses, R columns, D parameters.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an agent gives its optimiser, recorded while the policy stays as it is; and whether its mean is a given vector.
 
-Letters: M estimates, D parameters, k directions.
+Notation: M estimates, D parameters, k directions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Best-of-n as a policy: which response the best of n samples is, and how far that is from the policy they come from.
 
-Letters: N responses that can be listed.
+Notation: N responses that can be listed.
 """
 
 from __future__ import annotations
