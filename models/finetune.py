@@ -19,7 +19,7 @@ from ..errors import InputError
 from .attention import plain_attention
 from .encoder_decoder import is_encoder_decoder
 from .forward import read_responses
-from .packed import check_packable
+from .packing import check_packable
 from .shared_prompt import numbered
 from .supervised import Epochs, SupervisedTrainer, TrainingOptions, train_with
 

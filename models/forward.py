@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 
 from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
-from .packed import read_packed
-from .packing import Slots, every_slot
+from .layout import Slots, every_slot
+from .packing import read_packed
 from .padding import first_real_column, position_ids
 from .shared_prompt import first_rows, read_behind, shares_prompts, taken
 
@@ -119,7 +119,7 @@ def read_responses(
 ) -> Reading:
     """Read B texts and say what predicts each response token; arguments as in :func:`response_logits`.
 
-    ``packed`` reads them several to a row, each with a prompt of its own: ``packed.read_packed``.
+    ``packed`` reads them several to a row, each with a prompt of its own: ``packing.read_packed``.
     """
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)

@@ -17,9 +17,9 @@ from transformers import EncoderDecoderCache, PreTrainedModel
 from .cache import RowCache, RowCacheLayer, cached_forward
 from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
 from .forward import head_input
+from .grouped_reader import GroupedReader
 from .padding import position_ids
 from .shared_prompt import attends_to_all
-from .shared_reader import SharedReader
 
 
 class Reader(Protocol):
@@ -44,7 +44,7 @@ def make_reader(
     """Return the reader that fits a model, for prompts (G, P) int64, left padded, and responses of R tokens."""
     kind: type[Any] = EncoderDecoderReader if is_encoder_decoder(model) else DecoderReader
     if kind is DecoderReader and samples_per_prompt > 1 and attends_to_all(model):
-        kind = SharingReader
+        kind = SwitchingReader
     return kind(model, prompts, prompt_mask, samples_per_prompt, max_new_tokens)  # type: ignore[no-any-return]
 
 
@@ -81,18 +81,18 @@ class DecoderReader:
         self.rows = self.rows[order]
         return order
 
-    def go_on(self, shared: SharedReader) -> None:
+    def go_on(self, shared: GroupedReader) -> None:
         """Take over what another has read, for the rows that are left there."""
         self.rows, self.column = shared.places, self.width + shared.step
         self.cache = shared.row_cache(self.cache.num_columns)
 
 
-class SharingReader:
+class SwitchingReader:
     """Reads the samples of a prompt together while most are being written, and then row by row."""
 
     def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
         self.by_row = DecoderReader(model, prompts, prompt_mask, samples, max_new_tokens)
-        self.together: SharedReader | None = SharedReader(model, prompts, prompt_mask, samples, max_new_tokens)
+        self.together: GroupedReader | None = GroupedReader(model, prompts, prompt_mask, samples, max_new_tokens)
 
     def read_prompts(self) -> tuple[Tensor, Tensor]:
         """As :meth:`Reader.read_prompts`."""

@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ..errors import InputError
 from .attention import additive_mask
 from .encoder_decoder import is_encoder_decoder
-from .packing import Chunk, Slots, lay_out, slots_of
+from .layout import Chunk, Slots, lay_out, slots_of
 from .padding import position_ids
 
 
@@ -42,7 +42,7 @@ def read_behind(
         mask: (N, R), 1 on real tokens.
 
     Returns:
-        The model's outputs on the texts, one for each chunk of :func:`prefgym.models.packing.lay_out`, and the slots.
+        The model's outputs on the texts, one for each chunk of :func:`prefgym.models.layout.lay_out`, and the slots.
     """
     kept = PromptCache()
     kept.read(model, prompts, prompt_mask)

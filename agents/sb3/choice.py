@@ -1,7 +1,7 @@
 """How an environment learns log π of the actions that stable-baselines3 hands it.
 
 The reward holds -β log π, and stable-baselines3 gives an environment the actions alone. So a policy that has drawn
-actions leaves the distribution it drew them from, and the environment that is stepped next takes it, if it belongs to
+actions hands over the distribution it drew them from, and the environment that is stepped next takes it, if it fits
 its observation. That names the right policy wherever actions come from: a rollout, ``evaluate_policy``, an
 ``EvalCallback`` with an environment of its own, after ``load`` or ``set_env``. Actions that come without a distribution
 (a deterministic policy, one that is no language model) count as log π = 0.
@@ -43,13 +43,13 @@ class Player:
         return self.choice.log_dist
 
 
-def leave(choice: Choice | None) -> None:
+def hand_over(choice: Choice | None) -> None:
     """Say what the actions that are about to be taken in this thread were drawn from; None: they are not random."""
     _left.choice = choice
 
 
-def take(tokens: np.ndarray) -> Choice | None:
-    """Take what was left, if it is about the observation with these tokens (B, L)."""
+def handed_over(tokens: np.ndarray) -> Choice | None:
+    """What was handed over, if it is about the observation with these tokens (B, L)."""
     choice: Choice | None = getattr(_left, "choice", None)
     _left.choice = None
     return choice if choice is not None and np.array_equal(choice.tokens.cpu().numpy(), tokens) else None

@@ -18,7 +18,7 @@ from ...models.lora import EVERY_LINEAR, AdaptedModel
 from ..hyperparameters import Hyperparameters
 from ..policy import LMPolicy
 from .buffer import join_transitions
-from .choice import Choice, leave
+from .choice import Choice, hand_over
 from .spaces import TokenSpace
 
 Observation = dict[str, Tensor]
@@ -148,9 +148,9 @@ class LMActorCriticPolicy(ActorCriticPolicy):
     def _draw(self, obs: Observation, log_dist: Tensor, deterministic: bool) -> Tensor:
         """Choose, and leave word of the choice for the environment."""
         if deterministic:
-            leave(None)
+            hand_over(None)
             return log_dist.argmax(-1)
-        leave(Choice(obs["tokens"], log_dist))
+        hand_over(Choice(obs["tokens"], log_dist))
         return sample(log_dist, torch.rand(len(log_dist), device=log_dist.device))
 
     def _as_masks(self, action_masks: Any) -> Tensor:

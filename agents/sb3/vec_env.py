@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from ...envs.vector_env import TokenVectorEnv
 from ...errors import InputError
 from ..stepping import row_info
-from .choice import Player, take
+from .choice import Player, handed_over
 from .spaces import TokenSpace
 
 Indices = Any
@@ -120,7 +120,7 @@ class LanguageVecEnv(VecEnv):
 
     def _attach(self) -> None:
         """Let the environment ask whoever chose these actions, unless the user has attached a policy to it."""
-        self._player.choice = take(self._observation["tokens"])
+        self._player.choice = handed_over(self._observation["tokens"])
         policy = None if self._player.choice is None else self._player
         if self.env.policy in (None, self._player) and self.env.policy is not policy:
             self.env.attach_policy(policy)

@@ -6,8 +6,8 @@ from prefgym.models.cache import cached_forward
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
+from prefgym.models.grouped_reader import CROWDED
 from prefgym.models.padding import position_ids
-from prefgym.models.shared_reader import CROWDED
 from prefgym.models.static_reader import can_be_static
 
 VOCAB, EOS, PAD = 40, 3, 0
@@ -152,7 +152,7 @@ def test_samples_of_a_prompt_read_it_once_and_differ(model, prompts):
 @pytest.mark.parametrize("crowded", [0.0, 0.5, 2.0])
 def test_reading_samples_together_changes_nothing(any_model, prompts, monkeypatch, crowded):
     """Together to the end, to the middle, and row by row from the first sample that ends."""
-    monkeypatch.setattr("prefgym.models.shared_reader.CROWDED", crowded)
+    monkeypatch.setattr("prefgym.models.grouped_reader.CROWDED", crowded)
     found = write(any_model, prompts, samples_per_prompt=6, with_hidden=True)
     monkeypatch.setattr("prefgym.models.reader.attends_to_all", lambda model: False)
     expected = write(any_model, prompts, samples_per_prompt=6, with_hidden=True)

@@ -1,70 +1,105 @@
-"""Slots: every token has one, little is padding, and values come back to where they belong."""
+"""Several examples in a row give the logits, the loss and the gradients of each by itself."""
 
 import pytest
 import torch
 
-from prefgym.models.packing import CALL_COST, every_slot, lay_out, slots_of
+from prefgym.errors import InputError
+from prefgym.models import layout as packing
+from prefgym.models.finetune import Collator, LanguageModelTrainer, examples, finetune
+from prefgym.models.forward import read_responses
+from prefgym.models.layout import check_packable
+
+PAIRS = [
+    ("my brother", " broke the window"),
+    ("the window of our neighbour, of my brother", " our"),
+    ("our", " my brother broke the window of our neighbour"),
+    ("my brother", " the"),
+    ("neighbour", " window"),
+    ("the", " our"),
+    ("my", " my"),
+    ("of", " brother"),
+]
 
 
-def test_texts_of_a_prompt_share_a_row_by_hand():
-    (chunk,) = lay_out(torch.tensor([1, 0, 1]), torch.tensor([2, 4, 1]))
-    assert chunk.prompts.tolist() == [0, 1]
-    assert chunk.text.tolist() == [[1, 1, 1, 1], [0, 0, 2, -1]]
-    assert chunk.column.tolist() == [[0, 1, 2, 3], [0, 1, 0, 0]]
-    assert not chunk.single
+@pytest.fixture(autouse=True)
+def long_rows(monkeypatch):
+    """A call costs so much that rows are filled."""
+    monkeypatch.setitem(packing.CALL_COST, "cpu", 1e6)
 
 
-def test_a_row_becomes_longer_than_the_longest_text_only_where_looking_is_cheap(monkeypatch):
-    """Eight texts of 6 slots and one of 10: 9 x 10 slots in rows of 10, 58 in one row, which look at 58 each."""
-    monkeypatch.setitem(CALL_COST, "cpu", 1000.0)
-    lengths = torch.tensor([10] + [6] * 8)
-    (long,) = lay_out(torch.zeros(9, dtype=torch.int64), lengths, pair_cost=0.0)
-    assert long.text.shape == (1, 58)
-    (short,) = lay_out(torch.zeros(9, dtype=torch.int64), lengths, pair_cost=1.0)
-    assert short.text.shape == (9, 10)
+@pytest.fixture
+def rows_read(language_model):
+    """The shapes of what the embedding is given."""
+    shapes = []
+    language_model.model.get_input_embeddings().register_forward_hook(
+        lambda module, given, out: shapes.append(tuple(given[0].shape))
+    )
+    return shapes
 
 
-def test_texts_may_have_rows_of_their_own():
-    (chunk,) = lay_out(torch.tensor([1, 0, 1]), torch.tensor([2, 1, 3]), together=False)
-    assert chunk.prompts.tolist() == [0, 1, 1]
-    assert chunk.text.tolist() == [[1, -1, -1], [0, 0, -1], [2, 2, 2]]
-    assert chunk.single
+def loss_and_gradient(model, batches):
+    model.zero_grad()
+    losses = [LanguageModelTrainer.eval_loss_sum(None, model, batch)[0] for batch in batches]
+    sum(losses).backward()
+    return sum(loss.item() for loss in losses), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-def test_rows_are_read_in_chunks_where_that_saves_more_than_it_costs(monkeypatch):
-    """Rows of 1, 1, 9 and 10 tokens: two chunks hold 2 + 20 slots, one 40, four 21."""
-    lengths = torch.tensor([9, 1, 10, 1])
-    for cost, widths in ((0, [1, 9, 10]), (2, [1, 10]), (17, [1, 10]), (19, [10])):
-        monkeypatch.setitem(CALL_COST, "cpu", cost)
-        chunks = lay_out(torch.arange(4), lengths)
-        assert [chunk.text.shape[1] for chunk in chunks] == widths
-        assert sorted(row for chunk in chunks for row in chunk.prompts.tolist()) == [0, 1, 2, 3]
+def test_loss_and_gradient_are_those_of_the_examples_one_by_one(language_model, rows_read):
+    data = examples(language_model, PAIRS)
+    alone, alone_gradient = loss_and_gradient(language_model.model, [Collator(0)([row]) for row in data])
+    rows_read.clear()
+    packed, packed_gradient = loss_and_gradient(language_model.model, [Collator(0, packed=True)(data)])
+    ((rows, width),) = rows_read
+    assert rows < len(data)
+    tokens = sum(len(row["prompt"]) + len(row["response"]) - 1 for row in data)
+    longest = max(len(row["prompt"]) + len(row["response"]) - 1 for row in data)
+    assert tokens <= rows * width < 0.7 * len(data) * longest
+    assert packed == pytest.approx(alone, rel=1e-5)
+    torch.testing.assert_close(packed_gradient, alone_gradient, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("cost", [0, 5, 1000])
-@pytest.mark.parametrize("together", [True, False])
-def test_every_token_has_one_slot_and_comes_back(monkeypatch, cost, together):
-    monkeypatch.setitem(CALL_COST, "cpu", cost)
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(1, 9, (20,), generator=generator)
-    mask = torch.arange(9) < lengths[:, None]
-    prompt_of = torch.randint(0, 6, (20,), generator=generator)
-    chunks = lay_out(prompt_of, lengths, together=together)
-    slots = slots_of(chunks, mask)
-    assert int(slots.real.sum()) == int(lengths.sum())
-    values = torch.randn(20, 9, 3, generator=generator, requires_grad=True)
-    back = slots.spread(slots.gather(values))
-    assert torch.equal(back, values.masked_fill(~mask[..., None], 0))
-    back.sum().backward()
-    assert torch.equal(values.grad, mask[..., None].expand(-1, -1, 3).float())
-    for chunk in chunks:
-        for row, prompt in enumerate(chunk.prompts.tolist()):
-            texts = chunk.text[row][chunk.text[row] >= 0]
-            assert (prompt_of[texts] == prompt).all()
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "neox"])
+@pytest.mark.parametrize("call_cost", [0.0, 1e6])
+def test_logits_and_hidden_states_are_those_of_plain_reading(make_model, prompts, monkeypatch, kind, call_cost):
+    monkeypatch.setitem(packing.CALL_COST, "cpu", call_cost)
+    model = make_model(kind)
+    tokens, mask = prompts
+    real = torch.arange(4) < torch.tensor([4, 1, 3, 2, 4])[:, None]
+    responses = torch.randint(1, 40, (5, 4), generator=torch.Generator().manual_seed(2)).masked_fill(~real, 0)
+    batch = torch.cat([tokens, responses], 1), torch.cat([mask, real], 1)
+    plain, packed = (read_responses(model, *batch, 4, packed=packed) for packed in (False, True))
+    for name in ("logits", "hidden"):
+        one, other = (reading.slots.spread(getattr(reading, name))[real] for reading in (plain, packed))
+        torch.testing.assert_close(other, one, atol=2e-5, rtol=1e-4)
 
 
-def test_without_packing_a_slot_is_a_place():
-    mask = torch.tensor([[True, False], [True, True]])
-    slots = every_slot(mask)
-    assert slots.spread(torch.arange(1.0, 5.0)).tolist() == [[1, 0], [3, 4]]
-    assert slots.gather(torch.tensor([[5, 6], [7, 8]])).tolist() == [5, 6, 7, 8]
+def test_an_example_sees_nothing_of_its_neighbours(language_model):
+    """Other tokens in one example change its own loss alone."""
+
+    def losses(pairs):
+        batch = Collator(0, packed=True)(examples(language_model, pairs))
+        reading = read_responses(
+            language_model.model, batch["input_ids"], batch["attention_mask"], batch["num_response"], packed=True
+        )
+        chosen = reading.slots.gather(batch["labels"][:, -batch["num_response"] :]).clamp(min=0)
+        log_probs = reading.logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
+        return reading.slots.spread(log_probs).sum(dim=1)
+
+    changed = [PAIRS[0], ("our neighbour", " broke the window of my brother, our"), *PAIRS[2:]]
+    with torch.no_grad():
+        before, after = losses(PAIRS), losses(changed)
+    same = torch.isclose(before, after, atol=1e-4)
+    assert same.tolist() == [True, False, *[True] * 6]
+
+
+def test_training_with_packing_ends_with_the_same_weights(language_model):
+    packed = language_model.copy()
+    for model, packing_wanted in ((language_model, False), (packed, True)):
+        finetune(model, PAIRS, max_steps=5, batch_size=4, learning_rate=1e-2, packing=packing_wanted)
+    for one, other in zip(language_model.model.parameters(), packed.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def test_a_model_with_sliding_windows_is_refused(make_model):
+    with pytest.raises(InputError, match=r"MistralForCausalLM.*train without packing"):
+        check_packable(make_model("mistral"))

@@ -55,7 +55,7 @@ def test_logits_hidden_states_and_gradients_equal_those_of_plain_reading(any_mod
 def test_each_prompt_is_read_once_and_each_token_of_a_response_too(make_model, batch, monkeypatch):
     """Five prompts without their last token; then, in rows of like length, as many tokens as are predicted."""
     tokens, mask = batch
-    monkeypatch.setattr("prefgym.models.packing.CALL_COST", {"cpu": 0})
+    monkeypatch.setattr("prefgym.models.layout.CALL_COST", {"cpu": 0})
     for kind, texts_in_rows in (("llama", 8), ("mistral", 9)):  # texts of 3 and 1 tokens share a row of 4
         model, shapes = make_model(kind), []
         model.register_forward_pre_hook(

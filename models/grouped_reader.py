@@ -21,7 +21,7 @@ CROWDED = 2 / 3
 """Share of samples still being written below which rows of their own are faster (measured on a CPU)."""
 
 
-class SharedReader:
+class GroupedReader:
     """A ``Reader`` in whose cache a prompt has one row: the prompt, then the samples' tokens, step by step.
 
     The model must attend to all that its mask shows (see :func:`prefgym.models.shared_prompt.attends_to_all`).
