@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 
+pytestmark = pytest.mark.no_cover  # other tests run the same lines; counting them here doubles the time
+
 
 @pytest.fixture
 def benchmarks(monkeypatch):

@@ -14,6 +14,8 @@ from prefgym.evaluation.checking.enumeration import Enumeration
 from prefgym.evaluation.checking.faults import candidates
 from prefgym.evaluation.checking.gradient_samples import MeanTest, expectation, sample_gradients
 
+pytestmark = pytest.mark.no_cover  # other tests run the same lines; counting them here doubles the time
+
 UNBIASED: dict[str, Any] = {
     "vf_coef": 0.0,
     "max_grad_norm": None,

@@ -27,6 +27,7 @@ GOOD = [(name, {}) for name, agent in AGENTS.items() if agent.climbs_reward and 
 GOOD += [("reinforce", {"baseline": baseline}) for baseline in BASELINES if baseline not in BIASED]
 
 
+@pytest.mark.no_cover  # counting lines doubles the time; the tests below run the same
 @pytest.mark.parametrize(("name", "options"), GOOD, ids=[options.get("baseline", name) for name, options in GOOD])
 def test_good_agents_pass(name, options, capsys):
     report = prefgym.check_agent(AGENTS[name], estimates=256, **options)
@@ -38,6 +39,7 @@ def test_good_agents_pass(name, options, capsys):
     assert f"{AGENTS[name].__name__} on Enumerable-v0: passed" in capsys.readouterr().out
 
 
+@pytest.mark.no_cover  # counting lines doubles the time; the tests below run the same
 @pytest.mark.parametrize("agent", FAULTY)
 def test_planted_faults_are_named(agent, capsys):
     report = prefgym.check_agent(agent, estimates=64, iterations=0)

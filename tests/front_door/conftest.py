@@ -26,19 +26,22 @@ class Result(NamedTuple):
     err: str
 
 
-@pytest.fixture(scope="session", autouse=True)
+_rendered: dict[str, bytes] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _pictures_drawn_once() -> Iterator[None]:
     """Rendering is most of the time of a command. Each kind of picture, by its heading, is rendered once; then it is
     the same picture again."""
-    render, rendered = Figure.savefig, {}
+    render = Figure.savefig
 
     def savefig(figure: Figure, buffer: io.BytesIO, **options: Any) -> None:
         kind = figure.get_suptitle()
-        if kind not in rendered:
+        if kind not in _rendered:
             render(figure, buffer, **options)
-            rendered[kind] = buffer.getvalue()
+            _rendered[kind] = buffer.getvalue()
         else:
-            buffer.write(rendered[kind])
+            buffer.write(_rendered[kind])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", savefig)

@@ -7,7 +7,7 @@ from prefgym.errors import InputError
 from prefgym.models import layout as packing
 from prefgym.models.finetune import Collator, LanguageModelTrainer, examples, finetune
 from prefgym.models.forward import read_responses
-from prefgym.models.layout import check_packable
+from prefgym.models.packing import check_packable
 
 PAIRS = [
     ("my brother", " broke the window"),
