@@ -70,7 +70,8 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
         file = left.pop(0)
         if file.resolve() not in (known.resolve() for known in found):
             found[file] = None
-            left += [other for other in _imported(file) if not _is_installed(other)]
+            if not _is_installed(file):
+                left += [other for other in _imported(file) if not _is_installed(other)]
     return list(found)
 
 
@@ -90,7 +91,7 @@ def _imported(file: Path) -> Iterator[Path]:
         else:
             continue
         for name in names:
-            if name.split(".")[0] not in sys.stdlib_module_names:
+            if name.split(".")[0] not in {*sys.stdlib_module_names, "prefgym"}:
                 yield from _files_of(name, places)
 
 
@@ -113,8 +114,13 @@ def _files_of(module: str, places: Any) -> list[Path]:
 
 
 def _is_installed(file: Path) -> bool:
-    homes = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return file.suffix != ".py" or any(file.resolve().is_relative_to(Path(home).resolve()) for home in homes)
+    """Whether a file is of Python, an installed package or prefgym, and not the user's own."""
+    homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "prefgym":  # installed in place, it lies elsewhere
+            homes.update(getattr(module, "__path__", ()))
+    place = file.resolve()
+    return file.suffix != ".py" or any(place.is_relative_to(Path(home).resolve()) for home in homes)
 
 
 def _module_by_name(name: str) -> ModuleType:

@@ -214,3 +214,11 @@ def test_a_refusal_of_the_system_says_what_to_do_and_no_name_of_ours(kind, tmp_p
     code, sentence = explain(error)
     assert code == 3
     assert sentence.startswith(f"{tmp_path}: {os.strerror(kind)}; ")
+
+
+def test_what_prefgym_itself_imports_is_not_followed(tmp_path):
+    from prefgym.rewards import functions
+
+    assert [file.name for file in with_imports([Path(functions.__file__)])] == ["functions.py"]
+    (tmp_path / "mine.py").write_text("from prefgym.rewards.functions import length\nimport torch, numpy.linalg\n")
+    assert [file.name for file in with_imports([tmp_path / "mine.py"])] == ["mine.py"]
