@@ -65,14 +65,15 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
 
     The statements ``import`` are read, wherever they stand; an import by a name that is put together is not seen.
     """
-    found, left = dict[Path, None](), list(files)
+    found, left, homes = dict[Path, Path](), list(files), _homes()
     while left:
         file = left.pop(0)
-        if file.resolve() not in (known.resolve() for known in found):
-            found[file] = None
-            if not _is_installed(file):
-                left += [other for other in _imported(file) if not _is_installed(other)]
-    return list(found)
+        place = file.resolve()
+        if place not in found:
+            found[place] = file
+            if not _is_installed(file, homes):
+                left += [other for other in _imported(file) if not _is_installed(other, homes)]
+    return list(found.values())
 
 
 def _imported(file: Path) -> Iterator[Path]:
@@ -113,14 +114,18 @@ def _files_of(module: str, places: Any) -> list[Path]:
     return found
 
 
-def _is_installed(file: Path) -> bool:
+def _is_installed(file: Path, homes: set[Path]) -> bool:
     """Whether a file is of Python, an installed package or prefgym, and not the user's own."""
+    return file.suffix != ".py" or not homes.isdisjoint(file.resolve().parents)
+
+
+def _homes() -> set[Path]:
+    """Where Python, installed packages and prefgym lie."""
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "prefgym":  # installed in place, it lies elsewhere
             homes.update(getattr(module, "__path__", ()))
-    place = file.resolve()
-    return file.suffix != ".py" or any(place.is_relative_to(Path(home).resolve()) for home in homes)
+    return {Path(home).resolve() for home in homes}
 
 
 def _module_by_name(name: str) -> ModuleType:
