@@ -27,6 +27,7 @@ from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
 from .attach import attach, make_policy
 from .collecting import collect_rollout
+from .env_settings import EnvSettings
 from .hyperparameters import Hyperparameters, make_hyperparameters
 from .inputs import inputs_of
 from .kl_term import KLTerm
@@ -107,7 +108,8 @@ class PolicyGradient:
             )
         self.env = attach(env, self.policy)
         self.env.reset(seed=seed)
-        self.kl = KLTerm(h, self.env)
+        self.settings = EnvSettings(self.env)
+        self.kl = KLTerm(h, self.settings)
         self.optimizer = torch.optim.Adam(
             [parameter for parameter in self.policy.parameters() if parameter.requires_grad],
             lr=self.hyperparameters.learning_rate,
@@ -196,6 +198,7 @@ class PolicyGradient:
 
         start = self.num_episodes if self.learn_start is None else self.learn_start
         self.learn_start = start
+        self.settings.ask()
         monitor = Monitor(self, total_episodes, output, progress_bar)
         saved = self.iteration if self.history else None
         try:
@@ -211,6 +214,7 @@ class PolicyGradient:
                 if callback is not None and callback(self, scalars) is False:
                     break
         except KeyboardInterrupt:
+            self.settings.freeze()
             if output is not None and save_every is not None and self.iteration != saved:
                 save_checkpoint(output, self)
             raise
@@ -276,6 +280,7 @@ class PolicyGradient:
         try:
             yield
         except KeyboardInterrupt:
+            self.settings.freeze()
             if self._snapshot is not None and self.iteration == before:
                 self._snapshot.put_back(self)
             raise

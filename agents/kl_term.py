@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from ..models.distribution import log_distribution
 from ..models.forward import response_logits
 from ..rewards.kl import AdaptiveKL, exact
 from .attach import env_attribute
+from .env_settings import EnvSettings
 from .hyperparameters import Hyperparameters
 from .losses import kl_loss, masked_mean
 from .minibatch import Minibatch
@@ -39,12 +39,13 @@ class KLTerm:
 
     Args:
         hyperparameters: ``kl_level``, ``kl_loss_coef``, ``kl_loss_estimator``, ``kl_target``.
-        env: whose β moves with ``kl_target``, unless the KL is in the loss: then its coefficient moves.
+        settings: of the environment whose β moves with ``kl_target``, unless the KL is in the loss: then its
+            coefficient moves.
     """
 
-    def __init__(self, hyperparameters: Hyperparameters, env: Any) -> None:
+    def __init__(self, hyperparameters: Hyperparameters, settings: EnvSettings) -> None:
         h = self.hyperparameters = hyperparameters
-        self.env = env
+        env, self._settings = settings.env, settings
         self.in_loss = h.kl_loss_coef > 0
         self._loss_coef = h.kl_loss_coef
         self._controller = None if h.kl_target is None else AdaptiveKL(self.coef, h.kl_target)
@@ -62,17 +63,14 @@ class KLTerm:
     @property
     def coef(self) -> float:
         """The coefficient now: of the loss where the KL is there, else the environment's β, whoever set it."""
-        return self._loss_coef if self.in_loss else float(env_attribute(self.env, "kl_coef"))
+        return self._loss_coef if self.in_loss else float(self._settings["kl_coef"])
 
     @coef.setter
     def coef(self, value: float) -> None:
-        base = self.env.unwrapped
         if self.in_loss:
             self._loss_coef = value
-        elif hasattr(base, "kl_coef"):
-            base.kl_coef = value
         else:
-            base.set_attr("kl_coef", value)
+            self._settings["kl_coef"] = value
 
     def paid(self, rollout: Rollout) -> float:
         """The coefficient that a rollout was paid by, the mean over its episodes; in the loss, that of now."""

@@ -45,14 +45,6 @@ A = TypeVar("A", bound="PolicyGradient")
 
 SETTINGS, CARD = "prefgym.json", "README.md"
 VALUE_HEAD, VALUE_MODEL = "value_head.safetensors", "value_model.safetensors"
-ENV_SETTINGS = (
-    "kl_coef",
-    "kl_estimator",
-    "max_prompt_tokens",
-    "max_new_tokens",
-    "missing_eos_penalty",
-    "temperature",
-)
 VERSIONS = ("prefgym", "torch", "transformers", "gymnasium")
 DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError)
 """What reading a damaged file can raise."""
@@ -163,11 +155,11 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
         "seed": agent.seed,
         "iteration": agent.iteration,
         "num_episodes": agent.num_episodes,
-        "model": env_attribute(env, "language_model").name,
+        "model": agent.settings["model_name"],
         "data": getattr(prompts, "name", None),
         "synthetic": bool(getattr(prompts, "synthetic", False)),
         "rewards": {name: weight for name, (_, weight) in (reward.parts if reward else {}).items()},
-        "env": {name: env_attribute(env, name) for name in ENV_SETTINGS},
+        "env": agent.settings.as_dict(),
         "versions": _versions(),
     }
 

@@ -21,6 +21,7 @@ class Snapshot:
     """
 
     def __init__(self, agent: PolicyGradient) -> None:
+        agent.settings.ask()
         tensors, state = training_state(agent)
         self.state: dict[str, Any] = {**state, "history": list(state["history"])}
         self.tensors = {**tensors, "generator": tensors["generator"].clone()}

@@ -86,6 +86,8 @@ def _wave(
         before, observation = observation, _checked(rows)
         for row in sorted(running):
             info, episode = rows.info(row), episodes[row]
+            if "ref_log_prob" not in info:
+                raise _no_step(rows.env)
             episode.actions.append(int(actions[row]))
             episode.log_probs.append(float(log_probs[row]))
             episode.ref_log_probs.append(float(info["ref_log_prob"]))
@@ -116,6 +118,15 @@ def _foreign(env: Any) -> InputError:
     return InputError(
         "The observation is no longer the dict of tokens and attention_mask that this agent reads; take off the "
         f"wrapper that changes it{_suspects(env)}."
+    )
+
+
+def _no_step(env: Any) -> InputError:
+    """Gymnasium's workers without shared memory forget a reset, and take their next step for the one after an end."""
+    return InputError(
+        f"{type(env.unwrapped).__name__} began an episode anew where a step was asked for, or a wrapper took the "
+        "step's ref_log_prob from its info; make AsyncVectorEnv with shared_memory=True (its default) or with "
+        f"autoreset_mode=AutoresetMode.SAME_STEP{_suspects(env)}."
     )
 
 

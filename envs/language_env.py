@@ -40,6 +40,7 @@ class LanguageEnv:
     kl_coef = _of_mdp("kl_coef", settable=True)
     kl_estimator = _of_mdp("kl_estimator")
     language_model = _of_mdp("language_model")
+    model_name = property(lambda env: env.mdp.language_model.name, doc="Name of ``language_model``.")
     reference = _of_mdp("reference")
     reward = _of_mdp("reward")
     prompts = _of_mdp("prompts")
