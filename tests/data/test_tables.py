@@ -268,7 +268,7 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
     with pytest.raises(InputError, match=r'No column "\\udcff"') as caught:
         read_table(write(tmp_path, "a.jsonl", JSONL)).texts("\udcff")
     assert str(caught.value).isprintable()
-    with pytest.raises(InputError, match="is no path: it holds a NUL or bytes that are not text") as caught:
+    with pytest.raises(InputError, match="is not a path: it contains a NUL or bytes that are not text") as caught:
         read_table(str(tmp_path / "\udcff.jsonl"))
     assert str(caught.value).isprintable()
 

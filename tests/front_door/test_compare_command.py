@@ -102,7 +102,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_the_same(run, compared, trai
         patch.setattr(Monitor, "log", stop)
         stopped = run(*words)
     assert stopped.code == 130
-    assert "the same command goes on" in stopped.err
+    assert "the same command continues" in stopped.err
     assert not (tmp_path / "out" / "metrics.json").exists()
     resumed = run(*words)
     assert resumed.code == 0, resumed.err
