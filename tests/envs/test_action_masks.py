@@ -148,6 +148,6 @@ def test_a_masked_policy_pays_its_kl_to_the_whole_reference(seed):
 def test_agents_that_keep_to_no_mask_say_so():
     for options in ({"mask_top_k": 2}, {"mask_top_p": 0.9}):
         for env in (gym.make("Enumerable-v0", **options), gym.make_vec("Enumerable-v0", 2, "sync", **options)):
-            with pytest.raises(InputError, match="keeps to no action mask"):
+            with pytest.raises(InputError, match="ignores action masks"):
                 PPO("default", env)
     PPO("default", gym.make("Enumerable-v0", mask_top_k=0, mask_top_p=1.0))
