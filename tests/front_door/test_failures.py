@@ -19,7 +19,7 @@ from prefgym.storage.signals import Stopped
         (RewardError("it failed"), 4, "it failed"),
         (MachineError("no device"), 3, "no device"),
         (FloatingPointError("nan"), 1, "nan"),
-        (OSError(errno.ENOSPC, "x", "a/b"), 3, "a/b: No space left on device; what was saved is whole"),
+        (OSError(errno.ENOSPC, "x", "a/b"), 3, "a/b: No space left on device; what was saved is intact"),
         (OSError(errno.EROFS, "x", "a"), 3, "a: Read-only file system; give a writable place."),
         (OSError(errno.EACCES, "x", "a"), 3, "a: Permission denied; change its permissions, "),
         (OSError(errno.ENAMETOOLONG, "x", "a" * 500), 2, "File name too long; check the name."),
