@@ -269,7 +269,7 @@ def test_a_trained_run_with_other_settings_is_not_taken_for_the_one_asked_for(re
 
 def test_an_output_folder_of_something_else(refused, finished_run, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    names(refused("compare", finished_run, "--output", tmp_path), tmp_path, "something else")
+    names(refused("compare", finished_run, "--output", tmp_path), tmp_path, "holds other files")
     names(refused("compare", finished_run, "--output", finished_run), finished_run, "by prefgym train, not by compare")
     names(refused("compare", finished_run, "--output", tmp_path / "thesis.tex"), "is a file")
 
