@@ -188,7 +188,7 @@ class _VectorRows:
     ) -> Iterator[list[int]]:
         """Reset all rows for each wave in turn; yields which prompt of the rollout each row answers.
 
-        With one sample per prompt, each row answers the next prompt of its own order. With several, or with given
+        With one sample per prompt, each row answers the next prompt in its order. With several, or with given
         prompts, all rows get the same prompt, as one set of reset options reaches all of them.
         """
         num_rows, native = self.env.num_envs, hasattr(self.env.unwrapped, "sampler_state")

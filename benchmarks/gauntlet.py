@@ -4,7 +4,7 @@
     python benchmarks/gauntlet.py --quick --output /tmp/gauntlet             shows that it runs
 
 REINFORCE with each baseline, PPO, A2C, expert iteration, DPO, stock stable-baselines3 PPO and A2C, and best-of-n of the
-start policy as a yardstick. First each learner's rate is chosen among the same three, with a seed of its own, by proxy
+start policy as a yardstick. First each learner's rate is chosen among the same three, with a separate seed, by proxy
 reward minus KL; then every contestant runs with every seed and is judged by gold, which was not used in any training or
 choice. Every run writes its own file in ``OUTPUT/runs``; the same command again makes the missing ones. A run that
 fails is named at the end, and the others continue. Writes results.json, README.md and gauntlet.png.

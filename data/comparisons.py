@@ -77,7 +77,7 @@ def load_comparisons(
     """Read comparisons, as ``chosen`` and ``rejected`` or as two texts and a label.
 
     Responses may be conversations. Without a prompt column the prompt is the beginning that both responses share.
-    ``label_column`` may name several annotators (``annotator1,annotator2``): each gives a comparison of its own. If
+    ``label_column`` may name several annotators (``annotator1,annotator2``): each gives a separate comparison. If
     nothing is mapped and ``chosen`` is missing, the columns ``first``, ``second`` and ``label`` are used, as written by
     ``prefgym label``.
 

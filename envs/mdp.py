@@ -98,7 +98,7 @@ class TokenMDP:
             raise InputError(f"temperature must be a finite number above 0, not {temperature!r}.")
         _check_number("mask_top_k", mask_top_k, 0, integer=True)
         if not (_is_number(mask_top_p) and 0 < mask_top_p <= 1):
-            raise InputError(f"mask_top_p must lie in (0, 1], not {mask_top_p!r}.")
+            raise InputError(f"mask_top_p must be in (0, 1], not {mask_top_p!r}.")
         estimator(kl_estimator)
         self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
         self.max_prompt_tokens, self.max_new_tokens = max_prompt_tokens, max_new_tokens

@@ -43,7 +43,7 @@ class Decoding:
         if self.top_k < 0:
             raise InputError(f"top_k must be 0 (off) or more, not {self.top_k}.")
         if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must lie in (0, 1], not {self.top_p}.")
+            raise InputError(f"top_p must be in (0, 1], not {self.top_p}.")
 
 
 def log_distribution(logits: Tensor, vocab_size: int, decoding: Decoding = Decoding()) -> Tensor:

@@ -32,7 +32,7 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
 
 
 def check_run(folder: Path) -> None:
-    """Raise :class:`InputError` unless the folder is there, or names an embedded model."""
+    """Raise :class:`InputError` unless the folder exists, or names an embedded model."""
     if folder.is_dir() or str(folder).startswith("embedded"):
         return
     siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []

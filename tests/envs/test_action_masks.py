@@ -79,8 +79,8 @@ def test_masks_are_advice_and_reachable_through_wrappers(env_options, make_env):
     [
         ({"mask_top_k": -1}, "mask_top_k must be an integer of at least 0"),
         ({"mask_top_k": 1.5}, "mask_top_k must be an integer"),
-        ({"mask_top_p": 0}, r"mask_top_p must lie in \(0, 1\], not 0"),
-        ({"mask_top_p": "all"}, "mask_top_p must lie"),
+        ({"mask_top_p": 0}, r"mask_top_p must be in \(0, 1\], not 0"),
+        ({"mask_top_p": "all"}, "mask_top_p must be in"),
         ({"mask_topk": 1}, 'Did you mean "mask_top_k"'),
     ],
 )

@@ -75,7 +75,7 @@ def help_text() -> str:
     return (
         "usage: prefgym label FILE [options]\n\n"
         "Read two responses to a prompt and say which is better: 1, 2, t for a tie, s to skip, u to undo, q to quit.\n"
-        "Which one is shown first is random; the file keeps the order of its source. Every answer is saved at once,\n"
+        "Which one is shown first is random; the file keeps the order of its source. Answers are saved immediately,\n"
         "and the same command continues from there. FILE (JSONL, JSON, CSV, Parquet or hub id) has a prompt and\n"
         "two responses in each row; with --run it has only prompts, and the run writes two responses to each. With\n"
         "--annotator a model judges instead. Lines may come through a pipe.\n\n"

@@ -105,7 +105,7 @@ def _exists(path: Path) -> bool:
 
 
 def _move(paths: Iterator[Path], source: Path, target: Path) -> None:
-    """Move files from one folder to another, links as links; what is already there stays."""
+    """Move files from one folder to another, links as links; existing files stay."""
     emptied = set[Path]()
     for path in list(paths):
         place = target / path.relative_to(source)

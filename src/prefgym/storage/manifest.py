@@ -1,7 +1,7 @@
 """Who wrote a file: every folder that prefgym writes holds the list of its files, and only those are ever replaced.
 
 ``prefgym-files.jsonl`` has a head, ``{"format": 1, "run": ID, "command": "train"}``, and a line for each file,
-``{"file": "metrics.json", "sha256": ...}`` (null while it grows), or for a folder with a list of its own,
+``{"file": "metrics.json", "sha256": ...}`` (null while it grows), or for a folder with its own list,
 ``{"folder": "evaluation"}``. A line is written before its file, so a process killed in between leaves no file of
 unknown origin. A file that was written several times has several lines, and its bytes match one of them. One with other
 bytes was changed by somebody else, and counts as theirs.

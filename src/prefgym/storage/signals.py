@@ -76,7 +76,7 @@ def stopped(error: BaseException, *told: str) -> Stopped:
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     if _state.came is not None:
-        os.write(2, b"\nstopped at once.\n")
+        os.write(2, b"\nstopped immediately.\n")
         os._exit(128 + signum)
     _state.came = signum
     if not _state.sections:
