@@ -24,7 +24,7 @@ FIGURES_EXPLAINED = (
     "Win rates are asked in both orders, count a tie as half, and have 95 % intervals (Wilson, over "
     'prompts). "Equal length" is the win rate against the references, or against the start policy if there are '
     "none, that a logistic regression predicts for two texts of the same number of tokens, with a bootstrap "
-    "interval. KL is in nats per response, from the reference policy to the policy as it was sampled; for greedy "
+    "interval. KL is in nats per response, of the policy as sampled, relative to the reference policy; for greedy "
     'responses it is their log-ratio. "Tokens" excludes EOS, "EOS" is the share of responses that ended within '
     'the budget, "repeated" the share of word triples that occurred earlier in the same text, "invented" the number '
     "of stated facts that are not in the post."
