@@ -33,8 +33,8 @@ class DPOHyperparameters(Hyperparameters):
     """Hyperparameters of DPO.
 
     Attributes:
-        labels: ``soft`` weighs both orders of a pair by the Bradley-Terry probability of the scores; ``hard`` always
-            prefers the response with the higher score.
+        labels: how preferences are labelled: ``soft`` weighs both orders of a pair by the Bradley-Terry probability of
+            the scores; ``hard`` always prefers the response with the higher score.
     """
 
     samples_per_prompt: int = 2

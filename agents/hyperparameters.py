@@ -27,8 +27,8 @@ class Hyperparameters:
     """Hyperparameters that all policy-gradient agents share.
 
     Attributes:
-        learning_rate: of Adam.
-        lr_schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
+        learning_rate: Adam's learning rate.
+        lr_schedule: learning rate schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
         episodes_per_iteration: episodes per rollout.
         samples_per_prompt: responses to each prompt; must divide episodes_per_iteration.
         batch_size: episodes per optimiser step; None takes the whole rollout.
@@ -37,15 +37,15 @@ class Hyperparameters:
         max_grad_norm: maximum L2 norm of the gradient; None does not clip.
         vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
         ent_coef: weight of an entropy bonus.
-        kl_level: ``token`` pays the KL at each token, ``sequence`` all of it at the last one, with the score.
+        kl_level: where the KL is paid: ``token`` at each token, ``sequence`` all of it at the last one, with the score.
         kl_loss_coef: weight of a KL term in the loss; if above 0, set the environment's kl_coef to 0 or the KL counts
             twice (but exact KL in both places counts once).
-        kl_loss_estimator: ``k1``, ``k2``, ``k3`` or ``exact``; k2 per sequence has the KL's own gradient, k2 and exact
-            per token that of each state's KL.
+        kl_loss_estimator: estimator of that term: ``k1``, ``k2``, ``k3`` or ``exact``; k2 per sequence has the KL's own
+            gradient, k2 and exact per token that of each state's KL.
         kl_target: KL per response, in nats, to which the coefficient is steered after each iteration (Ziegler et al.
             2019): kl_loss_coef if that is above 0, else the environment's kl_coef. None keeps it fixed.
-        value_trunk: ``shared`` with the policy, or ``separate``: another model for the values.
-        precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
+        value_trunk: where values come from: a trunk ``shared`` with the policy, or a ``separate`` model.
+        precision: number format: ``fp32``, or ``bf16`` for matrix products of policy and reference in bfloat16.
         cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
         gradient_checkpointing: recompute layers in the backward pass instead of storing activations; less memory, more
             time, the same gradients.
@@ -53,8 +53,8 @@ class Hyperparameters:
             share; None trains the weights. Needs the extra ``prefgym[peft]``.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
         lora_targets: linear layers to adapt, separated by commas, or ``all-linear``.
-        loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
-            episodes, which is the unbiased policy gradient.
+        loss_reduction: how losses are averaged: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each
+            episode's tokens, mean over episodes, which is the unbiased policy gradient.
     """
 
     learning_rate: float = 1e-4

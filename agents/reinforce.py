@@ -26,8 +26,8 @@ class REINFORCEHyperparameters(Hyperparameters):
     """Hyperparameters of REINFORCE.
 
     Attributes:
-        baseline: ``none``, ``moving_average``, ``value``, ``greedy`` (SCST), ``leave_one_out`` (RLOO), ``group_mean``,
-            ``group_normalised`` (GRPO), or a name added to ``BASELINES``.
+        baseline: what is subtracted from returns: ``none``, ``moving_average``, ``value``, ``greedy`` (SCST),
+            ``leave_one_out`` (RLOO), ``group_mean``, ``group_normalised`` (GRPO), or a name added to ``BASELINES``.
         normalize_advantage: whiten advantages over the rollout's real tokens.
     """
 
