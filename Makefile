@@ -13,7 +13,7 @@ help:
 	@echo "make test    lint, types and the whole test suite with branch coverage"
 	@echo "make lint    ruff and mypy (mypy on an installed tree)"
 	@echo "make format  ruff format and import order"
-	@echo "make assets  make the embedded tokenizer and weights again (up to 2 hours)"
+	@echo "make assets  rebuild the embedded tokenizer and weights (up to 2 hours)"
 
 # The one range without an upper end that would fetch gigabytes is torch's: constraints.txt pins the CPU build.
 $(VENV)/.installed: pyproject.toml constraints.txt

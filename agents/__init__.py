@@ -1,4 +1,4 @@
-"""The learners: a language model as a policy, rollouts, and agents that climb the policy gradient."""
+"""The learners: a language model as a policy, rollouts, and policy-gradient agents."""
 
 from .a2c import A2C
 from .base import PolicyGradient

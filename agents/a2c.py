@@ -1,4 +1,4 @@
-"""Advantage actor-critic, the synchronous form of Mnih et al. 2016: one step on each rollout, no clipping.
+"""Advantage actor-critic, the synchronous form of Mnih et al. 2016: one gradient step per rollout, no clipping.
 
 Departures from the paper: whole episodes instead of n steps, so no value is bootstrapped; Adam instead of RMSProp.
 """

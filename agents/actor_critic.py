@@ -27,7 +27,7 @@ class ActorCriticHyperparameters(Hyperparameters):
     normalize_advantage: bool = False
 
     def check(self) -> None:
-        """Also the fields of the critic."""
+        """Check the critic's fields too."""
         super().check()
         self.check_fraction("gae_lambda", "gamma")
 
@@ -44,7 +44,7 @@ class ActorCritic(PolicyGradient):
         return True
 
     def advantages(self, rollout: Rollout) -> Advantages:
-        """GAE, with the value targets; whitened over real tokens where asked."""
+        """GAE, with the value targets; whitened over real tokens if requested."""
         assert rollout.values is not None
         h, mask = self.hyperparameters, rollout.response_mask
         rewards = rollout.rewards / deviation(rollout.rewards, mask) if h.normalize_reward else rollout.rewards

@@ -1,6 +1,6 @@
 """Bringing a policy and an environment together: which model to train, and who pays -beta log pi.
 
-Everything asked of an environment here works for a single one, a vector one, and one wrapped or in worker processes.
+All of it works for a single environment, a vector environment, and one that is wrapped or in worker processes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ NEUTRAL_WRAPPERS = (
     wrappers.RecordEpisodeStatistics,
     gym.wrappers.vector.RecordEpisodeStatistics,
 )
-"""Wrappers that leave observation, action and reward as they are. What is not stepped, they do not see either:
-``RecordEpisodeStatistics`` has nothing to record, and an agent's ``history`` tells."""
+"""Wrappers that leave observation, action and reward unchanged. They do not see what is not stepped:
+``RecordEpisodeStatistics`` has nothing to record, and an agent's ``history`` has the figures."""
 
 
 def env_attribute(env: Any, name: str) -> Any:
@@ -49,24 +49,24 @@ def make_policy(
     lora: LoRA | None = None,
     seed: int = 0,
 ) -> LMPolicy:
-    """Turn what a user names as the policy into an ``LMPolicy`` for ``env``.
+    """Turn a user's policy argument into an ``LMPolicy`` for ``env``.
 
     Args:
         policy: ``"default"`` (a copy of the environment's model), a model folder or hub id, a ``LanguageModel``
-            (copied) or an ``LMPolicy`` (taken as it is).
-        env: gives the default model, the vocabulary and the shape of the distribution.
+            (copied) or an ``LMPolicy`` (used as it is).
+        env: provides the default model, the vocabulary and the shape of the distribution.
         value_head: whether the agent needs values.
-        value_trunk: where they come from, as ``LMPolicy`` takes it; an ``LMPolicy`` keeps its own.
-        lora: train such an adapter; ``"default"`` then is no copy, but a view of the environment's model.
-        seed: of the adapter's first weights.
+        value_trunk: where they come from, as in ``LMPolicy``; an ``LMPolicy`` keeps its own.
+        lora: train such an adapter; ``"default"`` is then a view of the environment's model, not a copy.
+        seed: of the adapter's initial weights.
 
     Raises:
-        InputError: none of these, another vocabulary than the environment's, an ``LMPolicy`` without a value head or an
-            adapter where one is asked for or of another temperature, or an environment with an action mask.
+        InputError: none of these, a vocabulary other than the environment's, an ``LMPolicy`` that lacks a required
+            value head or adapter or has another temperature, or an environment with an action mask.
     """
     if env_attribute(env, "masks_actions"):
         raise InputError(
-            "This agent writes from the whole distribution and keeps to no action mask; leave out mask_top_k and "
+            "This agent samples from the full distribution and ignores action masks; leave out mask_top_k and "
             "mask_top_p, or train sb3-contrib's MaskablePPO (prefgym.agents.sb3)."
         )
     model: LanguageModel = env_attribute(env, "language_model")
@@ -78,7 +78,7 @@ def make_policy(
             raise InputError("lora_rank is set, but the LMPolicy has no adapter; build it on an AdaptedModel.")
         if policy.decoding != decoding:
             raise InputError(
-                f"The LMPolicy draws tokens by {policy.decoding}, the environment's reference by {decoding}; build it "
+                f"The LMPolicy samples with {policy.decoding}, the environment's reference with {decoding}; build it "
                 "with decoding=env.unwrapped.decoding."
             )
         _check_vocabulary(policy.language_model, model)
@@ -103,8 +103,8 @@ def make_policy(
 def attach(env: Any, policy: LMPolicy) -> Any:
     """Let ``env`` pay the policy's part of the reward, -beta log pi, inside all wrappers that change rewards.
 
-    An environment in this process gets the policy by ``attach_policy``; sub-environments in a vector cannot, and are
-    wrapped in ``PolicyKL``. A ``PolicyKL`` that is already there is given this policy.
+    An environment in this process gets the policy through ``attach_policy``; sub-environments of a vector cannot, and
+    are wrapped in ``PolicyKL``. An existing ``PolicyKL`` is given this policy.
 
     Returns:
         The environment to step.
@@ -139,7 +139,7 @@ def _check_vocabulary(model: LanguageModel, expected: LanguageModel) -> None:
 
 
 def is_neutral(env: Any) -> bool:
-    """Whether nothing around the environment could change what a learner sees."""
+    """Whether no wrapper around the environment could change what a learner sees."""
     while env is not env.unwrapped:
         if type(env) not in NEUTRAL_WRAPPERS:
             return False

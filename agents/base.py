@@ -1,6 +1,6 @@
 """The loop that every policy-gradient agent shares: collect, advantages, minibatch epochs, log, checkpoint.
 
-An agent adds two methods, ``advantages(rollout)`` and ``loss(minibatch)``, both on tensors alone: the base class runs
+An agent adds two methods, ``advantages(rollout)`` and ``loss(minibatch)``, both purely on tensors: the base class runs
 the policy and fills the minibatch with its log-probs, values and entropies.
 """
 
@@ -53,13 +53,13 @@ class Advantages(NamedTuple):
 
 
 class PolicyGradient:
-    """Base class of agents that climb the gradient of expected reward of a language model.
+    """Base class of agents that train a language model by the gradient of its expected reward.
 
     Args:
         policy: ``"default"`` (a trainable copy of the environment's model), a model folder or hub id, a
             ``LanguageModel`` (copied), or an ``LMPolicy`` (trained in place).
         env: an environment of this package, single or vector, wrapped or not, or its registered id. The agent attaches
-            its policy to it, so that rewards hold the whole KL term.
+            its policy to it, so that rewards include the whole KL term.
         seed: seeds sampling, shuffling and the environment's prompts; same seed, same parameters (on CPU).
         tensorboard_log: folder for TensorBoard events; None writes them into ``learn``'s output folder, if any.
         **hyperparameters: fields of the agent's ``hyperparameter_type``.
@@ -101,7 +101,7 @@ class PolicyGradient:
             setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
-                "The policy reads a prompt anew for each of its samples, with the same result but slower: its model "
+                "The policy reads a prompt again for each of its samples, with the same result but slower: its model "
                 "takes no key-value cache, or its own gradient checkpointing is on (use gradient_checkpointing=True of "
                 "the agent instead).",
                 stacklevel=2,
@@ -119,8 +119,8 @@ class PolicyGradient:
         self.rng = np.random.default_rng(seed)  # shuffles minibatches
         self.history: list[dict[str, float]] = []
         self.iteration = self.num_episodes = 0
-        self.learn_start: int | None = None  # num_episodes when the learn() began that a resumed agent continues
-        self._snapshot: Snapshot | None = None  # the last whole state, while an iteration changes it
+        self.learn_start: int | None = None  # num_episodes at the start of the learn() that a resumed agent continues
+        self._snapshot: Snapshot | None = None  # the last complete state, while an iteration changes it
 
     # What makes an agent.
 
@@ -130,19 +130,19 @@ class PolicyGradient:
         return False
 
     def advantages(self, rollout: Rollout) -> Advantages:
-        """Judge every token of a rollout; called once an iteration."""
+        """Judge every token of a rollout; called once per iteration."""
         raise NotImplementedError
 
     def loss(self, minibatch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of (a piece of) a minibatch, with gradient, and scalars to log, which add up over pieces."""
+        """Loss of (a piece of) a minibatch, with gradient, and scalars to log, which add up over the pieces."""
         raise NotImplementedError
 
     def keep_going(self, stats: dict[str, float]) -> bool:
-        """Whether to take the step that a minibatch with these scalars asks for, and go on; False ends the update."""
+        """Whether to take the step for a minibatch with these scalars and continue; False ends the update."""
         return True
 
     def extra_state(self) -> dict[str, Any]:
-        """What else a resumed run needs to know of the agent, as JSON."""
+        """What else a resumed run needs from the agent, as JSON."""
         return {}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
@@ -162,19 +162,19 @@ class PolicyGradient:
         """Train for ``total_episodes`` more episodes, rounded up to whole iterations.
 
         Args:
-            total_episodes: episodes of this call. An agent from ``resume`` goes on with the call that was interrupted:
-                the episodes that call had already seen are counted.
+            total_episodes: episodes of this call. An agent from ``resume`` continues the call that was interrupted, and
+                the episodes already seen in it count.
             callback: called after each iteration with the agent and its scalars; returning False stops.
             progress_bar: show episodes, score, KL and time left.
             output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing.
             save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
-                the command line) saves the last whole iteration first; the copy that is kept for that takes three
-                numbers a trained parameter.
+                the command line) saves the last complete iteration first; the copy kept for that takes three numbers
+                per trained parameter.
 
         Raises:
-            RewardError: a reward failed; the policy is as it was before that iteration.
-            InputError: ``output`` is written by another process, or holds a file of another writer by the name of one
-                of a run's.
+            RewardError: a reward failed; the policy is as before that iteration.
+            InputError: another process writes to ``output``, or somebody else's file there has the name of one of a
+                run's.
         """
         if not isinstance(total_episodes, int) or total_episodes <= 0:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
@@ -231,7 +231,7 @@ class PolicyGradient:
         """Write a run folder: a plain Hugging Face model folder with the value head and this agent's settings.
 
         Args:
-            folder: where; files of an earlier save there are replaced one by one.
+            folder: destination; files of an earlier save there are replaced one by one.
             card: further rows for the model card, e.g. ``{"win rate": "71 %"}``.
         """
         from .run_folder import save_run
@@ -240,7 +240,7 @@ class PolicyGradient:
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
-        """Read an agent that ``save`` wrote; its optimiser starts afresh. ``overrides`` replace hyperparameters."""
+        """Read an agent written by ``save``; its optimiser starts fresh. ``overrides`` replace hyperparameters."""
         from .run_folder import load_run
 
         return load_run(cls, folder, env, overrides)
@@ -253,13 +253,13 @@ class PolicyGradient:
         tensorboard_log: str | Path | None = None,
         accept_changes: bool = False,
     ) -> Self:
-        """Continue a run from its last whole checkpoint, with optimiser, random states, baseline and data cursor.
+        """Continue a run from its last complete checkpoint, with optimiser, random states, baseline and data cursor.
 
         ``learn`` with the same arguments then ends with the same parameters as if nothing had happened.
 
         Raises:
-            InputError: there is no whole checkpoint; or prompts, reward, reference or model are not those of the run,
-                unless ``accept_changes``.
+            InputError: there is no complete checkpoint; or prompts, reward, reference or model are not those of the
+                run, unless ``accept_changes``.
         """
         from .checkpoint import resume_run
 
@@ -272,7 +272,7 @@ class PolicyGradient:
 
     @contextmanager
     def _whole_when_stopped(self, wanted: bool) -> Iterator[None]:
-        """Around an iteration: a stop in it puts the agent back to the end of the one before."""
+        """Around an iteration: a stop in it restores the agent to the end of the previous one."""
         from .snapshot import Snapshot
 
         before = self.iteration
@@ -307,13 +307,13 @@ class PolicyGradient:
             "time/update_seconds": ended - collected,
             **{f"time/{name}_seconds": value for name, value in seconds.items()},
         }
-        # history holds each name once
+        # history stores each name once
         scalars = {sys.intern(name): value for name, value in scalars.items()}
         told = {"iteration": self.iteration + 1, "episodes": self.num_episodes + len(rollout)}
         return rollout, told | scalars
 
     def _end_iteration(self, scalars: dict[str, float]) -> None:
-        """Count an iteration whose update is done."""
+        """Count a finished iteration."""
         self.iteration, self.num_episodes = int(scalars["iteration"]), int(scalars["episodes"])
         self.kl.update(scalars["objective/kl"])
         self.history.append(scalars)
@@ -335,7 +335,7 @@ class PolicyGradient:
         return self._summary(rollout, advantages, collected)
 
     def gradient(self, pieces: list[Minibatch]) -> dict[str, float]:
-        """Leave the gradient of a minibatch, run in pieces, in the parameters; its scalars."""
+        """Accumulate a minibatch's gradient, run in pieces, in the parameters; gives its scalars."""
         h, sums = self.hyperparameters, dict[str, float]()
         self.optimizer.zero_grad()
         for piece in pieces:
@@ -355,7 +355,7 @@ class PolicyGradient:
         return sums
 
     def _step(self) -> float:
-        """Clip the gradient, step the optimiser; the norm before clipping."""
+        """Clip the gradient, step the optimiser; gives the norm before clipping."""
         limit = self.hyperparameters.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), float("inf") if limit is None else limit)
         if not torch.isfinite(norm):
@@ -369,7 +369,7 @@ class PolicyGradient:
             group["lr"] = h.learning_rate * (1 - progress if h.lr_schedule == "linear" else 1)
 
     def _summary(self, rollout: Rollout, advantages: Advantages, stats: list[dict[str, float]]) -> dict[str, float]:
-        """Mean of each scalar over the minibatches that have it, and how well the values predicted the returns."""
+        """Mean of each scalar over the minibatches that have it, and the explained variance of the values."""
         names = dict.fromkeys(name for row in stats for name in row)
         means = {f"train/{name}": float(np.mean([row[name] for row in stats if name in row])) for name in names}
         if rollout.values is not None and advantages.returns is not None:

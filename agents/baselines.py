@@ -1,12 +1,11 @@
-"""What REINFORCE subtracts from the return, one small class each.
+"""The baselines that REINFORCE subtracts from the return, one small class each.
 
 A baseline turns a rollout into advantages. Where it does not depend on the sample it is subtracted from, the policy
-gradient stays unbiased; the two of whole groups, which do depend on it, say what that changes. All but ``value``
+gradient stays unbiased; the two group baselines, which do depend on it, say what that changes. All but ``value``
 compare whole sequences: every token of a response gets the same advantage, its total return minus the baseline, as in
-RLOO (Ahmadian et al. 2024). The part of the return that was paid
-before a token is noise to that token, but so it is to the baseline, which is a whole return too: the two cancel in the
-mean, and a return-to-go minus a whole-sequence baseline would be off by the KL already paid. ``value`` compares the
-return-to-go with V(s_t).
+RLOO (Ahmadian et al. 2024). The part of the return paid before a token is noise for that token, but it is in the
+baseline too, which is also a whole return: on average the two cancel, while a return-to-go minus a whole-sequence
+baseline would be off by the KL already paid. ``value`` compares the return-to-go with V(s_t).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Baseline:
         """Gather what the baseline needs beyond the rollout; called before ``advantages``."""
 
     def advantages(self, rollout: Rollout) -> Tensor:
-        """Advantages (B, R), or (B, 1) where all tokens of a response share theirs."""
+        """Advantages (B, R), or (B, 1) if all tokens of a response share one."""
         return rollout.returns[:, None]
 
     def state_dict(self) -> dict[str, float]:
@@ -47,7 +46,7 @@ class Baseline:
 class MovingAverage(Baseline):
     """Exponential moving average of the mean returns of *earlier* rollouts (Williams 1992, reinforcement comparison).
 
-    The first rollout has no past: each episode is compared with the mean of the other episodes, which is as unbiased.
+    The first rollout has no past: each episode is compared with the mean of the other episodes, which is unbiased too.
     """
 
     def __init__(self, decay: float = 0.8) -> None:
@@ -55,7 +54,7 @@ class MovingAverage(Baseline):
         self.average: float | None = None
 
     def advantages(self, rollout: Rollout) -> Tensor:
-        """Total return minus the average so far; then the average takes this rollout in."""
+        """Total return minus the average so far; then the average is updated with this rollout."""
         returns, mean = rollout.returns, float(rollout.returns.mean())
         if self.average is None:
             baseline = leave_one_out(returns, torch.zeros_like(rollout.groups)) if len(returns) > 1 else returns * 0
@@ -85,9 +84,9 @@ class LeaveOneOut(Baseline):
 
 
 class GroupMean(Baseline):
-    """Mean return of all samples of the same prompt, the sample itself among them (GRPO without the deviation).
+    """Mean return of all samples of the same prompt, including the sample itself (GRPO without the deviation).
 
-    With n samples of each prompt the advantage is (n - 1) / n times that of ``leave_one_out``: the same direction, a
+    With n samples per prompt the advantage is (n - 1) / n times that of ``leave_one_out``: the same direction, a
     shorter gradient (Liu et al. 2025, "Understanding R1-Zero-like training: a critical perspective", section 3.2).
     """
 
@@ -101,11 +100,11 @@ class GroupMean(Baseline):
 class GroupNormalised(GroupMean):
     """The same, divided by the standard deviation of the prompt's returns (GRPO: Shao et al. 2024, section 4.1.2).
 
-    Biased by design: a prompt on which all samples are about equally good weighs as much as any other.
+    Biased by design: a prompt whose samples are all about equally good weighs as much as any other.
     """
 
     def advantages(self, rollout: Rollout) -> Tensor:
-        """Standardised total return; 0 where all samples of a prompt have the same."""
+        """Standardised total return; 0 where all samples of a prompt have the same return."""
         centred = super().advantages(rollout)
         deviation = group_mean(centred[:, 0].square(), rollout.groups).sqrt()
         return centred / (deviation[:, None] + 1e-4)
@@ -114,7 +113,7 @@ class GroupNormalised(GroupMean):
 class Greedy(Baseline):
     """Return of the greedy response to the same prompt (self-critical training, SCST: Rennie et al. 2017).
 
-    Costs one more response for each prompt.
+    Costs one more response per prompt.
     """
 
     def look(self, env: Any, policy: LMPolicy, rollout: Rollout) -> None:

@@ -1,12 +1,12 @@
-"""Checkpoints: everything that the next iteration depends on, in folders that are whole or absent.
+"""Checkpoints: everything that the next iteration depends on, in folders that are complete or absent.
 
     run/checkpoints/iteration-000040/
         (the files of a run folder)   the policy as it was
         state.safetensors             optimiser moments, generator state
         state.json                    counters, shuffling, prompt order, baseline, history
 
-A checkpoint is written under another name, with the sum of every file, and renamed when it is complete: a run killed at
-any moment leaves whole checkpoints only, and bytes that changed later are noticed.
+A checkpoint is written under another name, with the checksum of every file, and renamed when complete: a run killed at
+any moment leaves only complete checkpoints, and bytes that change later are noticed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ STATE, TENSORS = "state.json", "state.safetensors"
 
 
 def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
-    """Write ``checkpoints/iteration-NNNNNN`` under the run folder and drop all but the last ``KEEP``; its path.
+    """Write ``checkpoints/iteration-NNNNNN`` under the run folder and drop all but the last ``KEEP``; gives its path.
 
-    A checkpoint with a file of somebody else in it is kept.
+    A checkpoint with somebody else's file in it is kept.
     """
     target = Path(folder) / "checkpoints" / f"iteration-{agent.iteration:06d}"
     with managed(folder), whole_folder(target, numbered=True) as writing:
@@ -51,13 +51,13 @@ def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
 
 
 def drop_old(folder: str | Path) -> None:
-    """Remove all checkpoints but the last ``KEEP``; of a run that was killed before it could."""
+    """Remove all checkpoints but the last ``KEEP``, for a run that was killed before it could do so."""
     for old in _checkpoints(folder)[:-KEEP]:
         discard(old)
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
-    """The last whole checkpoint of a run folder; a damaged one is told and passed over.
+    """The last complete checkpoint of a run folder; a damaged one is reported and skipped.
 
     Raises:
         InputError: there is none.
@@ -68,9 +68,9 @@ def latest_checkpoint(folder: str | Path) -> Path:
         if is_whole(path, listed):
             return path
         if path != checkpoints[0]:
-            warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is taken.', stacklevel=2)
+            warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is used.', stacklevel=2)
     if checkpoints:
-        raise InputError(f'The checkpoint "{checkpoints[-1]}" is damaged, and there is no whole one before it.')
+        raise InputError(f'The checkpoint "{checkpoints[-1]}" is damaged, and there is no intact one before it.')
     raise InputError(f'"{folder}" has no checkpoint to resume from; start the run without resume.')
 
 
@@ -93,7 +93,7 @@ def resume_run(
         tensors = load_file(path / TENSORS)
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         if accept_changes and _of_other_number(state["sampler"], env):
-            state["sampler"] = None  # the order of prompts begins anew
+            state["sampler"] = None  # the order of prompts starts over
         else:
             check_inputs({} if accept_changes else state.get("inputs"), agent.inputs, path)
         restore(agent, tensors, state)
@@ -130,7 +130,7 @@ def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Put an agent into the state that ``training_state`` told; its weights are another matter."""
+    """Restore the state given by ``training_state``; weights are loaded elsewhere."""
     agent.generator.set_state(tensors.pop("generator"))
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -150,7 +150,7 @@ def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, 
 
 
 def _of_other_number(sampler: list[dict[str, Any]] | None, env: Any) -> bool:
-    """Whether a saved order is one of more or fewer prompts than an environment of this package has."""
+    """Whether a saved order has more or fewer prompts than the environment."""
     prompts = getattr(env.unwrapped, "prompts", None)
     return bool(sampler) and prompts is not None and any(row["num_prompts"] != len(prompts) for row in sampler or ())
 

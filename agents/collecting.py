@@ -1,7 +1,7 @@
-"""Collecting episodes: whole responses generated, scored and judged by the reference in batches.
+"""Collecting episodes: whole responses generated, scored and passed through the reference in batches.
 
-``collect_rollout`` is the fast way; it gives the same rewards as stepping the environment (``stepping.py``), which it
-does itself wherever a wrapper could change what the learner should see.
+``collect_rollout`` is the fast way; it gives the same rewards as stepping the environment (``stepping.py``), to which
+it falls back wherever a wrapper could change what the learner sees.
 
 Notation: B episodes (prompts x samples), P prompt columns (left padded), R response columns (right padded).
 """
@@ -28,9 +28,9 @@ from .timing import part
 LOGITS_IN_MEMORY = 2**25
 ROWS_AT_ONCE = 32
 TOKENS_AT_ONCE = 2048
-"""A reference pass holds so many logits at most; so many rows of similar length, or more where they are short."""
+"""Bounds on a reference pass: its logits, and its rows of similar length (more if they are short)."""
 LOGITS_IN_CACHE = {"cpu": 2**18}
-"""How many of them are judged at once, by kind of device; all of them elsewhere."""
+"""How many of them are processed at once, by kind of device; all of them elsewhere."""
 
 
 def collect_rollout(
@@ -43,24 +43,24 @@ def collect_rollout(
     prompt_indices: Sequence[int] | None = None,
     greedy: bool = False,
 ) -> Rollout:
-    """Let ``policy`` write ``samples_per_prompt`` responses to each of the environment's next ``num_prompts`` prompts.
+    """Sample ``samples_per_prompt`` responses to each of the environment's next ``num_prompts`` prompts.
 
-    Given the same tokens, the rewards are those of ``env.step`` with the policy attached. An environment that is
-    wrapped only in wrappers which leave observation, action and reward alone is not stepped: responses are generated
-    in one batch and scored in one pass. Any other is stepped.
+    Given the same tokens, the rewards are those of ``env.step`` with the policy attached. An environment whose wrappers
+    all leave observation, action and reward unchanged is not stepped: responses are generated in one batch and scored
+    in one pass. Any other is stepped.
 
     Args:
         env: an environment of this package, single or vector, wrapped or not.
-        policy: writes the responses; its log-probs are those of the KL.
+        policy: writes the responses; its log-probs are used for the KL.
         num_prompts: number of prompts.
         samples_per_prompt: number of responses to each.
         generator: draws the tokens; None is torch's global generator.
         prompt_indices: the ``num_prompts`` prompts to answer, instead of the next ones.
-        greedy: take the likeliest token each time instead of a draw.
+        greedy: take the likeliest token each time instead of sampling.
 
     Raises:
         RewardError: a reward failed; the message names the prompt.
-        InputError: a wrapper makes the steps unusable (it changes tokens, or cuts episodes short); it is named.
+        InputError: a wrapper, which is named, makes the steps unusable (it changes tokens, or cuts episodes short).
     """
     if prompt_indices is not None and len(prompt_indices) != num_prompts:
         raise InputError(f"prompt_indices names {len(prompt_indices)} prompts, but num_prompts is {num_prompts}.")
@@ -123,7 +123,7 @@ def _generate(
 
 
 def _separate_values(policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, mask: Tensor, groups: Tensor) -> Tensor:
-    """What a separate value trunk says of the states (B, R)."""
+    """A separate value trunk's values of the states (B, R)."""
     num_response = mask.shape[1]
     values = torch.zeros(mask.shape, device=mask.device)
     for rows, prompt_of in _pieces(groups, attention_mask, num_response, 1):
@@ -162,7 +162,7 @@ def _judge_slots(
 ) -> tuple[Tensor, Tensor]:
     """Log pi_ref of the chosen token of each slot, and the exact KL there if the policy's own logits are given: (T,).
 
-    A few slots at a time: passes over a large vocabulary take longer to move it through memory than to compute.
+    A few slots at a time: with a large vocabulary, moving it through memory takes longer than computing.
     """
     log_probs, kl = logits.new_zeros(2, len(logits), dtype=torch.float32)
     size = max(1, LOGITS_IN_CACHE.get(logits.device.type, logits.numel()) // logits.shape[-1])

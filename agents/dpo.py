@@ -1,6 +1,6 @@
 """Direct preference optimisation (Rafailov et al. 2023) on the policy's own responses, as in Guo et al. 2024.
 
-A yardstick beside the policy-gradient agents: no advantages, no values. The preference for one of two responses to a
+A yardstick for the policy-gradient agents: no advantages, no values. The preference for one of two responses to a
 prompt is read from their scores by the Bradley-Terry model, p = σ(score_i - score_j), and the policy's implicit reward,
 β (log π - log π_ref), is fitted to it. Where every response is possible, the minimum of the expected loss is
 π* ∝ π_ref exp(score / β), the optimum of the KL-regularised objective, whatever responses are drawn from.
@@ -33,8 +33,8 @@ class DPOHyperparameters(Hyperparameters):
     """Hyperparameters of DPO.
 
     Attributes:
-        labels: ``soft`` weighs both orders of a pair by the Bradley-Terry probability of the scores; ``hard`` prefers
-            the response with the higher score for certain.
+        labels: how preferences are labelled: ``soft`` weighs both orders of a pair by the Bradley-Terry probability of
+            the scores; ``hard`` always prefers the response with the higher score.
     """
 
     samples_per_prompt: int = 2
@@ -42,7 +42,7 @@ class DPOHyperparameters(Hyperparameters):
     labels: str = "soft"
 
     def check(self) -> None:
-        """Also: pairs stay together."""
+        """Check also that pairs stay together."""
         super().check()
         self.check_choice("labels", LABELS)
         samples = self.samples_per_prompt
@@ -69,7 +69,7 @@ class DPO(PolicyGradient):
             raise InputError("DPO needs a kl_coef above 0: it is the β of its loss.")
 
     def advantages(self, rollout: Rollout) -> Advantages:
-        """The score of the response, at each of its tokens: all that the loss needs to know."""
+        """The score of the response, at each of its tokens: all that the loss needs."""
         return Advantages(rollout.scores[:, None].expand_as(rollout.rewards))
 
     def loss(self, minibatch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,10 +1,10 @@
 """Expert iteration: fine-tuning on the best of the policy's own responses.
 
-Known as RAFT (Dong et al. 2023), and where a response is right or wrong as STaR (Zelikman et al. 2022). A yardstick
-beside the policy-gradient agents: rejection sampling and maximum likelihood, without advantages or values.
+Known as RAFT (Dong et al. 2023), and where a response is either right or wrong as STaR (Zelikman et al. 2022). A
+yardstick for the policy-gradient agents: rejection sampling and maximum likelihood, without advantages or values.
 
-Departures from the papers: the best response is that of the highest return, so what it pays for its KL counts; each
-iteration continues from the last policy instead of fine-tuning the start policy anew.
+Departures from the papers: the best response is the one with the highest return, so its KL counts; each iteration
+continues from the last policy instead of fine-tuning the start policy again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from .rollout import Rollout
 
 @dataclass(frozen=True)
 class ExpertIterationHyperparameters(Hyperparameters):
-    """Hyperparameters of expert iteration; ``batch_size`` counts the responses that are kept, one for each prompt."""
+    """Hyperparameters of expert iteration; ``batch_size`` counts the responses that are kept, one per prompt."""
 
     samples_per_prompt: int = 4
     batch_size: int | None = 16
 
     def check(self) -> None:
-        """Also: there is something to choose from, and a batch of what is kept."""
+        """Check also that there is something to choose from, and enough kept for a batch."""
         super().check()
         if self.samples_per_prompt < 2:
             raise InputError(
@@ -48,11 +48,11 @@ class ExpertIteration(PolicyGradient):
     climbs_reward = False
 
     def train(self, rollout: Rollout) -> dict[str, float]:
-        """Update on the best response to each prompt alone."""
+        """Update only on the best response to each prompt."""
         return super().train(rollout.select(best_rows(rollout.returns, rollout.groups)))
 
     def advantages(self, rollout: Rollout) -> Advantages:
-        """Every token of what was kept counts alike."""
+        """Every token that was kept counts equally."""
         return Advantages(torch.ones_like(rollout.rewards))
 
     def loss(self, minibatch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -63,7 +63,7 @@ class ExpertIteration(PolicyGradient):
 
 
 def best_rows(returns: Tensor, groups: Tensor) -> Tensor:
-    """The row of the highest return of each group, the first of equals; (G,) int64 in the order of group numbers.
+    """The row with the highest return in each group, the first in a tie; (G,) int64 in the order of group numbers.
 
     >>> best_rows(torch.tensor([1.0, 3.0, 2.0, 2.0]), torch.tensor([0, 0, 1, 1]))
     tensor([1, 2])

@@ -1,6 +1,6 @@
-"""The numbers a user may set on any agent, checked when they are given.
+"""The hyperparameters of all agents, checked when they are set.
 
-An agent with numbers of its own adds fields in a subclass; the command line and the configs read the fields from here.
+An agent with its own hyperparameters adds fields in a subclass; the command line and the configs read them from here.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ class Hyperparameters:
     """Hyperparameters that all policy-gradient agents share.
 
     Attributes:
-        learning_rate: of Adam.
-        lr_schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
-        episodes_per_iteration: episodes of one rollout.
-        samples_per_prompt: responses to each prompt; divides episodes_per_iteration.
-        batch_size: episodes of one optimiser step; None takes the whole rollout.
+        learning_rate: Adam's learning rate.
+        lr_schedule: learning rate schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
+        episodes_per_iteration: episodes per rollout.
+        samples_per_prompt: responses to each prompt; must divide episodes_per_iteration.
+        batch_size: episodes per optimiser step; None takes the whole rollout.
         gradient_accumulation: pieces that a minibatch is run in, to save memory; the result is the same.
         n_epochs: passes over a rollout.
-        max_grad_norm: longest gradient, L2; None does not clip.
+        max_grad_norm: maximum L2 norm of the gradient; None does not clip.
         vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
         ent_coef: weight of an entropy bonus.
-        kl_level: ``token`` pays the KL at each token, ``sequence`` all of it at the last one, with the score.
-        kl_loss_coef: weight of a KL term in the loss; above 0, set the environment's kl_coef to 0 or pay twice (but
-            exact KL in both places is paid once).
-        kl_loss_estimator: ``k1``, ``k2``, ``k3`` or ``exact``; k2 per sequence has the KL's own gradient, k2 and exact
-            per token that of each state's KL.
-        kl_target: KL of a response, in nats, that the coefficient is steered to after each iteration (Ziegler et al.
-            2019): kl_loss_coef where that is above 0, the environment's kl_coef otherwise. None keeps it fixed.
-        value_trunk: ``shared`` with the policy, or ``separate``: a model of its own for the values.
-        precision: ``fp32``, or ``bf16``: matrix products of policy and reference in bfloat16.
+        kl_level: where the KL is paid: ``token`` at each token, ``sequence`` all of it at the last one, with the score.
+        kl_loss_coef: weight of a KL term in the loss; if above 0, set the environment's kl_coef to 0 or the KL counts
+            twice (but exact KL in both places counts once).
+        kl_loss_estimator: estimator of that term: ``k1``, ``k2``, ``k3`` or ``exact``; k2 per sequence has the KL's own
+            gradient, k2 and exact per token that of each state's KL.
+        kl_target: KL per response, in nats, to which the coefficient is steered after each iteration (Ziegler et al.
+            2019): kl_loss_coef if that is above 0, else the environment's kl_coef. None keeps it fixed.
+        value_trunk: where values come from: a trunk ``shared`` with the policy, or a ``separate`` model.
+        precision: number format: ``fp32``, or ``bf16`` for matrix products of policy and reference in bfloat16.
         cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
-        gradient_checkpointing: compute layers again going backward instead of keeping what they computed; less memory,
-            more time, the same gradients.
-        lora_rank: train an adapter of this rank (LoRA) and leave the model's weights alone, which policy and reference
-            then share; None trains the weights. Needs the extra ``prefgym[peft]``.
+        gradient_checkpointing: recompute layers in the backward pass instead of storing activations; less memory, more
+            time, the same gradients.
+        lora_rank: train an adapter of this rank (LoRA) and freeze the model's weights, which policy and reference then
+            share; None trains the weights. Needs the extra ``prefgym[peft]``.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
-        lora_targets: linear layers to adapt, with commas between them, or ``all-linear``.
-        loss_reduction: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each episode's tokens, mean over
-            episodes, which is the unbiased policy gradient.
+        lora_targets: linear layers to adapt, separated by commas, or ``all-linear``.
+        loss_reduction: how losses are averaged: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each
+            episode's tokens, mean over episodes, which is the unbiased policy gradient.
     """
 
     learning_rate: float = 1e-4
@@ -104,7 +104,7 @@ class Hyperparameters:
         if self.kl_loss_coef > 0 and self.kl_level == "sequence" and self.kl_loss_estimator == "exact":
             raise InputError('kl_loss_estimator "exact" is a sum over tokens; use it with kl_level "token".')
         if self.lora_rank is not None and self.value_trunk == "separate":
-            raise InputError('lora_rank trains no second trunk; leave value_trunk at "shared".')
+            raise InputError('lora_rank does not train a second trunk; leave value_trunk at "shared".')
         if self.episodes_per_iteration % self.samples_per_prompt:
             raise InputError(
                 f"episodes_per_iteration ({self.episodes_per_iteration}) must be a multiple of samples_per_prompt "
@@ -118,11 +118,11 @@ class Hyperparameters:
 
     @property
     def lora(self) -> LoRA | None:
-        """The adapter to train, if one is asked for."""
+        """The adapter to train, if any."""
         return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
 
     def check_counts(self, *names: str) -> None:
-        """Each is a positive whole number (or None, where that is a default)."""
+        """Each is a positive whole number (or None, if that is the default)."""
         for name, value in self._given(names):
             if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
                 raise InputError(f"{name} must be a positive whole number, not {value!r}.")
@@ -152,7 +152,7 @@ class Hyperparameters:
             raise InputError(f'{name} "{value}" is not one of {", ".join(options)}.{nearest(str(value), options)}')
 
     def _given(self, names: tuple[str, ...]) -> list[tuple[str, Any]]:
-        """Names and values, less the fields that are None and may be."""
+        """Names and values, without the optional fields that are None."""
         optional = {field.name for field in dataclasses.fields(self) if "None" in str(field.type)}
         values = [(name, getattr(self, name)) for name in names]
         return [(name, value) for name, value in values if value is not None or name not in optional]
@@ -162,7 +162,7 @@ H = TypeVar("H", bound=Hyperparameters)
 
 
 def make_hyperparameters(kind: type[H], given: Mapping[str, Any]) -> H:
-    """Build ``kind`` from keyword arguments; ``InputError`` names the nearest field to an unknown one."""
+    """Build ``kind`` from keyword arguments; for an unknown one, ``InputError`` names the nearest field."""
     known = [field.name for field in dataclasses.fields(kind)]
     for name in given:
         if name not in known:

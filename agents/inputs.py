@@ -1,4 +1,4 @@
-"""What a run learns from, as hashes: data, reward, reference and model. A resumed run with others is another run."""
+"""Hashes of what a run learns from: data, reward, reference and model. With others, a resumed run is another run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TOLD = {
 
 
 def inputs_of(env: Any) -> dict[str, str]:
-    """A hash of everything that an environment of this package gives a learner.
+    """Hashes of everything that an environment of this package gives a learner.
 
-    Sub-environments of a synchronous or asynchronous vector keep theirs to themselves, and are left out.
+    Those of sub-environments of a synchronous or asynchronous vector are not accessible, and are left out.
     """
     base, found = env.unwrapped, dict[str, str]()
     if getattr(base, "prompts", None) is not None:
@@ -41,23 +41,23 @@ def inputs_of(env: Any) -> dict[str, str]:
 
 
 def check_inputs(saved: Any, given: Mapping[str, str], what: Path) -> None:
-    """Raise :class:`InputError` where a run was trained on something else than what is given now.
+    """Raise :class:`InputError` where a run was trained on something other than what is given now.
 
     Args:
-        saved: as :func:`inputs_of` told them; of a run of version 0.1 None.
-        given: those of now.
-        what: where the run stands.
+        saved: from :func:`inputs_of`; None for a run of version 0.1.
+        given: the current ones.
+        what: the path of the run.
     """
     for name, hashed in saved.items() if isinstance(saved, dict) else ():
         if name in given and given[name] != hashed:
             raise InputError(
-                f"{_TOLD.get(name, name)} changed since {what} was saved, and going on would train another model; put "
-                "back what it was, or add --accept-changes (in Python accept_changes=True)."
+                f"{_TOLD.get(name, name)} changed since {what} was saved, and resuming would train another model; put "
+                "it back, or add --accept-changes (in Python accept_changes=True)."
             )
 
 
 def _of_prompts(prompts: Any) -> str:
-    if getattr(prompts, "synthetic", False):  # made from indices: name and number say all
+    if getattr(prompts, "synthetic", False):  # generated from indices: name and number are enough
         return _digest(f"{prompts.name} {len(prompts)}")
     digest = hashlib.sha256()
     for index in range(len(prompts)):
@@ -76,7 +76,7 @@ def _of_function(function: Callable[..., Any]) -> str:
 
 
 def _of_source(kind: Any) -> str:
-    """A hash of the file that a function is in, with what that imports; of a script's, of the function alone."""
+    """A hash of the file that defines a function and of what it imports; in a script, of the function alone."""
     try:
         if getattr(kind, "__module__", "__main__") == "__main__":
             return _digest(inspect.getsource(kind))

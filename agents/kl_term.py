@@ -1,16 +1,16 @@
-"""Where an agent pays its KL: in the reward or the loss, by token or by sequence, at a fixed or a moving coefficient.
+"""Where an agent pays its KL: in the reward or the loss, per token or per sequence, at a fixed or moving coefficient.
 
 The environment pays -β k_t at every step (design of the MDP). ``kl_level="sequence"`` moves the whole sum to the last
-token, where the score is. A loss adds ``kl_loss_coef`` times an estimate of the KL that is differentiated itself.
-What the gradient of such a loss is, on-policy and in expectation, is not what its value suggests:
+token, where the score is. A loss adds ``kl_loss_coef`` times an estimate of the KL, which is itself differentiated.
+The gradient of such a loss, on-policy and in expectation, is not what its value suggests:
 
     k1      0: the score function has mean 0, so this loss does nothing
     k2      per token Σ_t ∇ KL(π(.|s_t) ‖ π_ref(.|s_t)) at the states visited; per sequence the whole ∇ KL(π ‖ π_ref)
-    k3      those of the forward divergence: of each state visited, and per sequence ∇ KL(π_ref ‖ π)
-    exact   as k2 per token, without sampling error; asks for one more pass of the reference in each update
+    k3      those of the forward KL: at each state visited, and per sequence ∇ KL(π_ref ‖ π)
+    exact   as k2 per token, without sampling error; needs one more pass of the reference in each update
 
-Per token, what a token does to the KL of later states is left out; k1 in the reward, and k2 per sequence, count it.
-Exact KL in the reward counts nothing else, so with as much of it in the loss both together are the whole gradient.
+Per token, the effect of a token on the KL of later states is left out; k1 in the reward, and k2 per sequence, count it.
+Exact KL in the reward counts only that effect, so with the same amount in the loss the two add up to the full gradient.
 Source: Tang and Munos 2025, "On a few pitfalls in KL divergence gradient estimation for RL".
 """
 
@@ -39,8 +39,8 @@ class KLTerm:
 
     Args:
         hyperparameters: ``kl_level``, ``kl_loss_coef``, ``kl_loss_estimator``, ``kl_target``.
-        settings: of the environment whose β moves with ``kl_target``, unless the KL is in the loss: then its
-            coefficient moves.
+        settings: the environment's; its β moves with ``kl_target``, unless the KL is in the loss: then that coefficient
+            moves.
     """
 
     def __init__(self, hyperparameters: Hyperparameters, settings: EnvSettings) -> None:
@@ -62,7 +62,7 @@ class KLTerm:
 
     @property
     def coef(self) -> float:
-        """The coefficient now: of the loss where the KL is there, else the environment's β, whoever set it."""
+        """The current coefficient: the loss's if the KL is there, else the environment's β, whoever set it."""
         return self._loss_coef if self.in_loss else float(self._settings["kl_coef"])
 
     @coef.setter
@@ -73,7 +73,7 @@ class KLTerm:
             self._settings["kl_coef"] = value
 
     def paid(self, rollout: Rollout) -> float:
-        """The coefficient that a rollout was paid by, the mean over its episodes; in the loss, that of now."""
+        """The coefficient that a rollout was paid with, averaged over its episodes; for the loss, the current one."""
         return self.coef if self.in_loss or rollout.kl_coef is None else float(rollout.kl_coef.mean())
 
     def place(self, rollout: Rollout) -> Rollout:

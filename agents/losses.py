@@ -2,9 +2,9 @@
 
 Notation: b episodes of a minibatch, R response columns. ``mask`` (b, R) is True on real tokens. Every function sums
 over real tokens and divides by ``denominator``; None means the number of real tokens, which gives the mean over tokens.
-With ``denominator`` = number of episodes the sum over each episode remains, and the policy loss is an unbiased estimate
-of the policy gradient; the mean over tokens is not, since it weighs a token by the lengths of the other episodes. A
-minibatch that is run in pieces passes the denominator of the whole to each piece; the pieces then add up exactly.
+With ``denominator`` = number of episodes each episode is summed, and the policy loss is an unbiased estimate of the
+policy gradient; the mean over tokens is not, since it weighs a token by the lengths of the other episodes. A minibatch
+that is run in pieces passes the denominator of the full minibatch to each piece; the pieces then add up exactly.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def clipped_surrogate_loss(
         advantages: (b, R), without gradient.
         mask: (b, R) bool, True = real token.
         clip_range: eps; None does not clip.
-        denominator: see the module's head.
+        denominator: see the module docstring.
     """
     ratio = _log_ratio(log_probs, old_log_probs, mask).exp()
     surrogate = ratio * advantages.detach()
@@ -65,8 +65,8 @@ def value_loss(
 ) -> Tensor:
     """(V_t - G_t)^2, or with ``clip_range_vf`` the larger of that and the error of V clipped around its old value.
 
-    The clipped form is that of the PPO authors' code (OpenAI baselines, ppo2): a value may not move away from
-    ``old_values`` by more than ``clip_range_vf`` and be rewarded for it. All tensors (b, R).
+    The clipped form is that of the PPO authors' code (OpenAI baselines, ppo2): a value gains nothing by moving away
+    from ``old_values`` by more than ``clip_range_vf``. All tensors (b, R).
     """
     returns = returns.detach()
     error = (values - returns).square()
@@ -94,7 +94,7 @@ def kl_loss(
         mask: (b, R) bool, True = real token.
         kl_estimator: k1, k2 or k3.
         level: ``token`` estimates each token's KL; ``sequence`` that of a whole response, from its log-probability.
-        denominator: see the module's head.
+        denominator: see the module docstring.
     """
     estimate = estimator(kl_estimator)
     log_probs, ref_log_probs = log_probs.masked_fill(~mask, 0.0), ref_log_probs.detach().masked_fill(~mask, 0.0)
@@ -109,7 +109,7 @@ def dpo_loss(margins: Tensor, preferred: Tensor) -> Tensor:
 
     Args:
         margins: (N,) m = beta times the difference of log(pi / pi_ref) between two responses, with gradient.
-        preferred: (N,) p, the probability that the first is the preferred one.
+        preferred: (N,) p, the probability that the first response is preferred.
     """
     return functional.binary_cross_entropy_with_logits(margins, preferred)
 
@@ -131,7 +131,7 @@ def clip_fraction(
     clip_range: float,
     denominator: Tensor | float | None = None,
 ) -> Tensor:
-    """Share of real tokens whose ratio lies outside 1 +- ``clip_range``."""
+    """Share of real tokens whose ratio is outside 1 +- ``clip_range``."""
     ratio = _log_ratio(log_probs, old_log_probs, mask).exp()
     return masked_mean(((ratio - 1).abs() > clip_range).to(ratio.dtype), mask, denominator)
 

@@ -23,29 +23,29 @@ from .rollout import Rollout, by_length
 class Minibatch:
     """Episodes to learn from, or a piece of them.
 
-    ``log_probs``, ``values`` and ``entropy`` are those of the policy as it is now, with gradient; the others were fixed
-    when the rollout was collected. What stands at padding is meaningless.
+    ``log_probs``, ``values`` and ``entropy`` are those of the current policy, with gradient; the others were fixed when
+    the rollout was collected. Values at padding are meaningless.
     """
 
     tokens: Tensor  # (b, P + R) int64
     attention_mask: Tensor  # (b, P + R) bool
     mask: Tensor  # (b, R) bool, True = real response token
-    prompt_of: Tensor  # (b,) int64 from 0 on, which of these episodes have the same prompt
+    prompt_of: Tensor  # (b,) int64 from 0, which of these episodes have the same prompt
     old_log_probs: Tensor  # (b, R)
     ref_log_probs: Tensor  # (b, R)
     old_values: Tensor | None  # (b, R)
     advantages: Tensor  # (b, R)
     returns: Tensor | None  # (b, R) targets of the values
-    num_tokens: int  # real response tokens of the whole minibatch, of which this may be a piece
-    num_episodes: int  # episodes of the whole minibatch
+    num_tokens: int  # real response tokens of the full minibatch, of which this may be a piece
+    num_episodes: int  # episodes of the full minibatch
     denominator: float = 1.0  # what losses divide by: num_tokens or num_episodes
     log_probs: Tensor = field(init=False)  # (b, R)
     values: Tensor | None = field(init=False, default=None)  # (b, R)
     entropy: Tensor | None = field(init=False, default=None)  # (b, R)
-    log_dist: Tensor | None = field(init=False, default=None)  # (b, R, V) of every token, where it is asked for
+    log_dist: Tensor | None = field(init=False, default=None)  # (b, R, V) of every token, if requested
 
     def evaluate(self, policy: LMPolicy, with_entropy: bool, loss_reduction: str, with_log_dist: bool = False) -> None:
-        """Run the policy on the episodes and keep what it says."""
+        """Run the policy on the episodes and store the results."""
         result = policy.evaluate_actions(
             self.tokens, self.attention_mask, self.mask.shape[1], with_entropy, self.prompt_of, with_log_dist
         )
@@ -64,7 +64,7 @@ def minibatches(
 ) -> Iterator[list[Minibatch]]:
     """Shuffle the prompts and yield minibatches of ``batch_size`` episodes (the last may be smaller), in ``pieces``.
 
-    A batch size that is no multiple of the samples of a prompt divides some prompts between minibatches. Pieces hold
+    A batch size that is not a multiple of the samples per prompt splits some prompts between minibatches. Pieces have
     prompts of similar length, so that little padding is computed.
     """
     lengths = rollout.prompt_mask.sum(1) + rollout.response_mask.sum(1)

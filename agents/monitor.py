@@ -1,6 +1,6 @@
 """Watching a run: a progress bar, TensorBoard events and ``history.jsonl``.
 
-Nothing is created before the first iteration is over, so a run that fails at once leaves nothing behind.
+Nothing is created before the first iteration is over, so a run that fails immediately leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Monitor:
     """Logs the iterations of one ``learn``.
 
     Args:
-        agent: whose run it is; its history up to now is written first, so a resumed run has one file without a seam.
+        agent: whose run it is; its history so far is written first, so a resumed run has one continuous file.
         total_episodes: length of the progress bar.
-        output: run folder of ``history.jsonl``, and of ``tensorboard/`` unless the agent names a folder; or None.
+        output: run folder for ``history.jsonl``, and for ``tensorboard/`` unless the agent names a folder; or None.
         progress_bar: whether to show one.
     """
 
@@ -87,10 +87,10 @@ class Monitor:
                 self._write_hyperparameters(self._writer)
 
     def _open_events(self, folder: Path) -> SummaryWriter:
-        """The run's events up to where it goes on. A folder that the user named for events may be others' too."""
+        """The run's events up to where it resumes. A folder that the user named for events may be shared."""
         past = int(self._past[-1]["episodes"]) if self._past else 0
         if self.agent.tensorboard_log is None:
-            from ..storage.events import open_events  # late: it takes a second, and a library may not need it
+            from ..storage.events import open_events  # late: it takes a second, and library use may not need it
 
             return open_events(folder, lambda tag, step: bool(self._past) and step <= past and not is_judged(tag))
         from torch.utils.tensorboard import SummaryWriter
@@ -98,7 +98,7 @@ class Monitor:
         return SummaryWriter(str(folder), purge_step=past + 1 if self._past else None)
 
     def _write_hyperparameters(self, writer: SummaryWriter) -> None:
-        """Put them into the run's own event file (``add_hparams`` would begin a run of its own)."""
+        """Write them into the run's own event file (``add_hparams`` would start another run)."""
         from torch.utils.tensorboard.summary import hparams
 
         values: dict[str, Any] = {"agent": self.agent.name, "seed": self.agent.seed}
@@ -127,14 +127,14 @@ def is_judged(tag: str) -> bool:
 
 
 def shown(scalars: Mapping[str, float]) -> dict[str, str]:
-    """What stands behind the progress bar: the score, every part of it where there are several, and the KL.
+    """What the progress bar shows: the score, its parts if there are several, and the KL.
 
     >>> shown({"objective/scores": 1.5, "objective/kl": 2.0, "objective/score_fit": 1.5, "objective/score_gold": 4.0})
     {'score': '+1.500', 'fit': '+1.500', 'gold': '+4.000', 'kl': '2.00'}
     """
     own = "objective/score_"
     parts = {key.removeprefix(own): value for key, value in scalars.items() if key.startswith(own)}
-    parts.pop("missing_eos_penalty", None)  # the environment's own, and no part of the reward
+    parts.pop("missing_eos_penalty", None)  # the environment's own, not a part of the reward
     scores = {"score": scalars["objective/scores"], **(parts if len(parts) > 1 else {})}
     return {**{name: f"{value:+.3f}" for name, value in scores.items()}, "kl": f"{scalars['objective/kl']:.2f}"}
 

@@ -1,4 +1,4 @@
-"""A language model as a stochastic policy over tokens, with values from the same trunk or from one of their own.
+"""A language model as a stochastic policy over tokens, with values from the same trunk or from a separate one.
 
 The policy knows tokens, masks and distributions; it does not know rewards, prompts as text, or environments.
 
@@ -28,7 +28,7 @@ Observation = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the policy says of given responses, with gradient; (B, R) each. What stands at padding is meaningless."""
+    """The policy's evaluation of given responses, with gradient; (B, R) each. Values at padding are meaningless."""
 
     log_probs: Tensor
     values: Tensor | None
@@ -37,20 +37,20 @@ class Evaluation:
 
 
 class LMPolicy(nn.Module):
-    """A trainable language model, causal or encoder-decoder, and optionally a value of each state.
+    """A trainable language model, causal or encoder-decoder, optionally with a value for each state.
 
     Args:
-        language_model: the model to train, in place (of an adapted one the adapter alone); dropout is switched off by
-            p = 0.
+        language_model: the model to train in place (only the adapter, if it has one); dropout is switched off with p =
+            0.
         decoding: shape of the distribution that actions are drawn from; log-probs are those of the same distribution.
         value_head: whether to have values; every value starts at 0.
-        value_trunk: ``"shared"``, a head that reads the policy's last hidden state, or ``"separate"``, a copy of the
-            whole model with a head of its own, which takes twice the memory and time.
-        max_prompt_tokens: the column of an observation in which the response begins; encoder-decoders alone need it.
+        value_trunk: ``"shared"``, a head on the policy's last hidden state, or ``"separate"``, a copy of the whole
+            model with its own head, which takes twice the memory and time.
+        max_prompt_tokens: the column of an observation where the response begins; only encoder-decoders need it.
 
     Attributes:
         precision: ``"fp32"``, or ``"bf16"`` for matrix products in bfloat16; weights and distributions stay in fp32.
-        gradient_checkpointing: keep less of a forward pass in memory and compute it again going backward.
+        gradient_checkpointing: store less of the forward pass and recompute it in the backward pass.
         cuda_graphs: decode in steps of fixed shape, which a GPU records and replays.
     """
 
@@ -91,7 +91,7 @@ class LMPolicy(nn.Module):
 
     @property
     def has_values(self) -> bool:
-        """Whether the policy says what a state is worth."""
+        """Whether the policy estimates state values."""
         return self.value_head is not None or self.value_model is not None
 
     def autocast(self) -> torch.autocast:
@@ -113,7 +113,7 @@ class LMPolicy(nn.Module):
             prompt_tokens: (B, P) left padded.
             prompt_mask: (B, P), 1 = real token.
             max_new_tokens: the budget R.
-            samples_per_prompt: n responses for each prompt; rows of the result are p0s0, p0s1, ...
+            samples_per_prompt: n responses per prompt; rows of the result are p0s0, p0s1, ...
             generator: source of randomness.
             greedy: take the likeliest token each time; log-probs are those of the same distribution as otherwise.
 
@@ -158,8 +158,8 @@ class LMPolicy(nn.Module):
             attention_mask: (B, L), 1 = real token.
             num_response: R, the last columns, which are the response.
             with_entropy: False leaves the entropy out, which saves a pass over the (B, R, V) distribution.
-            prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read once.
-            with_log_dist: keep the log-probs of every token too.
+            prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt; it is then read only once.
+            with_log_dist: also return the log-probs of every token.
             allowed: (B, R, V) bool, the tokens that could be chosen at each place; None = all.
         """
         given = (tokens, attention_mask, num_response)
@@ -179,7 +179,7 @@ class LMPolicy(nn.Module):
     def read_values(
         self, tokens: Tensor, attention_mask: Tensor, num_response: int, prompt_of: Tensor | None = None
     ) -> Tensor:
-        """Return what a separate trunk says the states (B, R) are worth; arguments as in ``evaluate_actions``."""
+        """Return a separate trunk's values of the states (B, R); arguments as in ``evaluate_actions``."""
         assert self.value_model is not None
         with self.autocast():
             return response_logits(self.value_model, tokens, attention_mask, num_response, prompt_of=prompt_of)[
@@ -190,11 +190,11 @@ class LMPolicy(nn.Module):
     def act(
         self, observation: Observation, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Choose the next token of every row of an observation, reading only what is new since the last call.
+        """Choose the next token for every row of an observation, reading only what is new since the last call.
 
         Args:
             observation: ``tokens`` and ``attention_mask``, each (B, L) or (L,).
-            deterministic: take the likeliest token instead of a draw.
+            deterministic: take the likeliest token instead of sampling.
             generator: source of randomness.
 
         Returns:
@@ -209,7 +209,7 @@ class LMPolicy(nn.Module):
         return actions, values, log_dist.gather(-1, actions[:, None]).squeeze(-1)
 
     def predict(self, observation: Observation, deterministic: bool = True) -> tuple[Any, None]:
-        """Action for an observation, in the shape that the environment takes: an integer, or (B,) for a batch."""
+        """Action for an observation, in the shape that the environment expects: an integer, or (B,) for a batch."""
         actions = self.act(observation, deterministic)[0].cpu().numpy()
         return (actions if _is_batch(observation) else actions[0]), None
 

@@ -21,8 +21,8 @@ class PPOHyperparameters(ActorCriticHyperparameters):
 
     Attributes:
         clip_range: epsilon of the surrogate; None does not clip.
-        clip_range_vf: how far a value may move from its old one and be rewarded for it; None does not clip.
-        target_kl: end an update once the policy has moved by 1.5 times this (nats a token); None never does.
+        clip_range_vf: how far a value may move from its old one before the gain is clipped; None does not clip.
+        target_kl: end an update once the policy has moved by 1.5 times this (nats per token); None never does.
     """
 
     batch_size: int | None = 16
@@ -34,13 +34,13 @@ class PPOHyperparameters(ActorCriticHyperparameters):
     normalize_advantage: bool = True
 
     def check(self) -> None:
-        """Also the fields of PPO."""
+        """Check PPO's fields too."""
         super().check()
         self.check_positive("clip_range", "clip_range_vf", "target_kl")
 
 
 class PPO(ActorCritic):
-    """Move the policy by several epochs on each rollout, while a clipped ratio keeps it near where it was sampled."""
+    """Update the policy for several epochs on each rollout, while a clipped ratio keeps it near the sampling policy."""
 
     name = "ppo"
     hyperparameter_type = PPOHyperparameters

@@ -26,8 +26,8 @@ class REINFORCEHyperparameters(Hyperparameters):
     """Hyperparameters of REINFORCE.
 
     Attributes:
-        baseline: ``none``, ``moving_average``, ``value``, ``greedy`` (SCST), ``leave_one_out`` (RLOO), ``group_mean``,
-            ``group_normalised`` (GRPO), or a name added to ``BASELINES``.
+        baseline: what is subtracted from returns: ``none``, ``moving_average``, ``value``, ``greedy`` (SCST),
+            ``leave_one_out`` (RLOO), ``group_mean``, ``group_normalised`` (GRPO), or a name added to ``BASELINES``.
         normalize_advantage: whiten advantages over the rollout's real tokens.
     """
 
@@ -36,7 +36,7 @@ class REINFORCEHyperparameters(Hyperparameters):
     normalize_advantage: bool = False
 
     def check(self) -> None:
-        """Also: the baseline exists, and gets the samples it needs."""
+        """Check also that the baseline exists and gets the samples it needs."""
         super().check()
         needed = make_baseline(self.baseline).min_samples_per_prompt
         if self.samples_per_prompt < needed:
@@ -59,7 +59,7 @@ class REINFORCE(PolicyGradient):
 
     @property
     def uses_values(self) -> bool:
-        """Only the value baseline does."""
+        """Only the value baseline needs values."""
         return make_baseline(self.hyperparameters.baseline).needs_values
 
     def advantages(self, rollout: Rollout) -> Advantages:
@@ -83,7 +83,7 @@ class REINFORCE(PolicyGradient):
         return loss, stats
 
     def extra_state(self) -> dict[str, Any]:
-        """What the baseline remembers."""
+        """The baseline's state."""
         return {"baseline": self.baseline.state_dict()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Returns, advantages and baselines of whole responses: pure functions of tensors.
 
 Notation: B episodes, R response columns. ``mask`` (B, R) is True on real tokens, EOS included; responses are right
-padded. An episode is one row, so nothing here can cross from one episode into another, and no value is bootstrapped:
-both EOS and the token budget end the task. What stands at padding never matters and comes back as 0.
+padded. An episode is one row, so nothing here can leak from one episode into another, and no value is bootstrapped:
+both EOS and the token budget end the task. Values at padding never matter and are returned as 0.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gae_lambda: float, gamma:
 def whiten(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     """Shift and scale ``x`` (B, R) to mean 0 and variance 1 over its real tokens; 0 at padding.
 
-    A constant ``x`` comes back as zeros, not as noise blown up.
+    A constant ``x`` is returned as zeros, not as amplified noise.
     """
     return ((x - x[mask].mean()) / deviation(x, mask, eps)).masked_fill(~mask, 0.0)
 
@@ -66,7 +66,7 @@ def deviation(x: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def group_numbers(groups: Tensor) -> Tensor:
-    """Number the distinct groups (B,) from 0 on: (B,) int64.
+    """Number the distinct groups (B,) from 0: (B,) int64.
 
     >>> group_numbers(torch.tensor([7, 7, 3]))
     tensor([1, 1, 0])

@@ -19,7 +19,7 @@ from .returns import group_numbers
 
 @dataclass
 class Rollout:
-    """B finished episodes. Samples of one prompt are neighbours. Padding holds zeros."""
+    """B finished episodes. Samples of one prompt are adjacent. Padding is zero."""
 
     prompt_tokens: Tensor  # (B, P) int64
     prompt_mask: Tensor  # (B, P) bool
@@ -38,7 +38,7 @@ class Rollout:
     responses: list[str]
     references: list[str | None]  # the human text, where the data has one
     prompt_indices: list[int]  # in the environment's prompt set
-    kl_coef: Tensor | None = None  # (B,) β of each episode, as it was paid
+    kl_coef: Tensor | None = None  # (B,) β of each episode, as paid
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -49,7 +49,7 @@ class Rollout:
         return self.rewards.masked_fill(~self.response_mask, 0.0).sum(1)
 
     def select(self, rows: Tensor) -> Rollout:
-        """The episodes of these row numbers (b,), in this order."""
+        """The episodes with these row numbers (b,), in this order."""
         places = rows.tolist()
 
         def chosen(value: Any) -> Any:
@@ -62,7 +62,7 @@ class Rollout:
         return Rollout(**{field.name: chosen(getattr(self, field.name)) for field in dataclasses.fields(self)})
 
     def scalars(self) -> dict[str, float]:
-        """Means over episodes, by the names under which they are logged."""
+        """Means over episodes, by the names they are logged under."""
         k1 = kl_estimators.k1(self.log_probs, self.ref_log_probs).masked_fill(~self.response_mask, 0.0)
         result: dict[str, Tensor | float] = {
             "objective/kl": self.kl.sum(1).mean(),
@@ -79,7 +79,7 @@ class Rollout:
 
 
 def by_length(groups: Tensor, lengths: Tensor) -> Tensor:
-    """Order of rows (B,) in which those of a prompt are neighbours, and prompts follow by their longest row.
+    """Order of rows (B,) in which those of a prompt are adjacent, and prompts are sorted by their longest row.
 
     >>> by_length(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 9, 7, 6]))
     tensor([2, 3, 0, 1])
@@ -97,7 +97,7 @@ def at_end(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def repetition(tokens: Tensor, mask: Tensor, n: int = 3) -> float:
-    """Share of token n-grams that already stood in the same response; the mean over responses with any n-gram."""
+    """Share of token n-grams that occurred earlier in the same response; averaged over responses with any n-gram."""
     shares = []
     for row, kept in zip(tokens.tolist(), mask.sum(1).tolist(), strict=True):
         grams = [tuple(row[i : i + n]) for i in range(kept - n + 1)]

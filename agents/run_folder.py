@@ -2,11 +2,11 @@
 
     run/
         config.json, model.safetensors, tokenizer files   loads with AutoModelForCausalLM.from_pretrained (an
-                                                          encoder-decoder with AutoModelForSeq2SeqLM); of a run with
+                                                          encoder-decoder with AutoModelForSeq2SeqLM); for a run with
                                                           lora_rank the adapter alone, in peft's format:
                                                           adapter_config.json, adapter_model.safetensors
         value_head.safetensors                            where the agent has values; value_model.safetensors where
-                                                          they come from a trunk of their own
+                                                          they come from a separate trunk
         prefgym.json                                      agent, hyperparameters, environment settings, versions
         README.md                                         model card
 
@@ -47,7 +47,7 @@ SETTINGS, CARD = "prefgym.json", "README.md"
 VALUE_HEAD, VALUE_MODEL = "value_head.safetensors", "value_model.safetensors"
 VERSIONS = ("prefgym", "torch", "transformers", "gymnasium")
 DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError)
-"""What reading a damaged file can raise."""
+"""Errors that reading a damaged file can raise."""
 
 
 def save_run(folder: str | Path, agent: PolicyGradient, card: dict[str, Any] | None = None) -> Path:
@@ -75,12 +75,12 @@ def load_run(cls: type[A], folder: str | Path, env: Any, overrides: dict[str, An
 
 
 def write_card(folder: str | Path, agent: PolicyGradient, facts: dict[str, Any]) -> None:
-    """Write the model card of a run folder again, with further rows that are known only after training."""
+    """Rewrite the model card of a run folder, with further rows that are known only after training."""
     write_text(Path(folder) / CARD, model_card(agent, facts))
 
 
 def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
-    """README.md of a run folder: what was trained, on what, against what, how to load it."""
+    """README.md of a run folder: what was trained, on what, against what, and how to load it."""
     settings = _settings(agent)
     last = agent.history[-1] if agent.history else {}
     rows: dict[str, Any] = {
@@ -131,7 +131,7 @@ def _how_to_load(agent: PolicyGradient) -> tuple[str, str]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that appears complete or not at all."""
-    home = path.with_name(partial_name())  # the library writes a temporary file of its own beside its target
+    home = path.with_name(partial_name())  # the library writes its own temporary file beside the target
     try:
         home.mkdir()
         with machine_errors(path):
@@ -146,7 +146,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def _settings(agent: PolicyGradient) -> dict[str, Any]:
     env = agent.env
-    # Sub-environments of a synchronous or asynchronous vector keep these to themselves.
+    # Not accessible for sub-environments of a synchronous or asynchronous vector.
     prompts, reward = getattr(env.unwrapped, "prompts", None), getattr(env.unwrapped, "reward", None)
     return {
         "format": 1,
@@ -207,6 +207,6 @@ def _load_policy(folder: Path, env: Any) -> LMPolicy:
 
 
 def _value_files(policy: LMPolicy) -> dict[str, nn.Module]:
-    """What is saved beside the language model, by file name."""
+    """What is saved next to the language model, by file name."""
     modules = {VALUE_HEAD: policy.value_head, VALUE_MODEL: policy.value_model}
     return {file: module for file, module in modules.items() if module is not None}

@@ -1,4 +1,4 @@
-"""The last whole state of a training, kept while the next iteration changes it, so that a stop can save it."""
+"""The last complete training state, kept while the next iteration changes it, so that a stop can save it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Snapshot:
     """The state of an agent between two iterations.
 
-    Random states and counters are noted when it is made; weights and optimiser only by :meth:`keep`, before they
-    change. They are three numbers a trained parameter.
+    Random states and counters are copied on creation; weights and optimiser only by :meth:`keep`, before they change.
+    They are three numbers per trained parameter.
     """
 
     def __init__(self, agent: PolicyGradient) -> None:
@@ -34,7 +34,7 @@ class Snapshot:
         self.weights = {name: p.detach().clone() for name, p in trained.items()}
 
     def put_back(self, agent: PolicyGradient) -> None:
-        """Let the agent be as it was."""
+        """Restore the agent."""
         if self.weights is not None:
             parameters = dict(agent.policy.named_parameters())
             with torch.no_grad():

@@ -1,8 +1,8 @@
-"""Collecting episodes by stepping an environment: slow, and right whatever it is wrapped in.
+"""Collecting episodes by stepping an environment: slow, but right whatever it is wrapped in.
 
 Rows of a vector environment are filled in waves: all rows begin together and each gives its first episode. Taking
-whichever episodes end first would favour short ones. What a row does after its end (autoreset, its fake transition
-included) is not looked at.
+whichever episodes end first would favour short ones. What a row does after its end (autoreset, including its fake
+transition) is ignored.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .policy import LMPolicy, Observation
 from .rollout import Rollout
 
 NAMES = {"tokens", "attention_mask"}
-"""What an observation holds."""
+"""The keys of an observation."""
 
 
 @dataclass
 class Episode:
-    """One episode as it was stepped; lists grow by one a step."""
+    """One episode as it was stepped; lists grow by one per step."""
 
     prompt_tokens: np.ndarray  # (P,)
     prompt_mask: np.ndarray  # (P,)
@@ -109,14 +109,14 @@ def _checked(rows: _SingleRow | _VectorRows) -> Observation:
     """The observation as a batch; ``InputError`` if a wrapper has turned it into something else."""
     try:
         tokens, mask = (np.asarray(rows.observation[name]) for name in ("tokens", "attention_mask"))
-    except (KeyError, TypeError, IndexError, ValueError) as error:  # its space did not say so
+    except (KeyError, TypeError, IndexError, ValueError) as error:  # its space did not show it
         raise _foreign(rows.env) from error
     return {"tokens": np.atleast_2d(tokens), "attention_mask": np.atleast_2d(mask)}
 
 
 def _foreign(env: Any) -> InputError:
     return InputError(
-        "The observation is no longer the dict of tokens and attention_mask that this agent reads; take off the "
+        "The observation is no longer the dict of tokens and attention_mask that this agent reads; remove the "
         f"wrapper that changes it{_suspects(env)}."
     )
 
@@ -131,11 +131,11 @@ def _no_step(env: Any) -> InputError:
 
 
 def _check_growth(before: Observation, after: Observation, row: int, action: int, env: Any) -> None:
-    """The observation has grown by the token that the policy chose, or its log-probs are of another text."""
+    """Check that the observation grew by the chosen token; else the log-probs would be of another text."""
     grown = (before["attention_mask"][row] == 0) & (after["attention_mask"][row] == 1)
     if grown.sum() != 1 or int(after["tokens"][row][grown][0]) != action:
         raise InputError(
-            "The response did not grow by the token that was chosen; take off the wrapper that changes actions or "
+            "The response did not grow by the token that was chosen; remove the wrapper that changes actions or "
             f"observations{_suspects(env)}."
         )
 
@@ -143,14 +143,14 @@ def _check_growth(before: Observation, after: Observation, row: int, action: int
 def _final(info: dict[str, Any], env: Any) -> dict[str, Any]:
     if "score" not in info:
         raise InputError(
-            "An episode ended before its score was paid; set the environment's max_new_tokens instead, and take off "
+            "An episode ended before its score was paid; set the environment's max_new_tokens instead, and remove "
             f"the wrapper that ended it{_suspects(env)}."
         )
     return info
 
 
 def _suspects(env: Any) -> str:
-    """The names of the wrappers around an environment, and around the first of a synchronous vector, in brackets."""
+    """The wrappers around an environment, and around the first one in a synchronous vector, in parentheses."""
     names = []
     while env is not env.unwrapped or getattr(env, "envs", None):
         names += [] if env is env.unwrapped or type(env) in NEUTRAL_WRAPPERS else [type(env).__name__]
@@ -182,7 +182,7 @@ class _SingleRow:
         return [float(reward)], [terminated or truncated]
 
     def info(self, row: int) -> dict[str, Any]:
-        """What the last step said of the row."""
+        """The row's info from the last step."""
         return self._info
 
 
@@ -199,11 +199,11 @@ class _VectorRows:
     ) -> Iterator[list[int]]:
         """Reset all rows for each wave in turn; yields which prompt of the rollout each row answers.
 
-        One sample a prompt: each row answers the next prompt of its own order. Several, or prompts that are given: all
-        rows get the same prompt, as one set of reset options reaches all of them.
+        With one sample per prompt, each row answers the next prompt in its order. With several, or with given
+        prompts, all rows get the same prompt, as one set of reset options reaches all of them.
         """
         num_rows, native = self.env.num_envs, hasattr(self.env.unwrapped, "sampler_state")
-        # Sub-environments keep their order of prompts to themselves; seeding them for each rollout from the agent's
+        # The prompt order of sub-environments is not accessible; seeding them for each rollout from the agent's
         # generator lets a resumed run repeat it.
         device = generator.device if generator else None
         seed = None if native else int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
@@ -228,7 +228,7 @@ class _VectorRows:
         return rewards, ended
 
     def info(self, row: int) -> dict[str, Any]:
-        """What the last step said of the row; under same-step autoreset the end is told in ``final_info``."""
+        """The row's info from the last step; under same-step autoreset, an end is reported in ``final_info``."""
         return row_info(self._infos, row)
 
     def _draw(self, count: int) -> list[int]:
@@ -239,7 +239,7 @@ class _VectorRows:
 
 
 def row_info(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """What a vector environment's last step says of one row; under same-step autoreset, of the episode that ended."""
+    """One row's info from a vector environment's last step; under same-step autoreset, of the episode that ended."""
     final = infos.get("final_info", {})
     if final and infos["_final_info"][row]:
         infos = final

@@ -1,7 +1,7 @@
 """Seconds that the parts of an iteration take, by name.
 
-``with part("reference"): ...`` adds to the recording that is open at the moment, if one is. Parts do not nest. Work on
-a GPU is waited for at the ends of a part, so that its seconds are its own.
+``with part("reference"): ...`` adds to the recording that is currently open, if any. Parts do not nest. A part waits
+for GPU work at both ends, so that its seconds are its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _seconds: ContextVar[dict[str, float] | None] = ContextVar("seconds", default=No
 
 @contextmanager
 def recording() -> Iterator[dict[str, float]]:
-    """Yield a dict of seconds by part that fills while this is open."""
+    """Yield a dict of seconds per part, filled while this is open."""
     token = _seconds.set({})
     try:
         seconds = _seconds.get()

@@ -1,8 +1,8 @@
 """How the embedded models are made: tokenizer, pretrained model, start policy, comparisons, preference model.
 
-Each stage reads the folders of finished stages and writes one more; a finished stage is not made again, so a
-stopped build goes on where it was. Everything comes from the embedded world (synthetic posts) and one seed: the same
-seed on the same machine gives the same weights.
+Each stage reads the folders of finished stages and writes one more; a finished stage is not made again, so a stopped
+build continues where it was. Everything comes from the embedded world (synthetic posts) and one seed: the same seed on
+the same machine gives the same weights.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ EOS, PAD = "<|endoftext|>", "<|pad|>"
 MODELS = ("pretrained", "start", "preference")
 STAGES = ("tokenizer", "pretrained", "start", "comparisons", "preference")
 
-REPLIES = 7  # many: what a small model learns to copy it learns here
+REPLIES = 7  # many: this is where a small model learns to copy
 
 PAIRS_PER_POST = 20
 
-# Stages read posts of ranges of their own; RL reads from 1,000,000 on.
+# Each stage reads its own range of posts; RL reads from 1,000,000 on.
 COMPARISON_POSTS_FROM = 400_000
 LESSON_POSTS_FROM = 600_000
 
@@ -58,7 +58,7 @@ class Build:
         self.folder, self.size, self.seed, self.progress = folder, size, seed, progress
 
     def run(self, last: str = STAGES[-1]) -> dict[str, dict[str, Any]]:
-        """Make every stage up to ``last`` that is not there yet; the metrics of all of them by stage."""
+        """Make every missing stage up to ``last``; gives the metrics of all of them by stage."""
         stages: dict[str, Callable[[Path], dict[str, Any]]] = {
             "tokenizer": self.tokenizer,
             "pretrained": self.pretrained,
@@ -70,7 +70,7 @@ class Build:
         return {name: self._stage(name, stages[name]) for name in wanted}
 
     def _stage(self, name: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """Make one stage in a temporary folder that takes its name only when it is whole."""
+        """Make one stage in a temporary folder that gets its name only when complete."""
         target, metrics_file = self.folder / name, self.folder / name / METRICS
         if metrics_file.is_file():
             return read_object(metrics_file, {}, step=f"remove {target} to make it again")
@@ -141,7 +141,7 @@ class Build:
         return {"posts": self.size.finetune_posts, "parameters": lm.num_parameters, **facts, "checks": checks}
 
     def comparisons(self, folder: Path) -> dict[str, Any]:
-        """Let simulated annotators compare summaries of several qualities; held-out posts are a split of their own."""
+        """Let simulated annotators compare summaries of several qualities; held-out posts are a separate split."""
         start = LanguageModel.load(self.folder / "start")
         pretrained = LanguageModel.load(self.folder / "pretrained")
         metrics: dict[str, Any] = {}
@@ -160,9 +160,9 @@ class Build:
     def preference(self, folder: Path) -> dict[str, Any]:
         """Bradley-Terry training of the start policy's trunk, then calibration and reference shift.
 
-        First on pairs whose better text is known by construction, as one has the wrong facts: a small model finds out
-        there to look facts up in the post, and hardly does among votes on everything at once (preference model
-        pretraining, Askell et al. 2021, section 4). Then on what the annotators chose.
+        First on pairs whose better text is known by construction, as one has the wrong facts: there a small model
+        learns to look facts up in the post, which it hardly does from votes on everything together (preference model
+        pretraining, Askell et al. 2021, section 4). Then on the annotators' choices.
         """
         source = self.folder / "comparisons"
         train, held_out = (_read_comparisons(source / f"{split}.jsonl") for split in ("train", "validation"))
@@ -210,8 +210,8 @@ def finetune_start(
 ) -> dict[str, Any]:
     """Fine-tune ``lm`` in place on ``size.finetune_posts`` posts with their references; the metrics of ``finetune``.
 
-    Each post has several references, all such as its author writes: a batch reads the post once for all of them, and
-    the model sees that the same post can be told in more ways than one. ``options`` are further ones of ``finetune``.
+    Each post has several references, all as its author might write: a batch reads the post once for all of them, and
+    the model sees that the same post can be told in more than one way. ``options`` are further options of ``finetune``.
     """
 
     def pairs(split: str, count: int) -> list[tuple[str, str]]:
@@ -251,7 +251,7 @@ def _pairs(item: Post, count: int) -> list[tuple[str, str]]:
 
 
 def _lessons(item: Post) -> list[Comparison]:
-    """The oracle's summary against the same with one fact wrong and with several, and these two."""
+    """The oracle's summary against the same with one fact wrong and with several, and these two against each other."""
     rng = random.Random(stable_hash("lessons", item.split, item.index))
     best = oracle(item)
     texts = [best, one_wrong_fact(item, best, rng), several_wrong_facts(item, best, rng)]

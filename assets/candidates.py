@@ -1,4 +1,4 @@
-"""Summaries of several qualities of the embedded world's posts: what annotators are given to judge."""
+"""Summaries of several qualities of the embedded world's posts, for annotators to judge."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def candidates(posts: Sequence[Post], start: LanguageModel, pretrained: Language
     """Return, for every post, summaries of several qualities with single-fact corruptions among them.
 
     They are two samples of the start policy, the first also with a fact wrong; the reference; a careful writer's
-    summary, the same with a fact wrong, with several wrong (the plainer fault, from which a model learns to look) and
-    with one left out; and for one post in eight a pretrained model's text.
+    summary, also with a fact wrong, with several wrong (the more obvious fault, which teaches a model to look) and with
+    one left out; and, for one post in eight, a pretrained model's text.
     """
     eighth = posts[::8]
     warm, cool = (_sample(start, posts, temperature, seed + i) for i, temperature in enumerate((1.0, 0.6)))

@@ -1,6 +1,6 @@
-"""Whether the embedded models are good enough for RL to have something to climb, measured on held-out posts.
+"""Whether the embedded models are good enough for RL to have room to improve, measured on held-out posts.
 
-Rates are fractions with 95 % intervals over posts. Gold judges; no training sees it.
+Rates are fractions with 95 % intervals over posts. Gold judges and is never used in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..models.language_model import LanguageModel
 from ..rewards.gold import gold_score
 from ..rewards.preference_model import PreferenceModel
 
-SAMPLES = 4  # of each post, for best-of-n
+SAMPLES = 4  # per post, for best-of-n
 
 Array = NDArray[np.float64]
 
@@ -44,9 +44,9 @@ def check_preference(pm: PreferenceModel, lm: LanguageModel, posts: Sequence[Pos
     """Return how well the preference model picks among samples of the start policy, and which faults it sees.
 
     Returns:
-        ``best of four``: how often the sample it likes best beats the reference. ``orders as gold does`` and ``orders
-        as length does``: share of the pairs of samples of a post that it orders as gold, or as their number of words,
-        does (pairs that tie there are left out). ``sees``: by fault, how often it prefers the oracle without it.
+        ``best of four``: how often the sample it scores highest beats the reference. ``orders as gold does`` and
+        ``orders as length does``: share of the pairs of samples of a post that it orders like gold, or like their
+        number of words (pairs tied there are left out). ``sees``: by fault, how often it prefers the oracle without it.
     """
     texts = samples(lm, posts, seed)
     prompts = [SUMMARIZE.render(post.text) for post in posts]
@@ -69,7 +69,7 @@ def check_preference(pm: PreferenceModel, lm: LanguageModel, posts: Sequence[Pos
 
 
 def agreement(scores: Array, truth: Array) -> Interval:
-    """Share of pairs of a post's n texts, both (n, posts), that scores order as the truth does; posts count alike."""
+    """Share of pairs of a post's n texts, both (n, posts), that scores order like the truth; posts count equally."""
     right, counted = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
     for a, b in combinations(range(len(scores)), 2):
         differ = truth[a] != truth[b]
@@ -79,12 +79,12 @@ def agreement(scores: Array, truth: Array) -> Interval:
 
 
 def samples(lm: LanguageModel, posts: Sequence[Post], seed: int) -> list[list[str]]:
-    """Return four samples at temperature 1 of every post, each a list over posts."""
+    """Return four samples at temperature 1 for every post, each a list over posts."""
     return [write(lm, posts, Decoding(), seed + i) for i in range(SAMPLES)]
 
 
 def write(lm: LanguageModel, posts: Sequence[Post], decoding: Decoding, seed: int) -> list[str]:
-    """Return one summary of every post."""
+    """Return one summary for every post."""
     return decode(lm, [{"prompt": post.text} for post in posts], DecodeSettings(), decoding, seed=seed).texts
 
 

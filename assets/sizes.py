@@ -1,4 +1,4 @@
-"""How large the embedded models are and how much they are trained on."""
+"""The size of the embedded models and of their training data."""
 
 from __future__ import annotations
 

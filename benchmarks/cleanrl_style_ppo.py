@@ -1,13 +1,12 @@
-"""PPO on a language model in one file of plain PyTorch, in the manner of CleanRL: no agent of this package is used.
+"""PPO on a language model in one file of plain PyTorch, in the style of CleanRL: no agent of this package is used.
 
     python benchmarks/cleanrl_style_ppo.py --output benchmarks/cleanrl_style_ppo     about ten minutes
     python benchmarks/cleanrl_style_ppo.py --quick --output /tmp/cleanrl_style_ppo   an easy reward, half a minute
 
-What is taken from the package: the registered environment, and of ``prefgym.models`` the cached next-token step and the
-forward over a whole response. The environment asks the policy for log π by itself, once ``attach_policy`` has named it.
-
-Each iteration every row of a vector environment plays one episode, then come epochs of clipped updates on whole texts.
-Writes results.json and README.md. Notation: B rows, P prompt and R response columns, L = P + R, V tokens.
+Used from the package: the registered environment and, from ``prefgym.models``, the cached next-token step and the
+forward pass over a whole response. The environment queries the policy for log π itself, after ``attach_policy``. In
+each iteration every row of a vector environment plays one episode, followed by epochs of clipped updates on whole
+texts. Writes results.json and README.md. Notation: B rows, P prompt and R response columns, L = P + R, V tokens.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def next_token(self, observation: dict[str, np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Log-probs (B, V) and values (B,) of observations that grow by a token a step; reads only what is new."""
+        """Log-probs (B, V) and values (B,) of observations that grow by one token per step; reads only what is new."""
         tokens, mask = (torch.from_numpy(observation[name]) for name in ("tokens", "attention_mask"))
         logits, hidden = self.stepper.next_logits(tokens, mask, with_hidden=True)
         return log_distribution(logits, self.vocab_size), self.value_head(hidden).squeeze(-1)
 
     def log_prob(self, observation: dict[str, np.ndarray], action: np.ndarray) -> Tensor:
-        """What the environment asks, to pay -beta log π."""
+        """Queried by the environment, to pay -beta log π."""
         return self.next_token(observation)[0].gather(-1, torch.from_numpy(action)[:, None]).squeeze(-1)
 
     def whole_responses(self, tokens: Tensor, mask: Tensor, num_response: int) -> tuple[Tensor, Tensor]:
@@ -63,7 +62,7 @@ class Agent(nn.Module):
 
 
 def rollout(env: Any, agent: Agent) -> dict[str, Any]:
-    """One episode in every row. A row that has ended goes on with another, which is not looked at."""
+    """One episode in every row. A row that has ended starts another, which is ignored."""
     columns, rows = env.max_new_tokens, np.arange(env.num_envs)
     prompt, _ = env.reset()
     observation, width = prompt, env.max_prompt_tokens
@@ -129,7 +128,7 @@ def update(agent: Agent, optimizer: torch.optim.Optimizer, batch: dict[str, Any]
 
 
 def letters_e(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-    """A reward that a few updates raise."""
+    """A reward that a few updates can raise."""
     return [float(completion.count("e")) for completion in completions]
 
 
@@ -152,7 +151,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train, print a line an iteration, and write what came of it."""
+    """Train, print a line per iteration, and write the results."""
     options, extra = parse(), {}
     if options.quick:
         options.iterations, options.num_envs, options.minibatch, options.learning_rate = 6, 16, 8, 1e-3
@@ -208,11 +207,11 @@ def write(options: argparse.Namespace, history: list[dict[str, float]]) -> None:
     table = "\n".join(f"| {name} | {first[name]:.3f} | {last[name]:.3f} |" for name in first)
     what = "the number of letters e as reward" if options.quick else "the embedded preference model as reward"
     (options.output / "README.md").write_text(
-        "# PPO in one file, in CleanRL's manner\n\n"
+        "# PPO in one file, in CleanRL's style\n\n"
         "`python benchmarks/cleanrl_style_ppo.py --output benchmarks/cleanrl_style_ppo`\n\n"
         f"Summarize-v0, the embedded model (1.26 M parameters, synthetic posts), {what}, one seed "
         f"({options.seed}), {options.iterations} iterations of {options.num_envs} episodes; means over the first "
-        f"and the last {part} iterations, on training prompts. Scores are those of the reward itself, no judge's.\n\n"
+        f"and the last {part} iterations, on training prompts. Scores are the reward's own, not a judge's.\n\n"
         f"| per episode | first | last |\n| --- | --- | --- |\n{table}\n",
         encoding="utf-8",
     )

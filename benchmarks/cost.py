@@ -57,7 +57,7 @@ class Point:
 
         Two for each weight and token of a forward pass, three times that with the backward pass; a prompt counts once
         for its samples. Decoding, reference and reward are a forward pass each, every epoch one with its backward pass.
-        The head runs on response tokens alone, and the reward has none.
+        The head runs only on response tokens, and the reward has none.
         """
         prompts, responses = self.episodes / self.samples * self.prompt, self.episodes * self.response
         looks = prompts * self.prompt / 2 + responses * (self.prompt + self.response / 2)  # pairs of query and key
@@ -116,7 +116,7 @@ def run(point: Point, iterations: int, scratch: Path, timed: Callable[..., dict[
 def draw(
     measured: dict[str, dict[str, float]], base: Point, axes: dict[str, tuple[int, ...]], what: str, path: Path
 ) -> None:
-    """One panel for each thing that is varied: measured and expected, both axes logarithmic."""
+    """One panel per varied quantity: measured and expected, both axes logarithmic."""
     figure, panels = plt.subplots(2, 4, figsize=(14, 6), layout="constrained")
     unit, scale = ("seconds", 1.0) if what == "seconds" else ("MB above the models", 1e-6)
     for panel, (axis, values) in zip(panels.flat, axes.items(), strict=False):
@@ -134,7 +134,7 @@ def draw(
 
 
 def expected(point: Point, base: Point, measured: dict[str, dict[str, float]], what: str) -> float:
-    """What was measured at the base, times the ratio that arithmetic gives."""
+    """The measurement at the base, times the calculated ratio."""
     ratio = point.operations() / base.operations() if what == "seconds" else point.bytes() / base.bytes()
     return measured[base.name][what] * ratio
 
@@ -153,7 +153,7 @@ def table(measured: dict[str, dict[str, float]], base: Point, axes: dict[str, tu
 
 
 def main() -> None:
-    """Measure every point that is missing; write table and pictures."""
+    """Measure every missing point; write table and pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--iterations", type=int, default=3)

@@ -1,10 +1,10 @@
-"""The demo with several seeds, beside REINFORCE with two baselines and a Python-function reward.
+"""The demo with several seeds, along with REINFORCE with two baselines and a Python-function reward.
 
     python benchmarks/demo.py --seeds 3 --output benchmarks/demo          about 90 minutes on two cores
     python benchmarks/demo.py --quick --output /tmp/demo                  shows that it runs
 
-Writes one JSON of metrics for each run, results.json with the figures below, and README.md with the table. Everything
-is measured on the embedded world, which is synthetic.
+Writes one JSON of metrics per run, results.json with the figures below, and README.md with the table. Everything is
+measured on the embedded world, which is synthetic.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RUNS: dict[str, list[str]] = {
     "ppo-python-reward": ["--config", "tldr-ppo", "--env.reward", f"{HERE / 'python_reward.py'}:own_words"],
 }
 RATES = ("start_vs_references", "trained_vs_references", "trained_vs_start")
-MEASURE = {"ppo-python-reward": "own_words"}  # what a run is meant to raise, if not gold
+MEASURE = {"ppo-python-reward": "own_words"}  # what a run optimises, if not gold
 SMALL = {
     "agent.total_episodes": 16,
     "agent.episodes_per_iteration": 8,
@@ -38,7 +38,7 @@ QUICK = [word for key, value in SMALL.items() for word in (f"--{key}", str(value
 
 
 def run(name: str, seed: int, output: Path, scratch: Path, extra: list[str]) -> dict[str, Any]:
-    """Train and evaluate one run, unless its metrics are there already; return the metrics."""
+    """Train and evaluate one run, unless its metrics exist; return the metrics."""
     target = output / f"{name}-seed{seed}.json"
     if not target.is_file():
         folder = scratch / f"{name}-seed{seed}"
@@ -54,7 +54,7 @@ def run(name: str, seed: int, output: Path, scratch: Path, extra: list[str]) -> 
 
 
 def row(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one run that the table shows."""
+    """One run's figures for the table."""
     sampled, greedy = metrics["policies"], metrics["greedy"]
     figures: dict[str, Any] = {"seed": metrics["seed"], "episodes": metrics["episodes"], "seconds": metrics["seconds"]}
     for way, policies in (("sampled", sampled), ("greedy", greedy)):
@@ -86,7 +86,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _share(gain: dict[str, float], ppo: list[dict[str, Any]], seed: int, way: str) -> str:
-    """A gain in gold as a share of PPO's with the same seed; nothing without that run."""
+    """A gain in gold as a share of PPO's with the same seed; empty without that run."""
     gains = [row[way]["minus_start"]["gold_score"]["mean"] for row in ppo if row["seed"] == seed]
     return f"{gain['mean'] / gains[0]:.2f}" if gains else ""
 
@@ -115,7 +115,7 @@ def main() -> None:
     (options.output / "README.md").write_text(
         "# The demo with several seeds\n\n"
         f"`python benchmarks/demo.py --seeds {len(seeds)} --runs {' '.join(options.runs)} --output benchmarks/demo`\n\n"
-        "Two CPU cores; 1.26 M parameters, vocabulary 2,048; synthetic posts, judged by gold, which no training sees. "
+        "Two CPU cores; 1.26 M parameters, vocabulary 2,048; synthetic posts, judged by gold, never used in training. "
         "Win rates and gains over the start policy: 95 % intervals over held-out posts. KL in nats. "
         "Each agent has the same number of episodes.\n\n"
         f"{table(results)}\n",

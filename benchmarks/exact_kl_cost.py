@@ -1,10 +1,10 @@
-"""What the exact KL costs: an iteration with it in the reward beside one with k1, at a vocabulary of 50,000.
+"""The cost of exact KL: an iteration with it in the reward compared with k1, at a vocabulary of 50,000.
 
     python benchmarks/exact_kl_cost.py --output benchmarks/exact_kl_cost     about 10 minutes on two cores
     python benchmarks/exact_kl_cost.py --quick --output /tmp/exact_kl_cost   shows that it runs
 
-k1 needs the log-probability of the sampled token; the exact KL sums over the vocabulary, for which the policy is asked
-once more. Both run by turns in one process, on random weights and responses of a fixed length. Writes results.json and
+k1 needs the log-probability of the sampled token; the exact KL sums over the vocabulary, for which the policy runs once
+more. Both alternate in one process, with random weights and responses of fixed length. Writes results.json and
 README.md.
 """
 
@@ -37,7 +37,7 @@ AGENT: dict[str, dict[str, Any]] = {
 
 
 def make_agent(name: str, estimator: str, folder: Path, sizes: dict[str, int]) -> PolicyGradient:
-    """An agent that pays this estimator of the KL."""
+    """An agent that uses this KL estimator."""
     env = gym.make(
         "Summarize-v0",
         model=folder / "model",
@@ -63,7 +63,7 @@ def seconds(agent: PolicyGradient) -> float:
 
 
 def measure(name: str, width: int, scratch: Path, sizes: dict[str, int]) -> dict[str, Any]:
-    """Seconds of both estimators by turns, after a round that warms up, and the ratio of the medians."""
+    """Seconds of both estimators in alternation, after a warm-up round, and the ratio of the medians."""
     shape = Shape("llama", width, LAYERS, HEADS, 2 * width, sizes["vocabulary"])
     folder = scratch / f"models-{width}-{sizes['vocabulary']}-{sizes['prompt']}"
     make_workload(folder, shape, None, sizes["prompt"])
@@ -103,11 +103,11 @@ def main() -> None:
     text = table(rows)
     write_text(
         options.output / "README.md",
-        "# What the exact KL costs\n\n`python benchmarks/exact_kl_cost.py --output benchmarks/exact_kl_cost`\n\n"
-        f"Seconds of an iteration with `kl_estimator` k1 and exact, medians of {sizes['rounds']} rounds by turns; "
+        "# The cost of exact KL\n\n`python benchmarks/exact_kl_cost.py --output benchmarks/exact_kl_cost`\n\n"
+        f"Seconds of an iteration with `kl_estimator` k1 and exact, medians of {sizes['rounds']} alternating rounds; "
         f"threads: {about['threads']}; fp32, torch {about['torch']}. Llama shape with random weights: {LAYERS} layers, "
         f"vocabulary {sizes['vocabulary']:,}. {sizes['episodes']} episodes of {sizes['prompt']} + {sizes['response']} "
-        "tokens, 4 samples a prompt; PPO with 4 epochs in minibatches of 16, REINFORCE with one step. The last column "
+        "tokens, 4 samples per prompt; PPO with 4 epochs in minibatches of 16, REINFORCE with 1 step. The last column "
         f"is the range of the ratio over rounds.\n\n{text}\n",
     )
     print(text)

@@ -1,10 +1,10 @@
-"""Whether agents climb the gradient they say they climb: mean estimates against exact and enumerated expectations.
+"""Whether agents follow the gradient they claim to: mean estimates against exact and enumerated expectations.
 
     python benchmarks/exactness.py --output benchmarks/exactness              about 10 minutes on one core
     python benchmarks/exactness.py --quick --output /tmp/exactness            shows that it runs
 
-Everything happens on Enumerable-v0. Unbiased configurations are compared with the exact gradient. What is biased by
-design is compared with its own expectation, summed over all rollouts of a few episodes, and that with the exact
+Everything happens on Enumerable-v0. Unbiased configurations are compared with the exact gradient. Configurations biased
+by design are compared with their own expectation, summed over all rollouts of a few episodes, and that with the exact
 gradient. Then every agent learns. Writes results.json and README.md.
 """
 
@@ -44,12 +44,12 @@ QUICK = (
     "PPO, lambda 0.5",
     "KL as a loss per token, k2",
 )
-"""What the quick form measures: one of each kind."""
+"""Measured in the quick form: one of each kind."""
 Options = dict[str, Any]
 
 
 def policy_gradient_agents() -> dict[str, type[PolicyGradient]]:
-    """Agents by name, yardsticks left out."""
+    """Agents by name, without the yardsticks."""
     return {name: agent for name, agent in AGENTS.items() if agent.climbs_reward}
 
 
@@ -64,7 +64,7 @@ def unbiased() -> Iterator[tuple[str, type[PolicyGradient], Options]]:
 
 
 def biased(samples: int) -> Iterator[tuple[str, type[PolicyGradient], Options]]:
-    """What is biased by design, for rollouts of one prompt with this many samples."""
+    """Configurations biased by design, for rollouts of one prompt with this many samples."""
     reinforce, ppo = AGENTS["reinforce"], AGENTS["ppo"]
     plain = {"baseline": "leave_one_out"}
     for baseline in BIASED_BASELINES:
@@ -172,8 +172,8 @@ seeded noise, beta 0.5. One core.
 ## Unbiased configurations against the exact gradient
 
 Loss summed over each episode's tokens and averaged over episodes, lambda 1, no whitening, clipping or division by a
-standard deviation, 4 samples a prompt. An estimate is the gradient of 64 episodes; 30 responses (3 steps, 2 prompts).
-*cosine* is that between the mean of all estimates and the exact gradient, over all parameters. The chi-square test asks
+standard deviation, 4 samples per prompt. An estimate is the gradient of 64 episodes; 30 responses (3 steps, 2 prompts).
+*cosine* is between the mean of all estimates and the exact gradient, over all parameters. The chi-square test asks
 whether their difference is noise: along fixed directions (those in which the faults that `check_agent` knows differ
 most, and 6 random ones), whitened by the covariance of the estimates; its p-value allows for the covariance being
 estimated.
@@ -182,8 +182,8 @@ BIASED_HEAD = """
 ## Biased by design, against their own expectation
 
 The expectation is a sum over all rollouts of one prompt with *n* samples (7 responses: 2 steps, 1 prompt; every
-rollout is run through the agent and counts with its probability). *cosine* and *length* say how it lies to the exact
-gradient: that is the bias. The last columns test the mean of sampled estimates, one from each rollout of *n* episodes,
+rollout is run through the agent, weighted by its probability). *cosine* and *length* compare it with the exact
+gradient: that is the bias. The last columns test the mean of sampled estimates, one per rollout of *n* episodes,
 against it, and against the exact gradient.
 
 | what | n | cosine | length | estimates | cosine to own expectation | p, own | p, exact |
@@ -192,7 +192,7 @@ LEARNING_HEAD = """
 ## Learning
 
 Objective reached as a share of the optimum's (more than {regret:.0%} below it is a failure), and
-KL(learned || optimal) in nats; one figure a seed.
+KL(learned || optimal) in nats; one figure per seed.
 
 | agent | episodes | share of the optimum's objective | KL to the optimum |
 | --- | --- | --- | --- |"""

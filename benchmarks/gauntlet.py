@@ -4,11 +4,10 @@
     python benchmarks/gauntlet.py --quick --output /tmp/gauntlet             shows that it runs
 
 REINFORCE with each baseline, PPO, A2C, expert iteration, DPO, stock stable-baselines3 PPO and A2C, and best-of-n of the
-start policy as a yardstick. First each learner's rate is chosen among the same three, with a seed of its own, by proxy
-reward minus KL; then everybody runs with every seed and is judged by gold, which no training and no choice has seen.
-
-Every run writes a file of its own in ``OUTPUT/runs``; the same command again makes the files that are missing. A run
-that fails is named at the end, and the others go on. Writes results.json, README.md and gauntlet.png.
+start policy as a yardstick. First each learner's rate is chosen among the same three, with a separate seed, by proxy
+reward minus KL; then every contestant runs with every seed and is judged by gold, which was not used in any training or
+choice. Every run writes its own file in ``OUTPUT/runs``; the same command again makes the missing ones. A run that
+fails is named at the end, and the others continue. Writes results.json, README.md and gauntlet.png.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from prefgym.files import write_json, write_text
 
 TUNING_SEED = 100
 QUICK = Budget(episodes=8, tuning_episodes=4, rates=(1e-4, 3e-4), posts=4, tuning_posts=4, rollout=4, step=2, samples=2)
-Written = dict[str, dict[int, Any]]  # contestant -> seed -> what a run has written
+Written = dict[str, dict[int, Any]]  # contestant -> seed -> a run's output
 
 
 def main() -> None:
-    """Make every file that is missing, and write what they say together."""
+    """Make every missing file, and write the combined results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2, help="processes side by side, of one thread each")
+    parser.add_argument("--workers", type=int, default=2, help="parallel processes, with one thread each")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--quick", action="store_true")
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def check_budget(folder: Path, budget: Budget) -> None:
-    """Note the budget of the runs in a folder; exit where runs of another one stand there."""
+    """Record the budget of the runs in a folder; exit if it has runs with another budget."""
     file, now = folder / "budget.json", json.loads(json.dumps(asdict(budget)))
     if file.is_file() and read(file) != now:
         sys.exit(f"{folder} holds runs with another budget (budget.json); give another --output.")
@@ -72,7 +71,7 @@ def check_budget(folder: Path, budget: Budget) -> None:
 def choose_rates(
     folder: Path, names: list[str], budget: Budget, workers: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What each learner's tuning found, and what went wrong."""
+    """The results of each learner's tuning, and what failed."""
     files = {name: folder / f"tuning-{stem(name)}.json" for name in names if name not in BEST_OF}
     order = sorted(files, key=lambda name: name not in STOCK)
     failed = work([Job(files[name], tune, (name, TUNING_SEED, budget)) for name in order], workers, "tuning")
@@ -80,7 +79,7 @@ def choose_rates(
 
 
 def stem(name: str) -> str:
-    """A contestant's name in names of files."""
+    """A contestant's name for use in file names."""
     return name.replace(" ", "-")
 
 
@@ -108,30 +107,30 @@ def page(command: str, budget: Budget, seeds: int, found: dict[str, Any], tuned:
 `{command}`
 
 All agents on the embedded world: Summarize-v0, β = {KL_COEF}, 1.26 M parameters, vocabulary 2,048, synthetic posts.
-{seeds} seeds, the same for everybody; {budget.episodes} episodes (stable-baselines3 counts tokens: as near to that as
-its rollouts allow), {budget.samples} samples of each prompt, an optimiser step for every {budget.step} episodes, PPO
-with 2 epochs; learning rates fall linearly to 0. The greedy baseline writes one more response for each prompt, which
-is not counted. Stable-baselines3's agents get the numbers of ours. Best of n is a yardstick: of n samples of the start
-policy the one that the proxy likes best, with its KL known exactly.
+{seeds} seeds, the same for all; {budget.episodes} episodes (stable-baselines3 counts tokens: as close to that as
+its rollouts allow), {budget.samples} samples per prompt, an optimiser step for every {budget.step} episodes, PPO
+with 2 epochs; learning rates fall linearly to 0. The greedy baseline writes one more response per prompt, which
+is not counted. Stable-baselines3's agents use our hyperparameters. Best of n is a yardstick: of n samples of the start
+policy, the one with the highest proxy score, with its KL known exactly.
 
-Judged on {budget.posts} held-out posts at T = 1 by gold, which no training and no tuning saw. The gain is over the
+Judged on {budget.posts} held-out posts at T = 1 by gold, which is not used in training or tuning. The gain is over the
 start policy with the same seed on the same posts. Intervals are 95 %, over seeds and posts; "seeds above 0" counts the
-seeds whose own interval, over posts, lies above 0. Proxy is the preference model's score; KL in nats. Processes of one
-thread ran side by side on a shared machine, so seconds (of training, median) are for orientation and no result.
+seeds whose own interval, over posts, is above 0. Proxy is the preference model's score; KL in nats. Processes with one
+thread ran in parallel on a shared machine, so seconds (of training, median) are only for orientation.
 
 {table(found)}
 
 {shares_told(found)}
 
-A share is of the mean gains, paired by seed and post.
+Shares are of the mean gains, paired by seed and post.
 
 ![Gains, and scores against KL](gauntlet.png)
 
 ## Tuning
 
 The same for every learner: learning rates {rates}, each with {budget.tuning_episodes} episodes and seed {TUNING_SEED},
-which is none of the seeds above. The best by proxy reward minus KL on {budget.tuning_posts} validation posts, in bold,
-was taken; gold was not looked at. Nothing else was tuned: the rest is as in `configs/tldr-ppo.yaml`.
+which is not one of the seeds above. The best by proxy reward minus KL on {budget.tuning_posts} validation posts, in
+bold, was taken; gold was not used. Nothing else was tuned: the rest is as in `configs/tldr-ppo.yaml`.
 
 {tuning_table(tuned)}
 """

@@ -1,4 +1,4 @@
-"""What the runs of the gauntlet say: figures of each contestant with intervals, tables, picture and page."""
+"""The results of the gauntlet: figures of each contestant with intervals, tables, picture and page."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from prefgym.evaluation.reports.formats import NONE, difference, estimate, inter
 from prefgym.evaluation.win_rate import Interval, crossed_interval, mean_interval
 
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""Contestant -> seed -> what ``gauntlet_run.run`` found."""
+"""Contestant -> seed -> the result of ``gauntlet_run.run``."""
 COLOURS = ("#1f6fb2", "#d9772b", "#2f8f5b", "#7a55a8", "#b8405e", "#1aa0a0", "#8a6d3b", "#d14fa0")
 SHAPES = ("o", "s", "^", "D", "v")
 PAIRS = {"sb3 ppo": "ppo", "sb3 a2c": "a2c"}
-"""Whose gain is given as a share of whose."""
+"""Whose gain is reported as a share of whose."""
 
 
 def summarise(runs: Runs) -> dict[str, Any]:
     """The figures of the start policy and of every contestant, and the shares of ``PAIRS``.
 
-    Intervals are 95 %: over seeds and posts (``win_rate.crossed_interval``), of one seed's gain over posts.
+    Intervals are 95 %: over seeds and posts (``win_rate.crossed_interval``); for one seed's gain, over posts.
     """
     names = [name for name in runs if name != "start"]
     pairs = {name: other for name, other in PAIRS.items() if _is_comparable(runs, name, other)}
@@ -63,7 +63,7 @@ def gains(runs: Runs, name: str, seeds: list[int]) -> NDArray[np.float64]:
 
 
 def share_of_gain(runs: Runs, name: str, other: str) -> Interval:
-    """How large the mean gain of one contestant is beside another's, paired by seed and post.
+    """The mean gain of one contestant as a share of another's, paired by seed and post.
 
     The ratio r = mean(a) / mean(b) has the error of (a - r b) / mean(b) to first order (delta method).
     """
@@ -83,7 +83,7 @@ def _is_comparable(runs: Runs, name: str, other: str) -> bool:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """One line for each contestant."""
+    """One line per contestant."""
     titles = ("gold", "gain over start", "seeds above 0", "proxy", "KL", "wins against references", "seconds")
     lines = _head("", "learning rate", *titles)
     for name, row in {"start policy": found["start"], **found["contestants"]}.items():
@@ -125,7 +125,7 @@ def shares_told(found: Mapping[str, Any]) -> str:
 
 
 def draw(found: Mapping[str, Any], path: Path, subtitle: str) -> None:
-    """Gains with their intervals; beside them both scores against KL."""
+    """Gains with their intervals; next to them both scores against KL."""
     figure = canvas.figure(16, 5.4, "All agents after equal episodes", subtitle)
     left, *panels = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     looks = {

@@ -1,7 +1,7 @@
-"""One run of the gauntlet: train one contestant with one seed, or choose its learning rate, and judge what it writes.
+"""One run of the gauntlet: train one contestant with one seed, or choose its learning rate, and judge its texts.
 
-Everybody starts from the embedded policy, sees the same number of episodes in the layout of ``configs/tldr-ppo.yaml``
-(eight samples of a prompt, two steps for 64 episodes) and is judged by the same function.
+All start from the embedded policy, see the same number of episodes in the layout of ``configs/tldr-ppo.yaml`` (eight
+samples per prompt, two steps per 64 episodes) and are judged by the same function.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from prefgym.evaluation.win_rate import outcomes
 from prefgym.rewards.gold import gold
 
 disable_progress_bar()
-torch.set_num_threads(1)  # several runs stand side by side
+torch.set_num_threads(1)  # several runs in parallel
 
 ENV, KL_COEF = "Summarize-v0", 0.1
 TOKENS = 26
-"""Of a response, about: the start policy writes 24 with EOS, a trained one 29. stable-baselines3 counts in tokens."""
+"""Approximate tokens per response: 24 with EOS for the start policy, 29 trained. stable-baselines3 counts tokens."""
 LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"reinforce {baseline}": ("reinforce", {"baseline": baseline}) for baseline in BASELINES},
     "ppo": ("ppo", {"n_epochs": 2, "clip_range_vf": None}),
@@ -43,25 +43,25 @@ LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "expert iteration": ("expert_iteration", {}),
     "dpo": ("dpo", {}),
 }
-"""Contestant -> agent, and what it has beside the common settings."""
+"""Contestant -> agent, and its settings besides the common ones."""
 STOCK = {"sb3 ppo": "ppo", "sb3 a2c": "a2c"}
-"""Agents of stable-baselines3, which get the numbers of our contestant of that name."""
+"""stable-baselines3's agents, with the hyperparameters of our contestant of that name."""
 BEST_OF = {f"best of {n}": n for n in (4, 16)}
 CONTESTANTS = (*LEARNERS, *STOCK, *BEST_OF)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a contestant may use, and what it is judged on.
+    """A contestant's budget, and what it is judged on.
 
     Attributes:
-        episodes: of a run.
-        tuning_episodes: of each run that tries a learning rate.
+        episodes: per run.
+        tuning_episodes: per run that tries a learning rate.
         rates: the learning rates to try.
         posts: held-out posts to judge a run on.
         tuning_posts: validation posts to choose a learning rate on.
-        rollout: episodes of an iteration.
-        step: episodes of an optimiser step.
+        rollout: episodes per iteration.
+        step: episodes per optimiser step.
         samples: responses to each prompt.
     """
 
@@ -75,9 +75,9 @@ class Budget:
     samples: int = 8
 
     def settings(self, name: str, rate: float) -> dict[str, Any]:
-        """The hyperparameters of a learner. A2C takes one step on each rollout; expert iteration counts what it keeps.
+        """The hyperparameters of a learner. A2C takes one step per rollout; expert iteration counts what it keeps.
 
-        With them everybody takes a step for each ``step`` episodes, and PPO a second epoch.
+        With them all take one step per ``step`` episodes, and PPO a second epoch.
         """
         agent, own = LEARNERS[name]
         return {
@@ -92,7 +92,7 @@ class Budget:
 
 
 def tune(name: str, seed: int, budget: Budget) -> dict[str, Any]:
-    """Try every learning rate; the best is that with the highest proxy reward minus KL. Gold is not looked at."""
+    """Try every learning rate; the best is that with the highest proxy reward minus KL. Gold is not used."""
     tried = []
     for rate in budget.rates:
         row: dict[str, Any] = {"learning_rate": rate}
@@ -110,7 +110,7 @@ def tune(name: str, seed: int, budget: Budget) -> dict[str, Any]:
 
 
 def validate(policy: LMPolicy, seed: int, posts: int) -> dict[str, float]:
-    """What training could see of a policy on validation posts: score, KL and the reward made of them."""
+    """What training can see of a policy on validation posts: score, KL and the reward made of them."""
     env = gym.make(ENV, kl_coef=KL_COEF, prompts=embedded_prompts("validation", posts))
     generator = torch.Generator().manual_seed(seed)
     scalars = collect_rollout(env, policy, posts, 1, generator, prompt_indices=range(posts)).scalars()
@@ -120,12 +120,12 @@ def validate(policy: LMPolicy, seed: int, posts: int) -> dict[str, float]:
 
 
 def run(name: str, seed: int, rate: float | None, budget: Budget) -> dict[str, Any]:
-    """Train a contestant, if it is one that trains, and judge it post by post.
+    """Train a contestant, if it trains, and judge it post by post.
 
     Args:
-        name: of ``CONTESTANTS``, or ``"start"``, what everybody starts from.
-        seed: of training and of what is written for the judge.
-        rate: learning rate; None for who does not train.
+        name: of ``CONTESTANTS``, or ``"start"`` for the common start policy.
+        seed: of training and of the texts to judge.
+        rate: learning rate; None for contestants that do not train.
         budget: see ``Budget``.
     """
     env = gym.make(ENV, kl_coef=KL_COEF)
@@ -161,7 +161,7 @@ def run(name: str, seed: int, rate: float | None, budget: Budget) -> dict[str, A
 
 
 def judge(responses: Responses, settings: DecodeSettings) -> dict[str, list[float]]:
-    """Gold score, what was won against the reference, and tokens, of each post."""
+    """Gold score, outcome against the reference, and tokens, for each post."""
     score, prompts = as_scorer("gold_score", gold), responses.prompts
     references = [settings.template.render_response(prompt.row["reference"]) for prompt in prompts]
     scores = score(prompts, responses.texts)
@@ -173,7 +173,7 @@ def judge(responses: Responses, settings: DecodeSettings) -> dict[str, list[floa
 
 
 def train(name: str, seed: int, rate: float, budget: Budget, episodes: int) -> tuple[LMPolicy, int, float]:
-    """Train a contestant from the start policy; what it has become, the episodes it saw, and the seconds it took."""
+    """Train a contestant from the start policy; gives the result, the episodes it saw, and the seconds it took."""
     if name in STOCK:
         return _train_stock(STOCK[name], seed, rate, budget, episodes)
     agent_class, _ = LEARNERS[name]
@@ -185,10 +185,10 @@ def train(name: str, seed: int, rate: float, budget: Budget, episodes: int) -> t
 
 
 def _train_stock(name: str, seed: int, rate: float, budget: Budget, episodes: int) -> tuple[LMPolicy, int, float]:
-    """stable-baselines3's agent with the numbers of ours.
+    """stable-baselines3's agent with our hyperparameters.
 
-    As many rows as a prompt has samples, all with one seed: each answers the same prompts, one after the other. What
-    differs: the last episode of each row is cut where the rollout ends, and PPO whitens in each minibatch.
+    As many rows as samples per prompt, all with one seed: each answers the same prompts in order. Differences: the last
+    episode of each row is cut where the rollout ends, and PPO whitens in each minibatch.
     """
     h: Any = make_hyperparameters(AGENTS[name].hyperparameter_type, budget.settings(name, rate))
     set_random_seed(seed)
@@ -220,11 +220,11 @@ def _train_stock(name: str, seed: int, rate: float, budget: Budget, episodes: in
 
 
 class EpisodeCount(BaseCallback):
-    """Ends training with the rollout whose last episode is nearest to the total, and after the update on it.
+    """Ends training after the update on the rollout whose last episode is nearest to the total.
 
     Attributes:
         trained: episodes that ended in rollouts which are complete.
-        left: share of the total that is still to come, which ours multiply the learning rate by.
+        left: remaining share of the total, by which our agents multiply the learning rate.
     """
 
     def __init__(self, total: int, rollout: int) -> None:
@@ -234,7 +234,7 @@ class EpisodeCount(BaseCallback):
 
     @property
     def left(self) -> float:
-        """As said above."""
+        """As described above."""
         return max(0.0, 1 - self.trained / self.total)
 
     def _on_rollout_start(self) -> None:

@@ -3,10 +3,10 @@
     python benchmarks/gradient_variance.py --output benchmarks/gradient_variance     about 15 minutes on two cores
     python benchmarks/gradient_variance.py --quick --output /tmp/gradient_variance   shows that it runs
 
-A policy trained for a while by PPO, so that its values mean something, writes many rollouts and is left as it is. Each
+A policy trained for a while with PPO, so that its values are meaningful, writes many rollouts and is not changed. Each
 baseline turns the same rollouts into gradients. The variance is the trace of their covariance, relative to that without
-a baseline; intervals are from resampling rollouts. Beside them stands what the best constant would do: of a constant b
-the gradient is g - b s, with s the gradient where every advantage is 1. Writes results.json, README.md and a picture.
+a baseline; intervals are from resampling rollouts. For comparison there is the best constant: with a constant b the
+gradient is g - b s, where s is the gradient with every advantage 1. Writes results.json, README.md and a picture.
 Synthetic data.
 """
 
@@ -47,7 +47,7 @@ class Ones(REINFORCE):
 def gradients(
     baseline: str, policy: LMPolicy, env: Any, rollouts: list[Rollout], kind: type[REINFORCE] = REINFORCE
 ) -> torch.Tensor:
-    """One gradient estimate for each rollout but the first, which only warms a moving average up: (K, parameters)."""
+    """One gradient estimate per rollout except the first, which only warms up the moving average: (K, parameters)."""
     agent = kind(
         policy, env, **TRAINING, baseline=baseline, loss_reduction="episode_sum", max_grad_norm=None, vf_coef=0.0
     )
@@ -71,7 +71,7 @@ def traces(gram: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def measure(num_rollouts: int, episodes: int, training: int, **world: int) -> dict[str, Any]:
-    """Variance of every baseline, relative to that of ``none``; the length of the mean gradient beside it."""
+    """Variance of every baseline, relative to that of ``none``; with the length of the mean gradient."""
     env = gym.make("Summarize-v0", **world)
     agent = PPO("default", env, **TRAINING, episodes_per_iteration=episodes, batch_size=min(16, episodes))
     agent.learn(training)
@@ -107,7 +107,7 @@ def measure(num_rollouts: int, episodes: int, training: int, **world: int) -> di
 
 
 def constants(plain: torch.Tensor, ones: torch.Tensor, mean_returns: list[float]) -> dict[str, float]:
-    """What a constant baseline does to the variance, which is a parabola in it.
+    """The effect of a constant baseline on the variance, which is a parabola in it.
 
     Tr Cov(g - b s) = Tr Cov(g) - 2 b Tr Cov(g, s) + b² Tr Cov(s), least at b = Tr Cov(g, s) / Tr Cov(s).
 
@@ -130,23 +130,23 @@ def constants(plain: torch.Tensor, ones: torch.Tensor, mean_returns: list[float]
 
 
 def told_of_constants(found: dict[str, float]) -> str:
-    """What a constant can do here, in words; and why a moving average may add noise."""
+    """The effect of a constant here, in words; and why a moving average may add noise."""
     text = (
-        f"The best constant to take off every return would be {found['best']:.2f} and leave "
+        f"The best constant to subtract from every return would be {found['best']:.2f} and leave "
         f"{found['relative_at_best']:.3f} of the variance; the mean return is {found['mean_return']:.2f} (standard "
-        f"deviation from rollout to rollout {found['spread_of_mean_returns']:.2f}), and taking that off leaves "
+        f"deviation from rollout to rollout {found['spread_of_mean_returns']:.2f}), and subtracting that leaves "
         f"{found['relative_at_mean_return']:.3f}."
     )
     if found["relative_at_mean_return"] > 1:
         text += (
             " So a baseline that only knows the mean of past returns, as the moving average does, adds noise here: "
-            "responses of low return have the longer gradients and weigh more in the variance than in the mean."
+            "responses with low returns have longer gradients and weigh more in the variance than in the mean."
         )
     return text
 
 
 def table(results: dict[str, Any]) -> str:
-    """One line for each baseline."""
+    """One line per baseline."""
     lines = ["| baseline | variance, none = 1 | 95 % interval | squared length of the mean gradient |"]
     lines.append("|" + " --- |" * 4)
     for name in BASELINES:
@@ -184,10 +184,10 @@ def main() -> None:
     text = table(results)
     (options.output / "README.md").write_text(
         "# How noisy the gradient is\n\n`python benchmarks/gradient_variance.py --output benchmarks/gradient_variance`"
-        f"\n\nREINFORCE, gradient of the sum over tokens and the mean over {EPISODES} episodes ({SAMPLES} samples a "
+        f"\n\nREINFORCE, gradient of the sum over tokens and the mean over {EPISODES} episodes ({SAMPLES} samples per "
         f"prompt), at one policy (the embedded one after {results['training']} episodes of PPO, seed 0; 1.26 M "
         f"parameters, synthetic posts). The same {results['rollouts']} rollouts for every baseline; 95 % intervals by "
-        f"resampling. `group_mean` is `leave_one_out` scaled by (n - 1) / n; `group_normalised` estimates another "
+        f"resampling. `group_mean` is `leave_one_out` scaled by (n - 1) / n; `group_normalised` estimates a different "
         f"gradient, so its variance is in other units.\n\n{text}\n\n{told_of_constants(results['constant'])}\n\n"
         "![Variance by baseline](variance.png)\n",
         encoding="utf-8",

@@ -1,11 +1,11 @@
-"""Whether instruction fine-tuning carries over to families of tasks that it never showed.
+"""Whether instruction fine-tuning generalises to unseen families of tasks.
 
     python benchmarks/instructions.py --output benchmarks/instructions     half an hour on one core, resumes
     python benchmarks/instructions.py --quick --output /tmp/instructions   shows that it runs
 
 Fine-tunes the embedded pretrained model on the seen families of the embedded instructions, and asks both models, on
-posts of the test split, instructions of the seen and of the unseen families: written greedily and compared word for
-word, and by the likelihood of the options. Writes results.json and README.md. The data are synthetic.
+posts of the test split, instructions of the seen and of the unseen families: written greedily and compared exactly, and
+by the likelihood of the options. Writes results.json and README.md. The data are synthetic.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from prefgym.models.language_model import LanguageModel
 COMMON = {"learning_rate": 1e-3, "batch_size": 16, "bf16": True, "epochs": 1.0}
 FULL = {**COMMON, "pairs": 6000, "unseen": 100, "seen": 20, "families": SEEN}
 QUICK = {**COMMON, "pairs": 16, "unseen": 2, "seen": 2, "families": ("ending", SEEN[0])}
-FIRST_POST = 1000  # those before served to find out what is learned at all
+FIRST_POST = 1000  # earlier ones were used to find out what is learned at all
 WAYS = {"exact": "written, word for word", "chosen": "likeliest option"}
 MODELS = ("pretrained", "tuned")
 
@@ -48,7 +48,7 @@ def tuned(size: dict[str, Any], folder: Path) -> LanguageModel:
 
 
 def ask(lm: LanguageModel, size: dict[str, Any]) -> dict[str, Following]:
-    """What a model makes of every family."""
+    """A model's results on every family."""
     unseen = follow(lm, UNSEEN, count=size["unseen"], start=FIRST_POST)
     return {**unseen, **follow(lm, size["families"], count=size["seen"], start=FIRST_POST)}
 
@@ -89,16 +89,16 @@ def page(table: dict[str, Any], size: dict[str, Any]) -> str:
         return f"| {' | '.join(rates)} | {100 * cell['gain']['mean']:+.0f} "
 
     lines = [
-        "# What instruction fine-tuning teaches a small model about tasks that it did not show",
+        "# What instruction fine-tuning teaches a small model about unseen tasks",
         "",
         "`python benchmarks/instructions.py --output benchmarks/instructions`",
         "",
         f"The embedded pretrained model (1.26 M parameters, vocabulary 2,048), before and after {size['pairs']:,} "
-        f"pairs of the {len(SEEN)} seen families, one seed; {size['unseen']} posts of the test split for an unseen "
-        f"family and {size['seen']} for a seen one. Right answers in %, with 95 % intervals: written greedily and "
-        "equal to an accepted answer but for case and punctuation; and the likeliest of the options. "
-        "The unseen families were chosen after a first run with others, so that each asks for what this model learns "
-        "where it is shown; the posts here are not those of that run. "
+        f"pairs of the {len(SEEN)} seen families, one seed; {size['unseen']} test posts per unseen "
+        f"family and {size['seen']} per seen one. Right answers in %, with 95 % intervals: written greedily and "
+        "equal to an accepted answer except for case and punctuation; and the likeliest of the options. "
+        "The unseen families were chosen after a first run with others, so that each asks for something this model "
+        "learns when shown; the posts here are not those of that run. "
         "Synthetic data; a model this small knows nothing outside them.",
         "",
         f"| | {' | '.join(f'{way}: before | after | gain' for way in WAYS.values())} | chance |",

@@ -1,4 +1,4 @@
-"""What KL estimators are worth: bias and noise of their values and gradients, in the reward and as a loss.
+"""The quality of KL estimators: bias and noise of their values and gradients, in the reward and as a loss.
 
     python benchmarks/kl_estimators.py --output benchmarks/kl_estimators              a few seconds on one core
     python benchmarks/kl_estimators.py --quick --output /tmp/kl_estimators            fewer responses
@@ -24,11 +24,11 @@ from prefgym.evaluation.checking.check_agent import make_world, move
 from prefgym.evaluation.checking.enumeration import Enumeration
 from prefgym.files import write_json, write_text
 
-STEP = 0.05  # KL(π ‖ μ) of the update that off-policy data are behind, in nats
+STEP = 0.05  # KL(π ‖ μ) of the update by which off-policy data lag behind, in nats
 
 
 def combinations(off_policy: bool) -> Iterator[tuple[str, str, str]]:
-    """Estimator, level, importance weight: what is tabulated."""
+    """The rows of the tables: estimator, level, importance weight."""
     for estimator in ESTIMATORS:
         for level in LEVELS if estimator != "exact" else ("token",):
             yield estimator, level, "none"
@@ -58,14 +58,14 @@ def gradient_rows(data: KLExpectations, off_policy: bool) -> list[dict[str, Any]
         if estimator == "exact":
             rows.append(where | {"use": "both"} | errors(data, data.in_both(estimator, level, weights)))
         for weight in sorted({level, "response"} if not off_policy else {weights} - {"none"}):
-            # on-policy every weight is 1, and has a gradient all the same
+            # on-policy every weight is 1, but still has a gradient
             carried = data.as_loss(estimator, level, weight, through_weights=True)
             rows.append(where | {"use": "loss, through weights", "weights": weight} | errors(data, carried))
     return rows
 
 
 def errors(data: KLExpectations, moments: Moments) -> dict[str, Any]:
-    """How an estimated gradient lies to the exact one."""
+    """An estimated gradient compared with the exact one."""
     exact, mean = data.gradient, moments.mean
     zero = mean.norm() < 1e-6 * exact.norm()
     return {
@@ -77,7 +77,7 @@ def errors(data: KLExpectations, moments: Moments) -> dict[str, Any]:
 
 
 def one_update_earlier(world: Enumerable, policy: LMPolicy) -> LMPolicy:
-    """The policy one step down the objective's gradient: as far back as makes KL(π ‖ μ) ``STEP`` nats."""
+    """The policy one step down the objective's gradient: far enough back that KL(π ‖ μ) is ``STEP`` nats."""
     gradient = world.exact_gradient(policy)
     low, high = 0.0, 100.0
     for _ in range(40):
@@ -127,7 +127,7 @@ def gradient_line(row: dict[str, Any]) -> str:
 WEIGHT = {"none": "none", "token": "each token's", "response": "the response's"}
 VALUE_HEAD = """| estimator | per | importance weight | bias | noise |
 | --- | --- | --- | --- | --- |"""
-GRADIENT_HEAD = """| used in the | estimator | per | importance weight | cosine | bias | noise | in the mean it is |
+GRADIENT_HEAD = """| used in the | estimator | per | importance weight | cosine | bias | noise | its expectation is |
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
 HEAD = """# KL estimators: value and gradient
 
@@ -139,9 +139,9 @@ sum over all responses; nothing is sampled. Off-policy, responses come from the 
 KL(policy || earlier) = {step:.3f} nats.
 
 k1 = log r, k2 = (log r)^2 / 2, k3 = 1 / r - 1 + log r with r = policy / reference: of each token, and summed (per
-*token*), or once of the whole response (per *response*). *exact* sums over the vocabulary in each state visited. The
-*bias* of a value is its mean over the exact KL, minus 1; that of a gradient is the length of mean minus exact over the
-length of the exact gradient. *noise* is the standard deviation of one response's estimate, over the same.
+*token*), or once for the whole response (per *response*). *exact* sums over the vocabulary in each state visited. The
+*bias* of a value is its mean divided by the exact KL, minus 1; that of a gradient is the length of mean minus exact
+over the length of the exact gradient. *noise* is the standard deviation of one response's estimate, over the same.
 
 Used in the *reward*, the estimate is a number, and the gradient is that of the log-probabilities of the tokens up to
 it. Used as a *loss*, the estimate itself is differentiated. *loss, through weights*: it is multiplied by an importance
@@ -149,16 +149,16 @@ weight, which is differentiated too (on-policy the weight is 1 and its gradient 
 TRAPS = """
 ## What to take from it
 
-- In the reward, k1 is right, per token or per response. k2 and k3 are not: their values may be close, their gradients
-  are those of something else. Exact KL in the reward has no bias as a value; but the KL of a state does not depend on
-  the token chosen there, so the gradient holds only what a token does to the KL of *later* states. Exact KL in both
-  the reward and the loss is right, with the least noise of all that are.
-- As a loss, k1 does nothing in the mean and adds noise. k3 pulls along the gradient of the forward KL. k2 per response
+- In the reward, k1 is right, per token or per response. k2 and k3 are not: their values may be close, but their
+  gradients are those of something else. Exact KL in the reward has no bias as a value; but the KL of a state does not
+  depend on the token chosen there, so the gradient has only a token's effect on the KL of *later* states. Exact KL in
+  both the reward and the loss is right, with the least noise of all that are.
+- As a loss, k1 has zero expected gradient and adds noise. k3 follows the gradient of the forward KL. k2 per response
   is the right gradient; k2 and exact per token are right for each state and give no credit for the KL of later ones.
 - An unbiased value is not an unbiased gradient. It becomes one as a loss whose importance weight, that of the whole
   response, is differentiated, also on-policy. With each token's own weight, credit for later states is missing.
-- Off-policy, weights of whole responses undo the bias of the data and cost noise. Without weights even k1 is biased as
-  a value, and as a loss it is no longer zero in the mean.
+- Off-policy, weights of whole responses remove the bias of the data but add noise. Without weights even k1 is biased as
+  a value, and as a loss its expected gradient is no longer zero.
 """
 
 

@@ -100,7 +100,7 @@ class KLExpectations:
 
     @cached_property
     def landmarks(self) -> dict[str, Tensor]:
-        """Gradients (D,) that an estimator may have in the mean, by what they are."""
+        """Gradients (D,) that an estimator's expectation may equal, by name."""
         per_state = self.every.mean(self._exact[1].sum(1))
         ratio = (self.ref_log_probs - self.log_probs).exp()  # π_ref / π of each token
         forward = -self.every.mean(ratio.prod(1)[:, None] * self.score_vectors.sum(1))
@@ -127,7 +127,7 @@ class KLExpectations:
         return self._moments((self._weights(weights) * k).sum(1, keepdim=True))
 
     def in_reward(self, estimator: str, level: str, weights: str = "none") -> Moments:
-        """The gradient of an agent that finds the estimate in its rewards."""
+        """The gradient of an agent with the estimate in its rewards."""
         return self._moments(self._in_reward(estimator, level, weights))
 
     def as_loss(self, estimator: str, level: str, weights: str = "none", through_weights: bool = False) -> Moments:
@@ -135,18 +135,18 @@ class KLExpectations:
         return self._moments(self._as_loss(estimator, level, weights, through_weights))
 
     def in_both(self, estimator: str, level: str, weights: str = "none") -> Moments:
-        """The gradient of an agent that finds the estimate in its rewards and has it as a loss too."""
+        """The gradient of an agent with the estimate both in its rewards and as a loss."""
         loss = self._as_loss(estimator, level, weights, through_weights=False)
         return self._moments(self._in_reward(estimator, level, weights) + loss)
 
     def _in_reward(self, estimator: str, level: str, weights: str) -> Tensor:
-        """Of each response, (B, D)."""
+        """For each response, (B, D)."""
         k, _ = self._terms(estimator, level)
         to_go = returns_to_go(k, self.mask) * self._weights(weights)
         return (to_go[..., None] * self.score_vectors).sum(1)
 
     def _as_loss(self, estimator: str, level: str, weights: str, through_weights: bool) -> Tensor:
-        """Of each response, (B, D)."""
+        """For each response, (B, D)."""
         k, gradient = self._terms(estimator, level)
         if through_weights:
             of_weights = self.score_vectors if weights == "token" else self.score_vectors.sum(1, keepdim=True)
@@ -154,7 +154,7 @@ class KLExpectations:
         return (self._weights(weights)[..., None] * gradient).sum(1)
 
     def _terms(self, estimator: str, level: str) -> tuple[Tensor, Tensor]:
-        """The estimator's terms (B, R), of a whole response in its last column, and their gradients (B, R, D)."""
+        """The estimator's terms (B, R), for a whole response in its last column, and their gradients (B, R, D)."""
         if estimator == "exact":
             return self._exact
         both = (self.log_probs, self.ref_log_probs)
@@ -170,7 +170,7 @@ class KLExpectations:
         return at_end(k.detach(), self.mask), gradient
 
     def _weights(self, weights: str) -> Tensor:
-        """Importance weights (B, R), or (B, 1) where all tokens of a response share theirs."""
+        """Importance weights (B, R), or (B, 1) if all tokens of a response share one."""
         if weights == "none":
             return torch.ones(len(self.mask), 1, dtype=torch.float64)
         return self.log_weights.exp() if weights == "token" else self.log_weights.sum(1, keepdim=True).exp()

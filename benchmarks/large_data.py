@@ -1,12 +1,12 @@
-"""How long 100,000 rows take until training begins, what is seen of it meanwhile, and how much memory that needs.
+"""How long 100,000 rows take until training begins, what is shown meanwhile, and how much memory it needs.
 
     python benchmarks/large_data.py --output benchmarks/large_data     3 commands, some minutes
     python benchmarks/large_data.py --quick --output /tmp/large_data   shows that it runs
 
-`prefgym train`, `sft` and `reward` with default options read a file of made-up rows: beginnings of embedded posts,
-every one a text of its own. Each runs in a process of its own and is stopped where its first training step would begin.
-Measured from the start of the process: seconds and CPU seconds until then, the longest time in which nothing was
-printed, and the most memory held. Writes results.json and README.md.
+`prefgym train`, `sft` and `reward` with default options read a file of made-up rows: beginnings of embedded posts, all
+different. Each runs in its own process and is stopped where its first training step would begin. Measured from the
+start of the process: seconds and CPU seconds until then, the longest time without output, and peak memory. Writes
+results.json and README.md.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ COMMANDS = {
     "sft": ["--data.pairs"],
     "reward": ["--data.comparisons"],
 }
-"""Command -> what stands before the file."""
+"""Command -> the options before the file."""
 WORDS = 40
 POSTS = 2_000
-"""Different posts; the rows that begin alike end with a number of their own."""
+"""Different posts; rows that begin alike end with different numbers."""
 
 
 class _Begun(SystemExit):
@@ -41,7 +41,7 @@ class _Begun(SystemExit):
 
 
 def main() -> None:
-    """Measure all commands, each in a process of its own."""
+    """Measure all commands, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/large_data"))
     parser.add_argument("--rows", type=int, default=100_000)
@@ -80,7 +80,7 @@ def write_rows(file: Path, count: int) -> dict[str, float]:
 
 
 def until_training(command: str, file: str) -> dict[str, Any]:
-    """Run a command until its first training step would begin; the seconds that took and the most memory held."""
+    """Run a command until its first training step would begin; gives the seconds and the peak memory."""
     import transformers
 
     from prefgym import cli
@@ -103,7 +103,7 @@ def until_training(command: str, file: str) -> dict[str, Any]:
         return {
             "seconds": time.perf_counter() - began,
             "cpu_seconds": used.ru_utime + used.ru_stime,
-            "longest_silence": 0.0,  # who watches from outside knows
+            "longest_silence": 0.0,  # known to the outside observer
             "gib": used.ru_maxrss * unit / 2**30,
         }
     finally:
@@ -111,7 +111,7 @@ def until_training(command: str, file: str) -> dict[str, Any]:
 
 
 def watched(command: str, file: str) -> dict[str, Any]:
-    """The same in a process of its own, from its start, with the longest silence on its outputs."""
+    """The same in a separate process, from its start, with the longest silence on its outputs."""
     began = last = time.perf_counter()
     silence = 0.0
     said = b""
@@ -138,12 +138,12 @@ def write(folder: Path, results: dict[str, Any]) -> None:
     )
     page = (
         "# Large data files\n\n`python benchmarks/large_data.py --output benchmarks/large_data`\n\n"
-        f"{results['rows']:,} rows (JSON Lines, synthetic), about {results['tokens']['prompt']:.0f} tokens a prompt "
-        f"and {results['tokens']['response']:.0f} a response, all different; the embedded model and default options; "
+        f"{results['rows']:,} rows (JSON Lines, synthetic), about {results['tokens']['prompt']:.0f} tokens per prompt "
+        f"and {results['tokens']['response']:.0f} per response, all different; the embedded model and default options; "
         f"{os.cpu_count()} CPU cores, load average {results['load']:.1f} at the end (above the number of cores, other "
-        "programs took part of them: the CPU seconds are ours alone). Counted from the start of the process to the "
-        "first training step. Of `reward` that is the first step of the first fold of its cross-validation.\n\n"
-        "| command | seconds | CPU seconds | longest time without a sign, s | memory, GiB |\n|---|---|---|---|---|\n"
+        "programs took part of them; CPU seconds count only ours). Measured from the start of the process to the "
+        "first training step; for `reward`, the first step of the first cross-validation fold.\n\n"
+        "| command | seconds | CPU seconds | longest time without output, s | memory, GiB |\n|---|---|---|---|---|\n"
         f"{table}\n"
     )
     write_text(folder / "README.md", page)

@@ -1,11 +1,11 @@
-"""Whether speed is paid for in learning: gold after equal episodes, with and without what makes a step fast.
+"""Whether speed costs learning: gold after equal episodes, with and without what makes a step fast.
 
     python benchmarks/learning.py --seeds 5 --output benchmarks/learning     about 50 minutes on two cores, resumes
     python benchmarks/learning.py --quick --output /tmp/learning             shows that it runs
 
-The demo's PPO (a prompt read once for its samples, one trunk for policy and value), the same with every row read by
-itself, and with a separate value trunk. Differences are paired by seed. Writes one JSON for each run, results.json and
-README.md. The data are synthetic; gold judges, and no training sees it.
+The demo's PPO (a prompt read once for its samples, one trunk for policy and value), the same with every row read
+separately, and with a separate value trunk. Differences are paired by seed. Writes one JSON per run, results.json and
+README.md. The data are synthetic; gold judges and is never used in training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VARIANTS: dict[str, list[str]] = {
 
 
 def run(variant: str, seed: int, output: Path, scratch: Path, extra: list[str]) -> dict[str, Any]:
-    """Train and evaluate one run, unless its metrics are there already; return the metrics."""
+    """Train and evaluate one run, unless its metrics exist; return the metrics."""
     name = f"{variant.replace(' ', '-')}-seed{seed}"
     target = output / f"{name}.json"
     if not target.is_file():
@@ -90,11 +90,11 @@ def main() -> None:
     (options.output / "README.md").write_text(
         "# Learning after equal episodes\n\n"
         f"`python benchmarks/learning.py --seeds {len(seeds)} --output benchmarks/learning`\n\n"
-        "Two CPU cores; 1.26 M parameters; synthetic posts judged by gold, which no training sees; "
+        "Two CPU cores; 1.26 M parameters; synthetic posts judged by gold, which is never used in training; "
         f"{len(seeds)} seeds, differences paired by seed with their 95 % interval (t distribution). *shared* is the "
-        "demo's PPO: a prompt is read once for its samples, and policy and value have one trunk. *plain* reads every "
-        f"row by itself, *separate value trunk* gives the value its own. Runs may stand side by "
-        f"side on one machine: the seconds are no comparison.\n\n{table}\n",
+        "demo's PPO: a prompt is read once for its samples, and policy and value share one trunk. *plain* reads every "
+        f"row separately, *separate value trunk* gives the value its own trunk. Runs may have shared "
+        f"the machine, so the seconds are not comparable.\n\n{table}\n",
         encoding="utf-8",
     )
     print(table)

@@ -3,10 +3,10 @@
     python benchmarks/memory_growth.py --output benchmarks/memory_growth     3 runs of 500 iterations, 15 minutes
     python benchmarks/memory_growth.py --quick --output /tmp/memory_growth   shows that it runs
 
-PPO on the embedded posts, small iterations: as it learns; at a learning rate of almost nothing, where responses stay as
-long as they were; and so again with what the C library keeps free given back to the system after each iteration, so
-that only what the program holds is counted. The slope is that of a line through the last four fifths, with the 95 %
-interval that 20 blocks of iterations give. Writes results.json, README.md and a picture.
+PPO on the embedded posts, small iterations: as it learns; at a learning rate of almost zero, where response lengths do
+not change; and the same again with free memory of the C library returned to the system after each iteration, so that
+only memory in use is counted. The slope is that of a line through the last four fifths, with a 95 % interval from 20
+blocks of iterations. Writes results.json, README.md and a picture.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from memory import resident
 
 BLOCKS = 20
 SKIPPED = 0.2
-"""Share of the iterations before the line, in which the allocator settles; fixed before anything was measured."""
+"""Share of the iterations before the line, while the allocator settles; fixed before anything was measured."""
 STILL = 1e-12
 RUNS = {
     "learning": (1e-4, False),
     "standing still": (STILL, False),
     "standing still, free memory returned": (STILL, True),
 }
-"""Name -> learning rate, and whether free memory is given back."""
+"""Name -> learning rate, and whether free memory is returned."""
 COLOURS = ("#1f6fb2", "#d9772b", "#2f8f5b")
 
 
@@ -52,7 +52,7 @@ def slope(megabytes: list[float]) -> dict[str, float]:
     late = np.array(megabytes[round(SKIPPED * len(megabytes)) :])
     blocks = np.array_split(np.arange(len(late)), min(BLOCKS, len(late)))
     fit = stats.linregress([block.mean() for block in blocks], [late[block].mean() for block in blocks])
-    # SciPy gives no error of a line through values that are all the same: memory that stands still has none.
+    # SciPy gives no error for a line through equal values: constant memory has none.
     half = stats.t.ppf(0.975, len(blocks) - 2) * np.nan_to_num(fit.stderr)
     return {"mean": float(fit.slope), "low": float(fit.slope - half), "high": float(fit.slope + half)}
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--iterations", type=int, default=500)
-    parser.add_argument("--only", nargs="+", choices=RUNS, help="make these anew and keep the results of the others")
+    parser.add_argument("--only", nargs="+", choices=RUNS, help="repeat these and keep the results of the others")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     iterations = 6 if options.quick else options.iterations
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def train(learning_rate: float, returned: bool, iterations: int, quick: bool) -> dict[str, Any]:
-    """Resident memory and the mean length of responses, iteration by iteration, and what the history takes of it."""
+    """Resident memory and mean response length per iteration, and the history's share of the memory."""
     megabytes: list[float] = []
 
     def note(agent: Any, scalars: dict[str, float]) -> None:
@@ -104,7 +104,7 @@ def history_size(rows: list[dict[str, float]]) -> int:
 
 
 def write(folder: Path, runs: dict[str, dict[str, Any]]) -> None:
-    """Write results.json, the picture and README.md; print what they say."""
+    """Write results.json, the picture and README.md; print the table."""
     write_json(folder / "results.json", runs)
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     for colour, (name, run) in zip(COLOURS, runs.items(), strict=True):
@@ -120,12 +120,12 @@ def write(folder: Path, runs: dict[str, dict[str, Any]]) -> None:
     )
     page = (
         "# Memory over many iterations\n\n`python benchmarks/memory_growth.py --output benchmarks/memory_growth`\n\n"
-        f"PPO, 16 episodes an iteration, the embedded model (1.26 M parameters, synthetic posts), one seed, "
+        f"PPO, 16 episodes per iteration, the embedded model (1.26 M parameters, synthetic posts), one seed, "
         f"{len(next(iter(runs.values()))['megabytes'])} iterations. "
         "Growth is the slope over the last four fifths, with its 95 % interval; `agent.history` keeps a row of numbers "
-        "for each iteration, and grows by what that takes.\n\n"
-        "| policy | MB after the first iteration | MB at the end | growth, kB an iteration | of that `history` | "
-        "tokens a response, first 50 | last 50 |\n|---|---|---|---|---|---|---|\n"
+        "per iteration, and grows accordingly.\n\n"
+        "| policy | MB after the first iteration | MB at the end | growth, kB per iteration | of that `history` | "
+        "tokens per response, first 50 | last 50 |\n|---|---|---|---|---|---|---|\n"
         f"{table}\n\n![Resident memory](memory.png)\n"
     )
     write_text(folder / "README.md", page)
@@ -133,7 +133,7 @@ def write(folder: Path, runs: dict[str, dict[str, Any]]) -> None:
 
 
 def kilobytes(run: dict[str, Any]) -> str:
-    """The slope in kB an iteration with its interval."""
+    """The slope in kB per iteration with its interval."""
     found = run["slope_mb_per_iteration"]
     return f"{1000 * found['mean']:+.1f} [{1000 * found['low']:+.1f}, {1000 * found['high']:+.1f}]"
 

@@ -9,7 +9,7 @@ _WORD = re.compile(r"[a-z']+")
 
 
 def own_words(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-    """Return, for each completion, the share of its words that stand in the prompt (0 for an empty one)."""
+    """Return, for each completion, the share of its words that occur in the prompt (0 for an empty one)."""
     rewards = []
     for prompt, completion in zip(prompts, completions, strict=True):
         known, said = set(_WORD.findall(prompt.lower())), _WORD.findall(completion.lower())

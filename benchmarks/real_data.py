@@ -1,13 +1,12 @@
-"""Real comparisons and real posts: preference models cross-validated by prompt, and ROUGE-L raised by REINFORCE.
+"""Real comparisons and real posts: preference models cross-validated by prompt, and ROUGE-L increased by REINFORCE.
 
     python benchmarks/real_data.py --data FOLDER --output benchmarks/real_data     about 20 minutes on two cores
     python benchmarks/real_data.py --data FOLDER --quick --output /tmp/real        shows that it runs
 
-FOLDER (default: $PREFGYM_REAL_DATA) holds `preferences/news_summaries_pairwise.json`, `preferences/mt_bench_human.json`
-and `tldr/tldr_posts.jsonl`. The preference model is trained from the embedded start policy's trunk, and from a small
-BERT whose WordPiece tokenizer is trained here and whose weights are drawn at random, as nothing is downloaded.
-
-Writes one JSON of metrics for each run, and README.md with the tables. Finished runs are not made again.
+FOLDER (default: $PREFGYM_REAL_DATA) contains `preferences/news_summaries_pairwise.json`,
+`preferences/mt_bench_human.json` and `tldr/tldr_posts.jsonl`. The preference model is trained from the embedded start
+policy's trunk, and from a small BERT whose WordPiece tokenizer is trained here and whose weights are random, as nothing
+is downloaded. Writes one JSON of metrics per run, and README.md with the tables. Finished runs are not repeated.
 """
 
 from __future__ import annotations
@@ -68,13 +67,13 @@ NEARLY_ALL = "0.999"  # of the posts in a file are judged
 
 
 def run(words: Sequence[str], folder: Path, target: Path) -> dict[str, Any]:
-    """Run one command, unless its metrics are there already; return the metrics."""
+    """Run one command, unless its metrics exist; return the metrics."""
     if not target.is_file():
         if prefgym([*words, "--output", str(folder), "--overwrite"]) != 0:
             sys.exit(f"{' '.join(words)} failed")
         target.parent.mkdir(parents=True, exist_ok=True)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        if "data" in metrics:  # by its name, wherever the folder is
+        if "data" in metrics:  # by name, wherever the folder is
             metrics["data"]["name"] = Path(metrics["data"]["name"]).name
         target.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return dict(json.loads(target.read_text(encoding="utf-8")))
@@ -186,12 +185,12 @@ def main() -> None:
         "# Real comparisons and real posts\n\n"
         f"`python benchmarks/real_data.py --data FOLDER --seeds {len(climbed)} --output benchmarks/real_data`\n\n"
         "A model this small cannot read these texts as a person does: it has 1.26 million parameters and learned to "
-        "write on synthetic posts. A preference model then learns from the surface alone.\n\n"
+        "write on synthetic posts. A preference model then learns only from the surface.\n\n"
         "## Preference models, cross-validated by prompt\n\n95 % intervals; a tie counts half. The BERT starts from "
         f"random weights.\n\n{preference_table(crossed)}\n\n"
         "## ROUGE-L to the author's own summary\n\nREINFORCE (leave-one-out) on real Reddit posts, from the embedded "
-        f"start policy, with `{' '.join(flags(ROUGE))}`. The posts trained on are few, so what rises there need not "
-        f"rise on posts held out.\n\n{rouge_table(climbed)}\n",
+        f"start policy, with `{' '.join(flags(ROUGE))}`. There are few training posts, so a rise on them need not "
+        f"carry over to held-out posts.\n\n{rouge_table(climbed)}\n",
         encoding="utf-8",
     )
     print(preference_table(crossed), rouge_table(climbed), sep="\n\n")

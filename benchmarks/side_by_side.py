@@ -1,7 +1,7 @@
-"""Work that is done in processes side by side, and that goes on where it was stopped.
+"""Parallel jobs in processes, which continue where they were stopped.
 
-A job makes the content of one file, in a process of its own: one that fails or is killed leaves no file and stops
-nobody else. Linux and macOS: the processes are forks, which share what is imported.
+A job makes the content of one file, in its own process: one that fails or is killed leaves no file and does not stop
+the others. Linux and macOS: the processes are forks, which share imports.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prefgym.files import write_text
 
 @dataclass(frozen=True)
 class Job:
-    """A JSON file, and what makes its content."""
+    """A JSON file, and the function that makes its content."""
 
     file: Path
     make: Callable[..., dict[str, Any]]
@@ -29,15 +29,15 @@ class Job:
 
 
 def work(jobs: Sequence[Job], workers: int, title: str) -> dict[str, str]:
-    """Make the files that are missing, ``workers`` at a time and in this order.
+    """Make the missing files, ``workers`` at a time and in this order.
 
     Returns:
-        Name of the file -> what went wrong, of those that could not be made.
+        Name of the file -> the error, for those that could not be made.
     """
     left = [job for job in jobs if not job.file.is_file()]
-    running: dict[int, tuple[Job, int]] = {}  # process -> its job, and where it says what went wrong
+    running: dict[int, tuple[Job, int]] = {}  # process -> its job, and where it reports errors
     errors = {}
-    tqdm.monitor_interval = 0  # no thread beside this one, as a fork would lack it
+    tqdm.monitor_interval = 0  # no other thread, as a fork would lack it
     with tqdm(total=len(left), desc=title, unit="job") as bar:
         while left or running:
             while left and len(running) < workers:
@@ -54,7 +54,7 @@ def work(jobs: Sequence[Job], workers: int, title: str) -> dict[str, str]:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a job has written."""
+    """A job's output."""
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -68,11 +68,11 @@ def _start(job: Job) -> tuple[int, tuple[Job, int]]:
 
 
 def _perform(job: Job, there: int) -> int:
-    """Do a job in this process; its exit code."""
+    """Do a job in this process; gives its exit code."""
     try:
         text = json.dumps(job.make(*job.arguments), allow_nan=False)
         write_text(job.file, text + "\n")
-    except BaseException:  # whatever it is, this process must not go on as its parent
+    except BaseException:  # whatever it is, this process must not continue as its parent
         os.write(there, traceback.format_exc()[-4000:].encode("utf-8"))
         return 1
     return 0

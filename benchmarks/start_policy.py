@@ -1,12 +1,12 @@
-"""How far supervised training on the references is from its end: the start policy's loss against its steps.
+"""How far supervised training on the references is from convergence: the start policy's loss against its steps.
 
     python benchmarks/start_policy.py --output benchmarks/start_policy     about 2.5 hours on two cores, resumes
     python benchmarks/start_policy.py --quick --output /tmp/start_policy   shows that it runs
 
-Fine-tunes the embedded pretrained model as `prefgym build-assets` does, on a quarter, a half and the double of its
-posts, and measures each on the same held-out posts; the whole is the shipped start policy with the figures of its
-build. Beside them stands the loss that no model can beat: the entropy of the author, who draws a different summary each
-time. Writes results.json, README.md and a picture. The data are synthetic.
+Fine-tunes the embedded pretrained model as `prefgym build-assets` does, on a quarter, a half and twice its posts, and
+measures each on the same held-out posts; the full amount is the shipped start policy with the figures of its build. For
+comparison there is the loss that no model can beat: the entropy of the author, who draws a different summary each time.
+Writes results.json, README.md and a picture. The data are synthetic.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ SMALL = replace(QUICK, finetune_posts=80, held_out=8)
 def entropy_per_token(lm: LanguageModel, posts: list[Post], draws: int) -> float:
     """Return the entropy of the reference given its post, in nats per token: no loss can be lower on average.
 
-    Estimated by Miller and Madow (1955) from ``draws`` references of each post; the model sees the text alone, so that
-    its own bound is a little higher.
+    Estimated by Miller and Madow (1955) from ``draws`` references of each post; the model sees only the text, so its
+    own bound is slightly higher.
     """
     nats, tokens = 0.0, 0.0
     for item in posts:
@@ -59,7 +59,7 @@ def entropy_per_token(lm: LanguageModel, posts: list[Post], draws: int) -> float
 def measure(size: Size, share: float, held_out: list[Post], folder: Path) -> dict[str, Any]:
     """Fine-tune on ``share`` of the posts of ``size``; return the metrics without the training curve.
 
-    A stopped training goes on from its last resume point in ``folder``.
+    A stopped training continues from its last resume point in ``folder``.
     """
     posts = round(size.finetune_posts * share)
     if size == FULL and share == 1:
@@ -75,7 +75,7 @@ def measure(size: Size, share: float, held_out: list[Post], folder: Path) -> dic
 
 
 def table(results: dict[str, Any]) -> str:
-    """The Markdown table, one line for each amount of training."""
+    """The Markdown table, one line per amount of training."""
     lines = [
         "| posts | steps | validation loss | by the last doubling | beats references, T = 1 | greedily |",
         "|" + " --- |" * 6,
@@ -130,13 +130,13 @@ def main() -> None:
     draw(results, options.output / "loss.png")
     write_text(
         options.output / "README.md",
-        "# How far supervised training on the references is from its end\n\n"
+        "# How far supervised training on the references is from convergence\n\n"
         "`python benchmarks/start_policy.py --output benchmarks/start_policy`\n\n"
         f"CPU, one seed; {lm.num_parameters / 1e6:.2f} M parameters, vocabulary 2,048; synthetic posts, "
         f"{size.references} references of each, {len(held_out)} held-out posts (win rates by gold, 95 % intervals). "
-        f"The references' own entropy is {results['entropy']:.4f} nats per token: no model comes below it. "
-        "The shipped start policy is the run of "
-        f"{size.finetune_posts:,} posts, trained when it was built, where sums were rounded a little differently.\n\n"
+        f"The references' own entropy is {results['entropy']:.4f} nats per token: no model can get below it. "
+        "The shipped start policy is the run on "
+        f"{size.finetune_posts:,} posts, trained when it was built, with slightly different rounding of sums.\n\n"
         f"{table(results)}\n\n![Validation loss against steps](loss.png)\n",
     )
     print(table(results))

@@ -1,4 +1,4 @@
-"""Seconds of a training iteration, side by side with TRL and with the floor: the models' own work and nothing else.
+"""Seconds of a training iteration, compared with TRL and with the floor: the models' own work and nothing else.
 
     python benchmarks/throughput.py --output benchmarks/throughput                 about 35 minutes on two cores
     python benchmarks/throughput.py --output DIR --shape neox-160m --device cuda   the larger shape, on a GPU
@@ -35,12 +35,12 @@ HERE = Path(__file__).resolve().parent
 COMMAND = "python benchmarks/throughput.py --output benchmarks/throughput"
 ABOUT = (
     "Two workloads: W1, every response has 48 tokens; W2, a response ends about every 24 tokens, after 48 at most. 64 "
-    "episodes of 128 prompt tokens an iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in a "
-    "process of its own, in several turns, as a machine's speed drifts. Seconds are medians, with the fastest and the "
-    "slowest iteration; the peak is of memory above the level after loading. n is samples a prompt. "
-    "`ppo_*_against_shared_trunk` compares with what TRL would take if policy and value shared a trunk, estimated "
+    "episodes of 128 prompt tokens per iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in its "
+    "own process, in several rounds, as a machine's speed drifts. Seconds are medians, with the fastest and the "
+    "slowest iteration; the peak is of memory above the level after loading. n is samples per prompt. "
+    "`ppo_*_against_shared_trunk` compares with TRL's time if policy and value shared a trunk, estimated "
     "from its parts; `*_memory` is our peak as a share of theirs; `*_over_floor` is time over the floor: every "
-    "forward and backward pass of the models once, with prompts shared alike, and nothing else."
+    "forward and backward pass of the models once, with prompts shared too, and nothing else."
 )
 WORKLOADS = {"w1": None, "w2": 24}  # tokens to the end of a response, on average
 TRL = {"trl-1.12": "trl==1.12.0", "trl-1.16": "trl==1.16.0"}
@@ -48,7 +48,7 @@ TRL = {"trl-1.12": "trl==1.12.0", "trl-1.16": "trl==1.16.0"}
 
 @dataclass(frozen=True)
 class Contestant:
-    """A script, where it runs, and what it is told."""
+    """A script, its environment, and its arguments."""
 
     script: str
     method: str
@@ -71,7 +71,7 @@ CONTESTANTS = {
     "floor of PPO, n = 8": Contestant("floor", "ppo", 8),
     "floor of REINFORCE, n = 4": Contestant("floor", "reinforce", 4),
 }
-RATIOS = {  # name -> (who takes longer, who is timed)
+RATIOS = {  # name -> (slower, timed)
     "ppo_n1": ("TRL PPO", "PPO"),
     "ppo_n8": ("TRL PPO", "PPO, n = 8"),
     "ppo_n1_separate_trunk": ("TRL PPO", "PPO, separate value trunk"),
@@ -95,7 +95,7 @@ Results = dict[str, dict[str, dict[str, Any]]]  # contestant -> workload -> what
 
 
 def python_of(name: str | None, home: Path) -> Path:
-    """Return the interpreter of a virtual environment, made if it is not there; None is this one."""
+    """Return the interpreter of a virtual environment, created if missing; None is this one."""
     if name is None:
         return Path(sys.executable)
     python = home / name / "bin" / "python"
@@ -110,7 +110,7 @@ def python_of(name: str | None, home: Path) -> Path:
 
 
 def command_line(contestant: Contestant, workload: Path, options: dict[str, Any], result: Path) -> list[str]:
-    """A contestant's script and the words it is told."""
+    """A contestant's script and its arguments."""
     words = {"workload": workload, "result": result, "method": contestant.method, "samples": contestant.samples}
     words |= options | contestant.options
     script = HERE / "contestants" / f"{contestant.script}.py"
@@ -120,7 +120,7 @@ def command_line(contestant: Contestant, workload: Path, options: dict[str, Any]
 def measure_here(
     contestant: Contestant, workload: Path, options: dict[str, Any], python: Path, result: Path
 ) -> dict[str, Any]:
-    """The same as ``measure`` in this process, where nothing is imported again; what it holds is no fair start."""
+    """Like ``measure``, but in this process, without re-imports; its memory is not a fair starting point."""
     words = command_line(contestant, workload, options, result)
     with patch.object(sys, "argv", words), patch.object(sys, "path", [str(HERE / "contestants"), *sys.path]):
         runpy.run_path(words[0], run_name="__main__")
@@ -130,7 +130,7 @@ def measure_here(
 def measure(
     contestant: Contestant, workload: Path, options: dict[str, Any], python: Path, result: Path
 ) -> dict[str, Any]:
-    """Run one contestant in a process of its own; what it says."""
+    """Run one contestant in its own process; gives its results."""
     result.unlink(missing_ok=True)
     command = [python, *command_line(contestant, workload, options, result)]
     quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
@@ -141,7 +141,7 @@ def measure(
 
 
 def merge(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
-    """Put the rounds of one contestant together: all seconds, the parts of the last round, the highest peak."""
+    """Combine the rounds of one contestant: all seconds, the parts of the last round, the highest peak."""
     if before is None:
         return now
     return {
@@ -152,7 +152,7 @@ def merge(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
 
 
 def ratios(results: Results) -> dict[str, dict[str, float]]:
-    """Return how many times as long the first of each pair took, by workload; pairs that were not run are left out."""
+    """Return how many times as long the first of each pair took, by workload, without pairs that were not run."""
     found: dict[str, dict[str, float]] = {}
     for name, pair in RATIOS.items():
         if all(who in results for who in pair):
@@ -171,7 +171,7 @@ def ratios(results: Results) -> dict[str, dict[str, float]]:
 def shared_trunk(row: dict[str, Any]) -> float:
     """Estimate TRL's seconds if policy and value had one trunk.
 
-    The value trunk's forward passes go, and its part of the backward pass, in proportion to those of the update.
+    The value trunk's forward passes are removed, and its part of the backward pass, in proportion to the update's.
     """
     parts = row["parts"]
     value, policy = parts["value forward (update)"], parts["policy forward (update)"]
@@ -206,7 +206,7 @@ def table(results: Results, found: dict[str, dict[str, float]]) -> str:
 
 
 def rounding(results: Results) -> str:
-    """The Markdown table of how far log-probs of the update are from those of sampling, before any step."""
+    """The Markdown table of how far the update's log-probs are from those of sampling, before any step."""
     rows = {name: found for name, found in results.items() if all("log_ratio" in row for row in found.values())}
     workloads = list(next(iter(results.values())))
     lines = [
@@ -220,7 +220,7 @@ def rounding(results: Results) -> str:
 
 
 def draw(results: Results, path: Path) -> None:
-    """Bars of an iteration's parts, one for each contestant that names them."""
+    """Bars of an iteration's parts, one per contestant that reports them."""
     workloads = list(next(iter(results.values())))
     figure, axes = plt.subplots(1, len(workloads), figsize=(6 * len(workloads), 0.4 * len(results) + 1.5), sharey=True)
     names = list(results)
@@ -245,7 +245,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def stepping(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Tokens a second of ``step()``, of a bare decoding loop and of one that reads the prefix anew."""
+    """Tokens per second of ``step()``, of a bare decoding loop and of one that re-reads the prefix."""
     told = (
         {**SMALL, "device": options.device}
         if options.quick
@@ -268,8 +268,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--shape", choices=SHAPES, default="llama-3m")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3, help="how often every contestant has its turn")
-    parser.add_argument("--iterations", type=int, default=2, help="timed iterations of a turn")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per contestant")
+    parser.add_argument("--iterations", type=int, default=2, help="timed iterations per round")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--venvs", type=Path, default=Path("runs/venvs"), help="where TRL is installed")
     parser.add_argument("--quick", action="store_true")
@@ -313,11 +313,11 @@ def write(
     page = (
         f"# Seconds of a training iteration\n\n`{COMMAND} --shape {shape} --device {options.device}`\n\n{ABOUT} "
         f"Shape {shape}, random weights; device {options.device}, {about['threads']} threads, torch {about['torch']}; "
-        f"fp32 where nothing else is said.\n\n{text}\n\n"
-        f"What bf16 does to the ratios of probabilities that PPO clips:\n\n{rounding(results)}\n\n"
+        f"fp32 unless stated otherwise.\n\n{text}\n\n"
+        f"The effect of bf16 on the probability ratios that PPO clips:\n\n{rounding(results)}\n\n"
         f"`step()` of the native vector environment with a policy: {100 * steps['share_of_bare']:.0f} % of the tokens "
-        "a second of a bare loop that decodes policy and reference, and "
-        f"{steps['times_recompute']:.1f} times those of a loop that reads the prefix anew for each token.\n\n"
+        "per second of a bare loop that decodes policy and reference, and "
+        f"{steps['times_recompute']:.1f} times those of a loop that re-reads the prefix for each token.\n\n"
         "![Where the time goes](parts.png)\n"
     )
     (options.output / "README.md").write_text(page, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Models and prompts on which training steps are timed: random weights of a given shape, responses of a known length.
+"""Models and prompts for timing training steps: random weights of a given shape, responses of known length.
 
-The weights are random, but for the logit of EOS: it is set so that a response ends about every ``eos_every`` tokens, or
-never. Everybody who is compared reads the same folders.
+The weights are random, except for the EOS logit: it is set so that a response ends about every ``eos_every`` tokens, or
+never. All contestants read the same folders.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SHAPES = {
 def make_workload(
     folder: Path, shape: Shape, eos_every: int | None, prompt_tokens: int, prompts: int = 512, context: int = 2048
 ) -> None:
-    """Write ``model/``, ``reward/`` and ``prompts.jsonl`` under ``folder``, unless they are there."""
+    """Write ``model/``, ``reward/`` and ``prompts.jsonl`` under ``folder``, unless they exist."""
     if (folder / "prompts.jsonl").is_file():
         return
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def make_workload(
 
 
 def make_tokenizer(vocab: int) -> PreTrainedTokenizerFast:
-    """One token a word: w0, w1, ..."""
+    """One token per word: w0, w1, ..."""
     words = {word: i for i, word in enumerate([EOS, PAD, *(f"w{i}" for i in range(vocab - 2))])}
     core = Tokenizer(models.WordLevel(words, unk_token=PAD))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -109,7 +109,7 @@ def classifier(model: PreTrainedModel, shape: Shape) -> PreTrainedModel:
 def set_eos_rate(model: PreTrainedModel, shape: Shape, rate: float) -> None:
     """Give EOS about this probability after every text, by one coordinate of the hidden state that no layer writes to.
 
-    The same everywhere, not on average: else responses end at once or never, and are long together.
+    The same everywhere, not on average: otherwise responses end immediately or never, and are long together.
     """
     head = model.get_output_embeddings().weight
     if shape.kind == "neox":

@@ -1,4 +1,4 @@
-"""Text on its way in: prompts, comparisons, instruction pairs, splits, templates, and the embedded world.
+"""Reading text: prompts, comparisons, instruction pairs, splits, templates, and the embedded world.
 
 Importing this package loads neither torch nor ``datasets``.
 """

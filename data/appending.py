@@ -1,9 +1,9 @@
-"""Lines that one session at a time appends to a file, and takes back from its end.
+"""Lines that one session at a time appends to a file, and can take back from its end.
 
-What stood in the file before keeps its bytes. Before anything is written, a note beside the file says how long it was
-and what will be written; it goes when the lines are on the disk. A session that was killed in between leaves the note,
-by which the next one knows a half line of ours at the end, and takes it off. An end that the note does not tell word
-for word is somebody else's, and stays.
+The file's earlier content keeps its bytes. Before anything is written, a note beside the file records its size and what
+will be written; it is removed when the lines are on disk. A session killed in between leaves the note, by which the
+next one recognises our half line at the end and removes it. An end that does not match the note exactly is somebody
+else's, and stays.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .text import printable
 
 
 class AppendedFile:
-    """A file of lines, locked until it is closed; it is made by the first lines.
+    """A file of lines, locked until it is closed; the first lines create it.
 
     The lock and the note are ``.NAME.prefgym-lock`` and ``.NAME.prefgym-note`` in its folder.
 
     Raises:
-        InputError: another session has it, it is no file, or the lock or the note is a file of somebody else.
+        InputError: another session has it, it is not a file, or the lock or the note is somebody else's file.
         MachineError: its folder cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.realpath(path))  # of a link, the file: it is what two sessions would share
+        self.path = Path(os.path.realpath(path))  # for a link, its target: that is what two sessions would share
         self._shown = printable(path)
-        self._starts: list[int | None] = []  # of each line of this session the size before it; None: there was no file
+        self._starts: list[int | None] = []  # per line of this session, the size before it; None: there was no file
         self._made = [folder for folder in self.path.parents if not folder.exists()]
         self._note = own_name(self.path, "note")
         with self._told():
@@ -51,7 +51,7 @@ class AppendedFile:
             raise
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write lines of UTF-8 at the end, all or none, each with a line break behind it."""
+        """Append lines of UTF-8, all or none, each followed by a line break."""
         self._check_unchanged()
         with self._told():
             before = self._size()
@@ -70,7 +70,7 @@ class AppendedFile:
                     os.fsync(file.fileno())
             except BaseException:
                 if self._added(before, content) is not None:
-                    self._cut(before)  # where that fails too, the note tells the next session
+                    self._cut(before)  # if that fails too, the note tells the next session
                 self._note.unlink()
                 self._seen = self._state()
                 raise
@@ -79,7 +79,7 @@ class AppendedFile:
         self._starts += starts
 
     def take_back(self) -> None:
-        """Take the last line of this session off again; with the first, a file that this session made is removed."""
+        """Remove the last line of this session; with its first, a file that this session created is deleted."""
         self._check_unchanged()
         with self._told():
             self._cut(self._starts[-1])
@@ -87,12 +87,12 @@ class AppendedFile:
         self._starts.pop()
 
     def close(self) -> None:
-        """Give the lock back and remove what is left of the session: its lock file, and folders it made for nothing."""
+        """Release the lock and remove the session's leftovers: its lock file, and folders it made for nothing."""
         self._lock.release()
         for folder in self._made:
             try:
                 folder.rmdir()
-            except OSError:  # it holds something
+            except OSError:  # it is not empty
                 break
         self._made = []
 
@@ -105,20 +105,20 @@ class AppendedFile:
             ) from None
 
     def _mend(self) -> None:
-        """Take off what a killed session left half written, as its note says."""
+        """Remove what a killed session left half written, according to its note."""
         note = read_own(self._note, _told_by)
         if note is None:
             return
         before, content = note
         added = self._added(before, content)
         if added is not None:
-            whole = content[len(added) : len(added) + 1] in (b"", b"\n")  # the last line is, but for its break
+            whole = content[len(added) : len(added) + 1] in (b"", b"\n")  # the last line is, except for its break
             kept = len(added) if whole else added.rfind(b"\n") + 1
-            self._cut((before or 0) + kept if kept > 1 else before)  # a break alone ended the line that stood before
+            self._cut((before or 0) + kept if kept > 1 else before)  # a break alone ended the line before
         self._note.unlink()
 
     def _added(self, before: int | None, content: bytes) -> bytes | None:
-        """How much of the content stands behind what was there before; None where something else does."""
+        """How much of the content follows what was there before; None where something else follows."""
         size, start = self._size(), before or 0
         if size is None or not start <= size <= start + len(content):
             return None
@@ -130,7 +130,7 @@ class AppendedFile:
         return added if content.startswith(added) else None
 
     def _cut(self, size: int | None) -> None:
-        """Make the file as long as it was; None: it was not there. One that is so already may be read-only."""
+        """Truncate the file to its old size; None: it did not exist. If nothing needs cutting, it may be read-only."""
         if size == self._size():
             return
         if size is None:
@@ -144,7 +144,7 @@ class AppendedFile:
         return self.path.stat().st_size if self.path.exists() else None
 
     def _state(self) -> tuple[int, ...] | None:
-        """What changes when another program writes the file."""
+        """What changes when another program writes to the file."""
         if not self.path.exists():
             return None
         found = self.path.stat()
@@ -159,13 +159,13 @@ class AppendedFile:
         with self._told():
             if self._state() != self._seen:
                 raise InputError(
-                    f"Another program changed {self._shown} during this session; start again to go on with what it "
+                    f"Another program changed {self._shown} during this session; start again to continue with what it "
                     "holds now."
                 )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """An error of the system is one of the machine."""
+        """Turn a system error into a MachineError."""
         try:
             yield
         except OSError as error:
@@ -174,12 +174,12 @@ class AppendedFile:
 
 
 def _note(before: int | None, content: bytes) -> str:
-    """A note: the size of the file, null where there was none, and what is to stand behind it."""
+    """A note: the size of the file, null where there was none, and what is to be appended."""
     return json.dumps({"prefgym": "lines being written", "size": before, "lines": content.decode()}) + "\n"
 
 
 def _told_by(found: bytes) -> tuple[int | None, bytes] | None:
-    """What a note says; None of what is no note of ours, to the byte."""
+    """The content of a note; None for anything that is not exactly a note of ours."""
     try:
         note = json.loads(found)
         before, content = note["size"], note["lines"].encode()

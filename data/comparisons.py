@@ -30,8 +30,8 @@ class Comparison:
         rejected: the other response.
         tie: neither is preferred.
         margin: by how much ``chosen`` should score higher (Bradley-Terry margin).
-        group: what is never split over two sides; ``None``: the prompt.
-        annotator: who judged; ``None``: not known.
+        group: rows with the same group are never split up; ``None``: the prompt is the group.
+        annotator: who judged; ``None``: unknown.
     """
 
     prompt: str
@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def split_group(self) -> str:
-        """The group, or else the prompt: all comparisons that share it stand on one side of a split."""
+        """The group, or else the prompt: all comparisons that share it are on the same side of a split."""
         return self.prompt if self.group is None else self.group
 
     def render(self, template: Template) -> Comparison:
@@ -77,9 +77,9 @@ def load_comparisons(
     """Read comparisons, as ``chosen`` and ``rejected`` or as two texts and a label.
 
     Responses may be conversations. Without a prompt column the prompt is the beginning that both responses share.
-    ``label_column`` may name several annotators (``annotator1,annotator2``): each gives a comparison of its own. Where
-    nothing is mapped and ``chosen`` is missing, the columns ``first``, ``second`` and ``label`` are taken, which
-    ``prefgym label`` writes.
+    ``label_column`` may name several annotators (``annotator1,annotator2``): each gives a separate comparison. If
+    nothing is mapped and ``chosen`` is missing, the columns ``first``, ``second`` and ``label`` are used, as written by
+    ``prefgym label``.
 
     Args:
         source: local file, hub id or preset.
@@ -89,18 +89,18 @@ def load_comparisons(
         first_column: column of the first of two texts.
         second_column: column of the second.
         label_column: column that says which is preferred.
-        label_map: what a label says: a mapping, or text such as ``"true=second,false=first,Equally Good=tie"``.
-            Letter case does not count. Default: 1 is first, 2 is second, 0 is a tie, and these words themselves.
+        label_map: what a label means: a mapping, or text such as ``"true=second,false=first,Equally Good=tie"``.
+            Case is ignored. Default: 1 is first, 2 is second, 0 is a tie, and these words themselves.
         group_column: column whose equal values must stay on one side of a split, if that is not the prompt.
-        annotator_column: column that says who judged; ``annotator`` where there is one. Several label columns are
-            several annotators, of these names.
+        annotator_column: column that says who judged; ``annotator`` if there is one. Several label columns are several
+            annotators with these names.
         split: ``"train"``, ``"validation"``, ``"test"`` (see ``Table.rows_of_split``) or ``None`` for all.
-        seed: another division of the same prompts.
+        seed: a different seed splits the same prompts differently.
         limit: at most this many comparisons.
 
     Raises:
-        InputError: an unreadable source, a missing column, an empty prompt, a text that is not one, equal texts
-            without a tie, a label that the map does not have.
+        InputError: an unreadable source, a missing column, an empty prompt, a value that is not text, equal texts
+            without a tie, a label that is not in the map.
     """
     preset = presets.find(source)
     if preset is not None:
@@ -161,7 +161,7 @@ def parse_label_map(label_map: str | Mapping[Any, str]) -> dict[str, str]:
 
 
 def _labels(table: Table, label_column: str, label_map: str | Mapping[Any, str] | None) -> list[list[str]]:
-    """What each row's labels say, one for each label column."""
+    """The meanings of each row's labels, one per label column."""
     meanings = parse_label_map(label_map) if label_map else LABEL_MAP
     rows: list[list[str]] = [[] for _ in range(len(table))]
     for name in _label_columns(table, label_column):
@@ -188,7 +188,7 @@ def _annotators(table: Table, label_column: str | None, annotator_column: str | 
     if annotator_column is not None:
         values = table.column(annotator_column, "Map it with --data.annotator_column.")
     elif "annotator" in table.columns:
-        values = [row.get("annotator") for row in table.rows]  # nobody asked for it, so a row may lack it
+        values = [row.get("annotator") for row in table.rows]  # not requested, so a row may lack it
     else:
         values = [None] * len(table)
     return [[None if value is None else str(value)] for value in values]

@@ -1,7 +1,7 @@
 """Read local data files of any format.
 
-JSON Lines and CSV are read here and not by a library, so that an error names the exact line. ``json_text.py`` says what
-is refused in JSON, ``parquet.py`` reads Parquet.
+JSON Lines and CSV are read here rather than by a library, so that an error names the exact line. ``json_text.py`` says
+what is refused in JSON, ``parquet.py`` reads Parquet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Rows: TypeAlias = Any  # a list of dicts, or a datasets.Dataset
 
 
 def read_file(path: Path) -> tuple[Rows, list[int]]:
-    """The rows of a file and the line on which each starts (empty where the format has no lines).
+    """The rows of a file and the line on which each starts (empty if the format has no lines).
 
     Raises:
         InputError: missing, empty or broken file, or one of unknown format.
@@ -43,7 +43,7 @@ def read_file(path: Path) -> tuple[Rows, list[int]]:
 
 
 def read_json(path: Path) -> Any:
-    """The value that a JSON file holds; of a name that stands twice in an object, the last counts.
+    """The value in a JSON file; of a duplicate name in an object, the last counts.
 
     Raises:
         InputError: missing, empty or broken file.
@@ -65,7 +65,7 @@ def read_records(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The one JSON object that a file holds; None where it holds rows, or something broken or of another format.
+    """The single JSON object in a file; None where it contains rows, or is broken or of another format.
 
     Raises:
         InputError: missing or empty file, or one of unknown format.
@@ -87,13 +87,13 @@ def _check_file(path: Path) -> None:
     name = printable(path)
     if not path.exists():
         if os.path.islink(path):
-            raise InputError(f"{name} is a link to a file that is not there; give the file.")
+            raise InputError(f"{name} is a link to a file that does not exist; give the file.")
         try:
             names = os.listdir(path.parent)
         except OSError:
             names = []
         near = nearest(path.name, [*names, *PRESETS, EMBEDDED_INSTRUCTIONS])
-        raise InputError(f"No file {name}, and it is no hub id (owner/name) or preset.{near}")
+        raise InputError(f"No file {name}, and it is not a hub id (owner/name) or preset.{near}")
     if path.is_dir():
         raise InputError(f"{name} is a folder, not a data file; name one file in it ({', '.join(FILE_SUFFIXES)}).")
     if path.suffix.lower() not in FILE_SUFFIXES:
@@ -103,8 +103,8 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{name} is empty.")
 
 
-_MARKS = {b"\x1f\x8b": "is packed by gzip; unpack it", b"\xff\xfe": "is UTF-16", b"\xfe\xff": "is UTF-16"}
-"""How files begin that are often given for text."""
+_MARKS = {b"\x1f\x8b": "is compressed with gzip; unpack it", b"\xff\xfe": "is UTF-16", b"\xfe\xff": "is UTF-16"}
+"""First bytes of files often given instead of text."""
 
 
 def _read_text(path: Path) -> str:
@@ -158,7 +158,7 @@ def _is_json_lines(text: str, by_name: bool = False) -> bool:
     try:
         first = json.loads(line)
     except (ValueError, RecursionError):
-        # Broken on its first line, or an object over several lines: the next line of the first kind opens an object.
+        # Broken on its first line, or an object over several lines: in the first case the next line opens an object.
         return by_name or rest.startswith("{")
     return _row_key(first) is None or bool(rest.strip())
 
@@ -188,7 +188,7 @@ def _read_json_lines(path: Path, text: str) -> tuple[Rows, list[int]]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines one by one; not ``splitlines()``, which also splits at U+2028."""
+    """The lines one by one; unlike ``splitlines()``, not split at U+2028."""
     start = 0
     while (end := text.find("\n", start)) >= 0:
         yield text[start:end]

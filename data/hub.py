@@ -1,4 +1,4 @@
-"""Find and read a data set of the Hugging Face hub, only when the user named it. No dataset script is ever run."""
+"""Find and read a Hugging Face hub data set, only if the user named it. No dataset script is ever run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class HubDataset:
         except Exception as error:
             raise self._failure(error) from None
         own: dict[str, str] = {}
-        for name in sorted(names, key=lambda name: name not in FRACTIONS):  # "validation" goes before "dev"
+        for name in sorted(names, key=lambda name: name not in FRACTIONS):  # "validation" before "dev"
             split = canonical_split(name)
             if split is not None:
                 own.setdefault(split, name)
@@ -73,7 +73,7 @@ class HubDataset:
 
 
 def find_hub_dataset(source: str | Path) -> HubDataset | None:
-    """The hub data set that ``source`` names, or ``None`` for a path: local files go first.
+    """The hub data set that ``source`` names, or ``None`` for a path: local files take precedence.
 
     ``source`` is a preset (``"xsum"``), or ``owner/name``, ``owner/name:config``, ``owner/name@revision``,
     ``owner/name:config@revision``.

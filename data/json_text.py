@@ -1,7 +1,7 @@
-"""Parse JSON strictly: what Python's parser lets pass in silence and what crashes it is an error with its line.
+"""Parse JSON strictly: what Python's parser silently accepts, or crashes on, is an error that names its line.
 
-Refused are half characters (``"\\ud83d"``), a name that stands twice in one object, numbers of thousands of digits and
-values nested too deeply.
+Refused are half characters (``"\\ud83d"``), duplicate names in one object, numbers of thousands of digits and values
+nested too deeply.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..errors import InputError
 from .text import DEEPEST, find_half_character, printable, told_half
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""The only way in which valid UTF-8 holds half a character; whole ones may be written so too."""
+"""The only way valid UTF-8 can contain half a character; whole ones may be written like this too."""
 
 
 class _RepeatedNameError(ValueError):
-    """A name stands twice in an object."""
+    """A name occurs twice in an object."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,11 +40,11 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
     Args:
         path: its file, for errors.
         text: the JSON.
-        line: the line of the file that it is; None: it is the whole file.
-        repeated: let a name stand twice in an object, where the last counts, as programs usually read it.
+        line: its line in the file; None: it is the whole file.
+        repeated: allow duplicate names in an object, where the last counts, as programs usually read it.
 
     Raises:
-        InputError: it is no JSON, or holds what is refused.
+        InputError: it is not JSON, or contains what is refused.
     """
     try:
         value = (_LAST_COUNTS if repeated else _STRICT).decode(text)
@@ -59,11 +59,11 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
     except _RepeatedNameError as error:
         name = printable(error)
         raise InputError(
-            f'"{name}" stands twice in one object at {_where(path, line)}; keep the one that is meant.'
+            f'"{name}" occurs twice in one object at {_where(path, line)}; keep the one that is meant.'
         ) from None
     except RecursionError:
         raise InputError(f"Broken JSON in {_where(path, line)}: nested too deeply.") from None
-    except ValueError:  # int() refuses to read more than some thousand digits
+    except ValueError:  # int() refuses to read more than a few thousand digits
         place = _where(path, line)
         raise InputError(f"A number in {place} has too many digits; shorten it or make it a text.") from None
     return value
@@ -72,7 +72,7 @@ def parse_json(path: Path, text: str, line: int | None = None, *, repeated: bool
 def check_value(path: Path, text: str, value: Any, line: int | None = None) -> None:
     """Raise an ``InputError`` where a parsed value holds half a character, ``RecursionError`` where it is too deep.
 
-    Values are gone through only where the text has a sign of either.
+    Values are walked only if the text shows a sign of either.
     """
     if not _HALF.search(text) and text.count("[") + text.count("{") <= DEEPEST:
         return
@@ -89,7 +89,7 @@ def check_value(path: Path, text: str, value: Any, line: int | None = None) -> N
 
 
 def _place(path: Path, value: Any, way: Sequence[str | int]) -> tuple[str, str, Sequence[str | int]]:
-    """Where in a file of one value something stands: in a row, if it holds rows, or else under a key."""
+    """Where something is in a file with one value: in a row, if it has rows, or else under a key."""
     for level, step in enumerate(way[:2]):
         value = value[step]
         if isinstance(step, int) and isinstance(value, dict):

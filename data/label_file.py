@@ -1,4 +1,4 @@
-"""The file in which judgements of pairs are collected, a JSON object a line; ``load_comparisons`` reads it as it is."""
+"""The file that collects judgements of pairs, one JSON object per line; ``load_comparisons`` reads it as it is."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _COLUMNS = ("prompt", "first", "second", "label", "annotator")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one annotator says of one pair.
+    """One annotator's judgement of one pair.
 
     Attributes:
         pair: the two texts, in the order of their source.
         label: ``"first"``, ``"second"`` or ``"tie"``.
         annotator: who judged.
-        probability: that the first is better, of an annotator that says so.
+        probability: that the first is better, if the annotator gives one.
     """
 
     pair: TextPair
@@ -38,7 +38,7 @@ class Judgement:
     probability: float | None = None
 
     def row(self) -> dict[str, Any]:
-        """The judgement as a line of the file holds it."""
+        """The judgement as a line of the file."""
         told = {} if self.probability is None else {"probability": self.probability}
         return {**asdict(self.pair), "label": self.label, "annotator": self.annotator, **told}
 
@@ -46,17 +46,17 @@ class Judgement:
 class LabelFile:
     """Judgements by any number of annotators, none of whom judges a pair twice.
 
-    What the file holds keeps its bytes: judgements are appended, and only those of this session can be taken back. A
-    stop at any moment leaves no half line, and one session at a time writes to a file (see ``AppendedFile``). Close it,
-    or use it in a ``with``.
+    Existing content keeps its bytes: judgements are appended, and only those of this session can be undone. A stop at
+    any moment leaves no half line, and one session at a time writes to a file (see ``AppendedFile``). Close it, or use
+    it in a ``with``.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open the file for this session alone and read what is there already.
+        """Open the file for this session alone and read what is already there.
 
         Raises:
-            InputError: the file's name is not that of JSON Lines, it holds something else, or another session has it.
-            MachineError: it cannot be read, or its folder not written to.
+            InputError: the file's name is not a JSON Lines name, it has other content, or another session has it.
+            MachineError: it cannot be read, or its folder is not writable.
         """
         self.path = user_path(path)
         if self.path.suffix != ".jsonl":
@@ -79,7 +79,7 @@ class LabelFile:
         self.close()
 
     def close(self) -> None:
-        """Let another session have the file."""
+        """Release the file for other sessions."""
         self._file.close()
 
     def _read(self) -> list[dict[str, Any]]:
@@ -90,25 +90,25 @@ class LabelFile:
             table.texts(name, allow_empty=True)
         for index, row in enumerate(table.rows):
             if row["label"] not in LABELS:
-                raise InputError(f"Label {row['label']!r} at {table.where(index)} is none of {', '.join(LABELS)}.")
+                raise InputError(f"Label {row['label']!r} at {table.where(index)} is not one of {', '.join(LABELS)}.")
         return [dict(row) for row in table.rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def holds(self, pair: TextPair, annotator: str) -> bool:
-        """Whether the annotator has judged these two texts, in whatever order."""
+        """Whether the annotator has judged these two texts, in either order."""
         return _key(Judgement(pair, TIE, annotator).row()) in self._judged
 
     def prompts(self, annotator: str) -> set[str]:
-        """Prompts of which the annotator has judged a pair."""
+        """Prompts for which the annotator has judged a pair."""
         return {row["prompt"] for row in self.rows if row["annotator"] == annotator}
 
     def add(self, judgements: Sequence[Judgement]) -> None:
         """Append judgements, all or none.
 
         Raises:
-            InputError: a text holds half a character, or another program changed the file.
+            InputError: a text contains half a character, or another program changed the file.
             MachineError: the file cannot be written.
         """
         rows = [judgement.row() for judgement in judgements]
@@ -123,7 +123,7 @@ class LabelFile:
         self._judged |= {_key(row) for row in rows}
 
     def take_back(self, judgement: Judgement) -> None:
-        """Remove the last judgement of this session; a file that the session made is removed with its only one.
+        """Remove the last judgement of this session; a file that the session created goes with its only one.
 
         Raises:
             ValueError: it is not the last one of this session.

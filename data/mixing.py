@@ -1,4 +1,4 @@
-"""How much of each of many tasks a model is shown."""
+"""How much of each task a model sees."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Mixture:
-    """Which examples an epoch holds: of each task all that it has, but at most ``cap``.
+    """Which examples are in an epoch: all of each task, but at most ``cap``.
 
     Examples-proportional mixing with a limit (Raffel et al. 2020, "T5", section 3.5.2; Wei et al. 2022, "FLAN"): a task
-    of n examples is met in proportion to min(n, cap), so that large tasks do not drown small ones. Of a larger task
-    each epoch brings the next ``cap`` examples of one random order, which starts again when all were met.
+    of n examples is seen in proportion to min(n, cap), so that large tasks do not drown out small ones. From a larger
+    task each epoch takes the next ``cap`` examples of one random order, which starts again once all were seen.
 
     Attributes:
         tasks: the task of each example.
         cap: examples of a task in an epoch; None for all.
-        seed: another order.
+        seed: of the order.
     """
 
     tasks: Sequence[str] = field(repr=False)
@@ -41,11 +41,11 @@ class Mixture:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """How many examples of each task an epoch holds."""
+        """How many examples of each task are in an epoch."""
         return {task: min(len(all_), self.cap or len(all_)) for task, all_ in self.members.items()}
 
     def epoch(self, number: int) -> list[int]:
-        """The examples of epoch ``number``, from 0 on, ascending.
+        """The examples of epoch ``number``, counted from 0, in ascending order.
 
         >>> mixture = Mixture(["a", "b", "a", "a"], cap=2)
         >>> [sum(index != 1 for index in mixture.epoch(number)) for number in range(3)]
@@ -58,7 +58,7 @@ class Mixture:
         return sorted(drawn)
 
     def table(self) -> dict[str, dict[str, float]]:
-        """Of each task, the largest first: its ``examples``, those in an ``epoch``, and their ``share`` of it."""
+        """For each task, the largest first: its ``examples``, those in an ``epoch``, and their ``share`` of it."""
         rows = {
             task: {"examples": len(all_), "epoch": self.sizes[task], "share": self.sizes[task] / len(self)}
             for task, all_ in self.members.items()

@@ -1,6 +1,6 @@
-"""Small files of ours beside a file of the user's, known by their name and by what they hold.
+"""Our own small files beside a user's file, recognised by their name and content.
 
-A file of such a name that holds anything else is the user's: it is refused by name, and never changed or removed.
+A file with such a name and any other content is the user's: it is refused by name, and never changed or removed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ..storage.lock import system_lock
 from .text import printable
 
 Told = TypeVar("Told")
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # missing on Windows
 
 
 def own_name(path: Path, what: str) -> Path:
-    """The name of a file of ours beside another."""
+    """The name of our file beside another."""
     return path.with_name(f".{path.name}.prefgym-{what}")
 
 
 def read_own(path: Path, parse: Callable[[bytes], Told | None]) -> Told | None:
-    """What a file of ours tells; None where it is not there.
+    """The parsed content of our file; None where it does not exist.
 
     Args:
         path: of the file.
-        parse: gives what its content tells, None where that is not ours.
+        parse: parses its content; None where that is not ours.
 
     Raises:
-        InputError: what stands there is not ours, or no file: a link, a folder, a pipe.
+        InputError: what is there is not ours, or not a file: a link, a folder, a pipe.
         MachineError: it cannot be read.
     """
     try:
@@ -49,18 +49,18 @@ def read_own(path: Path, parse: Callable[[bytes], Told | None]) -> Told | None:
 
 
 def not_ours(path: Path) -> InputError:
-    """What to say of a file that has a name of ours."""
+    """The error for a file that has one of our names."""
     return InputError(
-        f"{printable(path)} has a name that prefgym uses for files of its own, but prefgym did not write it; "
+        f"{printable(path)} has a name that prefgym uses for its own files, but prefgym did not write it; "
         "move it elsewhere."
     )
 
 
 class Lock:
-    """A file that one process at a time holds; the system gives it back when the process dies.
+    """A file that one process at a time holds; the system releases it when the process dies.
 
-    What is found there is never written to. When the lock is given back the file goes, if it holds what we write: one
-    that is empty or half written, by a process that was killed at once, stays and can be locked as well.
+    An existing file is never written to. When the lock is released the file is removed, if its content is ours: one
+    left empty or half written by a killed process stays, and can be locked as well.
 
     Raises:
         BlockingIOError: another process, or another lock of this one, has it.
@@ -72,7 +72,7 @@ class Lock:
         self._content = json.dumps({"prefgym": "locked while this file is here"}).encode() + b"\n"
         while True:
             channel, made = self._open()
-            close = weakref.finalize(self, os.close, channel)  # also where nobody gives it back
+            close = weakref.finalize(self, os.close, channel)  # also if nobody releases it
             try:
                 if not system_lock(channel):
                     raise BlockingIOError(f"{path} is locked")
@@ -92,17 +92,17 @@ class Lock:
                 raise
 
     def release(self) -> None:
-        """Give the lock back; a second time does nothing."""
+        """Release the lock; a second time does nothing."""
         if not self._close.alive:
             return
         try:
             if self._is_at(self._channel) and os.pread(self._channel, 4096, 0) == self._content:
-                self._path.unlink(missing_ok=True)  # while it is ours: nobody else can hold it
+                self._path.unlink(missing_ok=True)  # while it is still ours: nobody else can hold it
         finally:
             self._close()
 
     def _open(self) -> tuple[int, bool]:
-        """The file, and whether it was made."""
+        """The file, and whether it was created."""
         while True:
             try:
                 return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
@@ -114,7 +114,7 @@ class Lock:
                 continue
 
     def _is_at(self, channel: int) -> bool:
-        """Whether the open file still stands under its name."""
+        """Whether the open file still has its name."""
         try:
             return os.path.samestat(os.fstat(channel), self._path.lstat())
         except FileNotFoundError:

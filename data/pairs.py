@@ -18,16 +18,16 @@ from .tables import Table, read_table
 from .task_files import TaskFile, is_task, parse_task
 from .templates import Template, is_conversation, render_conversation, render_instruction
 
-_POSTS_FROM = 1_000_000  # behind those that prompts of reinforcement learning are about
+_POSTS_FROM = 1_000_000  # after the posts used for prompts in reinforcement learning
 _COUNTS = {"train": 8000}
 _COUNT = 500
 
 
 class Pair(NamedTuple):
-    """A rendered prompt and its response; the two are read one after the other, with nothing between.
+    """A rendered prompt and its response, which directly follows it.
 
-    task: the name of what is asked for, ``""`` where the data do not tell.
-    demonstrations: how many the prompt holds.
+    task: the name of the task, ``""`` if the data do not say.
+    demonstrations: how many the prompt contains.
     """
 
     prompt: str
@@ -64,22 +64,22 @@ def load_pairs(
     task_limit: int | None = None,
     **options: Any,
 ) -> list[Pair]:
-    """Read pairs of whatever is meant for fine-tuning.
+    """Read pairs from any source meant for fine-tuning.
 
-    - columns ``instruction``, ``input`` (may be missing or empty) and ``output``; or, as self-instruct has it, a list
-      of inputs and outputs in a column ``instances``;
+    - columns ``instruction``, ``input`` (may be missing or empty) and ``output``; or, as in self-instruct, a list of
+      inputs and outputs in a column ``instances``;
     - without an instruction column, columns ``prompt`` and ``completion``, or a column ``messages`` that ends with the
       assistant's turn, as they are;
-    - a task file of Natural Instructions (``task_files``), a pair for each right output;
-    - a folder: every data file below it, a task each;
+    - a task file of Natural Instructions (``task_files``), with one pair per right output;
+    - a folder: every data file below it is a task;
     - ``embedded-instructions``, or ``embedded-instructions:who,when``: ``instruction_pairs``.
 
     Args:
         source: local file or folder, hub id or preset.
         split: ``"train"``, ``"validation"``, ``"test"`` (see ``Table.rows_of_split``) or ``None`` for all.
-        seed: another division of the same prompts.
+        seed: a different seed splits the same prompts differently.
         limit: at most this many pairs.
-        task_limit: at most this many of each task, the first ones.
+        task_limit: at most this many of each task, from the beginning.
         **options: ``instruction_column`` (or that of the post when ``template`` is one for posts), ``input_column``
             with what the instruction is about, ``output_column``, ``task_column`` (by default ``task``, if there is
             one); ``template``, the text around the prompt, by default ``render_instruction`` for instructions and
@@ -103,14 +103,14 @@ def load_pairs(
 def instruction_pairs(
     families: Sequence[str] | None = None, split: str = "train", count: int | None = None, start: int = 0
 ) -> list[Pair]:
-    """Instructions about posts of the embedded world with their answers, the families in turn; ``task`` is the family.
+    """Instructions about embedded posts with their answers, cycling through the families; ``task`` is the family.
 
     Args:
         families: names of ``world.instructions.FAMILIES``; by default ``SEEN``, so that ``UNSEEN`` stay unseen.
         split: ``"train"`` (posts that no embedded model and no prompt of reinforcement learning has seen),
             ``"validation"`` or ``"test"``.
         count: how many; 8,000 of train and 500 of each other by default.
-        start: how many posts to pass over first.
+        start: how many posts to skip first.
 
     Raises:
         InputError: an unknown split or family, no family, or a count below 1.
@@ -166,7 +166,7 @@ def _from_folder(folder: Path, reading: Reading) -> tuple[Table, list[list[Pair]
 
 
 def _of_preset(preset: presets.Preset, reading: Reading) -> Reading:
-    """Its columns, where the user named none, and its template, where prompts are read."""
+    """Its columns, if the user named none, and its template, if prompts are read."""
     columns = {
         f"{name}_column": preset.column(name, getattr(reading, f"{name}_column"), name)
         for name in ("instruction", "input", "output")
@@ -177,7 +177,7 @@ def _of_preset(preset: presets.Preset, reading: Reading) -> Reading:
 
 
 def _from_task(task: TaskFile, reading: Reading) -> Iterator[list[Pair]]:
-    """For each instance a pair with every right output: they have the prompt in common."""
+    """For each instance, a pair with every right output: they share the prompt."""
     shown = [(example.input, example.outputs[0]) for example in task.examples]
     for given, outputs in task.instances:
         yield [_instructed(reading, task.definition, given, output, task.name, shown) for output in outputs]
@@ -221,7 +221,7 @@ def _several(table: Table, index: int, instances: Any, reading: Reading) -> list
 def _answered(
     table: Table, index: int, cases: Sequence[tuple[Any, Any]], reading: Reading, input_name: str, output_name: str
 ) -> list[tuple[str, str]]:
-    """The inputs and outputs of row ``index`` as texts, none without an output."""
+    """The inputs and outputs of row ``index`` as texts, without those that lack an output."""
     kept = []
     for given, output in cases:
         about = table.as_text(given or "", index, input_name, allow_empty=True)
@@ -246,7 +246,7 @@ def _tasks(table: Table, reading: Reading) -> list[str]:
 def _instructed(
     reading: Reading, instruction: str, given: str, output: str, task: str, shown: Sequence[tuple[str, str]] = ()
 ) -> Pair:
-    """The pair of an instruction and the input it is about, behind as many demonstrations as fit."""
+    """The pair for an instruction and its input, after as many demonstrations as fit."""
     if reading.template is not None:
         return _pair(f"{instruction}\n\n{given}" if given.strip() else instruction, output, task, reading.template)
     response = " " + output.strip()

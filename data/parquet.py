@@ -1,4 +1,4 @@
-"""Read Parquet files, which become a ``datasets.Dataset``."""
+"""Read Parquet files into a ``datasets.Dataset``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .text import printable
 
 
 def read_parquet(path: Path) -> Any:
-    """The rows of a file, all their texts whole.
+    """The rows of a file, with all texts checked.
 
     Raises:
-        InputError: it is broken, names a column twice, or holds a text that is not UTF-8 or a type without values.
+        InputError: it is broken, names a column twice, or contains a text that is not UTF-8 or a type without values.
         MachineError: it cannot be read.
     """
     import pyarrow.parquet
@@ -29,7 +29,7 @@ def read_parquet(path: Path) -> Any:
     except InputError:
         raise
     except OSError as error:
-        if error.errno is not None:  # of the system, and not of the format
+        if error.errno is not None:  # a system error, not one of the format
             raise refused(path, error) from None
         raise _broken(name, error) from None
     except MemoryError:
@@ -40,7 +40,7 @@ def read_parquet(path: Path) -> Any:
     try:
         rows = Dataset(table)
         if len(rows):
-            rows[0]  # a type that cannot be shown as a value fails here
+            rows[0]  # a type that cannot be converted to a value fails here
     except Exception as error:
         raise _broken(name, error) from None
     return rows

@@ -1,4 +1,4 @@
-"""Text of users that is shown: control characters made visible, one line, nothing that Markdown takes for markup."""
+"""Showing users' text: control characters made visible, one line, nothing that Markdown takes for markup."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 _CONTROL = re.compile(
     "["
-    "\x00-\x08\x0b-\x1f"  # C0 but for tab and new line: escape sequences begin here
+    "\x00-\x08\x0b-\x1f"  # C0 except tab and new line: escape sequences begin here
     "\x7f-\x9f"  # DEL and C1
-    "\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing
-    "\ud800-\udfff"  # half a character, which no encoding has
+    "\u202a-\u202e\u2066-\u2069"  # what changes the writing direction
+    "\ud800-\udfff"  # half a character, which no encoding can hold
     "]"
 )
 _BEGINS = re.compile(r"#|[-+>]\s|---|===|~~~|\[[^\]]*\]:|\d+[.)]\s")
-"""What begins a heading, a list, a quotation, a rule, a block of code or a definition of a link."""
+"""What starts a heading, a list, a quotation, a rule, a code block or a link definition."""
 
 
 def visible(text: str) -> str:
@@ -49,12 +49,12 @@ def markdown(text: str) -> str:
         text = text.replace(mark, f"{mark[:-1]}\\{mark[-1]}")
     if not _BEGINS.match(text):
         return text
-    digits = len(text) - len(text.lstrip("0123456789"))  # of "1. " the point is escaped
+    digits = len(text) - len(text.lstrip("0123456789"))  # in "1. " the dot is escaped
     return f"{text[:digits]}\\{text[digits:]}"
 
 
 def shortened(text: str, width: int) -> str:
-    """The text cut in its middle to ``width`` characters; what names differ in may stand at either end.
+    """The text cut in the middle to ``width`` characters; names may differ at either end.
 
     >>> shortened("a very long name of a run, seed 3", 17)
     'a very l…, seed 3'

@@ -1,4 +1,4 @@
-"""The corpora people use, each pinned to a repository, config and revision that hold data files and need no script.
+"""Common corpora, each pinned to a repository, config and revision with data files that need no script.
 
 A preset is loaded only when the user names it: ``tldr``, its repository ``trl-lib/tldr``, or with another config,
 ``bigbench:navigate``. Repositories, configs, columns and commits were checked against public cards and code; the files
@@ -19,12 +19,12 @@ from .templates import INSTRUCT, PLAIN, SUMMARIZE, Template
 EMBEDDED_INSTRUCTIONS = "embedded-instructions"
 """Pairs of the embedded world, which need no hub; some families of them: ``embedded-instructions:who,when``."""
 
-PARQUET = "refs/convert/parquet"  # the branch on which the hub keeps public data sets as Parquet, one folder a config
+PARQUET = "refs/convert/parquet"  # the branch where the hub keeps public data sets as Parquet, one folder per config
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Where a corpus lies and what its columns are called.
+    """Where a corpus is and what its columns are called.
 
     Attributes:
         repository: hub id.
@@ -34,7 +34,7 @@ class Preset:
         config: config (subset) of the data set; ``None`` for its default.
         revision: branch or commit.
         template: the text around a prompt.
-        label_map: what each label says of the two texts.
+        label_map: what each label means.
     """
 
     repository: str
@@ -93,7 +93,7 @@ PRESETS: Mapping[str, Preset] = {
         config="default",
         revision=PARQUET,
     ),
-    "natural-instructions": Preset(  # Super-NaturalInstructions, one row an instance
+    "natural-instructions": Preset(  # Super-NaturalInstructions, one row per instance
         "Muennighoff/natural-instructions",
         "pairs",
         {"instruction": "definition", "input": "inputs", "output": "targets", "task": "task_name"},
@@ -109,7 +109,7 @@ PRESETS: Mapping[str, Preset] = {
         revision="c30699e8356da336a370243923dbaf21066bb9fe",
         template=PLAIN,
     ),
-    "bigbench": Preset(  # one config a task
+    "bigbench": Preset(  # one config per task
         "tasksource/bigbench",
         "benchmark",
         {"question": "inputs", "choices": "multiple_choice_targets", "answer": "multiple_choice_scores"},

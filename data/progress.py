@@ -1,4 +1,4 @@
-"""A progress bar for work on many rows; on few there is none."""
+"""A progress bar for work on many rows; few rows get none."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 MANY = 10_000
-"""Up to so many rows are done before anybody wonders."""
+"""Up to this many rows are done before anybody wonders."""
 
 
 def progress_bar(
     what: str, total: int, *, items: Iterable[Any] | None = None, unit: str = "row", many: int = MANY
 ) -> Any:
-    """A bar with the time left, on standard error, where there are more than ``many``: ``tqdm`` over ``items``.
+    """A bar with the time left, on standard error, if there are more than ``many``: ``tqdm`` over ``items``.
 
-    Without ``items`` it is a context manager whose ``update(count)`` says how far the work has come.
+    Without ``items`` it is a context manager whose ``update(count)`` reports progress.
 
     Args:
-        what: what is done, in a word or two.
+        what: a word or two on what is being done.
         total: how many there are.
-        items: what to go through.
-        unit: of one of them.
-        many: up to so many are done without a bar.
+        items: what to iterate over.
+        unit: the name of one of them.
+        many: up to this many, no bar is shown.
     """
     from tqdm import tqdm
 

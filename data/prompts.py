@@ -15,7 +15,7 @@ from .templates import render_instruction
 if TYPE_CHECKING:
     from .world import Post
 
-# The embedded models learned from posts of lower indices; the prompts of reinforcement learning start here, and those
+# The embedded models learned from posts with lower indices; the prompts of reinforcement learning start here, and those
 # of instruction pairs (pairs.py) a million later, so none is shared.
 _EMBEDDED = {"train": (1_000_000, 20_000), "validation": (0, 500), "test": (0, 500)}
 
@@ -29,8 +29,8 @@ class PromptSet(Sequence[dict[str, Any]]):
 
     Args:
         rows: mappings with at least ``"prompt"``.
-        name: what the prompts are, for reports.
-        synthetic: whether no person wrote them.
+        name: of the prompts, for reports.
+        synthetic: whether they were generated rather than written by people.
     """
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], name: str = "prompts", synthetic: bool = False) -> None:
@@ -64,15 +64,15 @@ def load_prompts(
 ) -> PromptSet:
     """Read prompts from a local file, a hub id, or a preset of ``presets.PRESETS`` (its columns are then known).
 
-    ``split=None`` reads everything (of a hub data set, its train split); ``Table.rows_of_split`` says what else a
-    split is. Rows with the same prompt are never in two splits.
+    ``split=None`` reads everything (for a hub data set, its train split); ``Table.rows_of_split`` explains splits. Rows
+    with the same prompt are never in two splits.
 
     Args:
         source: the file, hub id or preset.
         prompt_column: column of the post; a conversation (list of messages) is rendered as text.
-        reference_column: column of the human text; may be missing if it is called ``"reference"``.
+        reference_column: column of the human text; the default ``"reference"`` may be missing.
         split: ``"train"``, ``"validation"``, ``"test"`` or ``None``.
-        seed: another division of the same prompts.
+        seed: a different seed splits the same prompts differently.
         limit: at most this many prompts.
 
     Raises:
@@ -89,10 +89,10 @@ def load_prompt_splits(
     seed: int = 0,
     limit: int | None = None,
 ) -> dict[Split, PromptSet]:
-    """Several splits by name, each as ``load_prompts`` gives it; a local file is read once.
+    """Several splits by name, each as from ``load_prompts``; a local file is read once.
 
     Raises:
-        InputError: as ``load_prompts``.
+        InputError: as for ``load_prompts``.
     """
     preset = presets.find(source)
     if preset is not None:
@@ -101,7 +101,7 @@ def load_prompt_splits(
     found: dict[Split, PromptSet] = {}
     rows: _PromptRows | None = None
     for split in splits:
-        if rows is None or rows.table.hub_splits:  # the splits of a hub data set are tables of their own
+        if rows is None or rows.table.hub_splits:  # the splits of a hub data set are separate tables
             rows = _prompt_rows(read_table(source, split=split), prompt_column, reference_column)
         kept = rows.table.rows_of_split(split, rows.prompts, seed)[:limit]
         found[split] = PromptSet(_Selected(rows, kept), str(source) if split is None else f"{source} ({split})")
@@ -117,7 +117,7 @@ def _prompt_rows(table: Table, prompt_column: str, reference_column: str) -> _Pr
 
 
 def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
-    """Posts of the embedded world, made when asked for.
+    """Posts of the embedded world, generated on demand.
 
     Each row also has ``facts`` (dict from slot to value), ``distractors`` (list of (slot, value) mentioned beside the
     point) and ``post_index``.
@@ -125,7 +125,7 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
     Args:
         split: ``"train"``, ``"validation"`` or ``"test"``; the last two are held-out combinations of facts.
         count: how many posts; 20,000 of train and 500 of each other by default.
-        start: how many posts of the split to pass over first.
+        start: how many posts of the split to skip first.
 
     Raises:
         InputError: an unknown split, or a count below 1.
@@ -136,15 +136,15 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
 def instruction_prompts(
     split: str = "train", count: int | None = None, start: int = 0, families: Sequence[str] | None = None
 ) -> PromptSet:
-    """Instructions about posts of the embedded world, one a post, the families in turn.
+    """Instructions about posts of the embedded world, one per post, cycling through the families.
 
     Each row has the instruction with its post as ``"prompt"`` (in the text of ``render_instruction``), the answer as
     ``"reference"``, every accepted answer as ``"references"``, the ``options`` to choose from (none where an answer
     has to be written), and ``family`` and ``post_index``. It has no hidden facts: the gold preference judges summaries,
-    and an answer is none.
+    which answers are not.
 
     Args:
-        split: as ``embedded_prompts`` takes it; the posts are the same.
+        split: as in ``embedded_prompts``; the posts are the same.
         count: as there.
         start: as there.
         families: names of ``world.instructions.FAMILIES``; by default ``SEEN``, those that are not held out.
@@ -186,7 +186,7 @@ def resolve_prompts(
     """A ``PromptSet`` from what a user may give: ``None`` (embedded), a source, a list of texts or of rows, or itself.
 
     Raises:
-        InputError: as ``load_prompts``; or an empty list, or one with an entry that has no text.
+        InputError: as for ``load_prompts``; or an empty list, or one with an entry without text.
     """
     if isinstance(prompts, PromptSet):
         return prompts
@@ -231,7 +231,7 @@ class _PromptRows(Sequence[Mapping[str, Any]]):
 
 
 class _PostRows(Sequence[Mapping[str, Any]]):
-    """Posts of the embedded world as rows, each made when asked for."""
+    """Posts of the embedded world as rows, each generated on demand."""
 
     def __init__(self, make: Callable[[Post], Mapping[str, Any]], split: str, indices: range) -> None:
         self._make, self._split, self._indices = make, split, indices

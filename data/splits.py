@@ -1,6 +1,6 @@
 """Split and fold by prompt, by a hash that is the same on every machine and in every process.
 
-A prompt never moves to another split when rows are added to its file, and all rows of one prompt stand on one side.
+A prompt never moves to another split when rows are added to its file, and all rows of one prompt are in the same split.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ALIASES = {
 
 
 def canonical_split(name: object) -> str | None:
-    """The usual name of a split (``"dev"`` is ``"validation"``), or ``None`` if ``name`` is none of them."""
+    """The usual name of a split (``"dev"`` is ``"validation"``), or ``None`` if ``name`` is not one."""
     return _ALIASES.get(str(name).strip().lower())
 
 
 def stable_uniform(text: str, seed: int = 0) -> float:
-    """A number in [0, 1) that depends on ``text`` and ``seed`` alone.
+    """A number in [0, 1) that depends only on ``text`` and ``seed``.
 
     >>> stable_uniform("a") == stable_uniform("a"), stable_uniform("a") == stable_uniform("a", seed=1)
     (True, False)
@@ -51,7 +51,7 @@ def assign_split(prompt: str, fractions: Mapping[str, float] = FRACTIONS, seed: 
 
 
 def split_prompts(prompts: Sequence[str], fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> list[str]:
-    """The split of every row. As ``assign_split``, except that with few prompts no split is left empty.
+    """The split of every row. Like ``assign_split``, but with few prompts no split is left empty.
 
     Raises:
         InputError: there are fewer distinct prompts than splits.
@@ -66,7 +66,7 @@ def split_prompts(prompts: Sequence[str], fractions: Mapping[str, float] = FRACT
         )
     split_of: dict[str, str] = {}
     start, edge = 0, 0.0
-    for i, (name, share) in enumerate(shares):  # a split is a run of the ordered prompts
+    for i, (name, share) in enumerate(shares):  # a split is a consecutive range of the ordered prompts
         edge += share
         others = len(shares) - 1 - i
         end = bisect.bisect_left(ordered, edge, key=positions.__getitem__) if others else len(ordered)
@@ -77,7 +77,7 @@ def split_prompts(prompts: Sequence[str], fractions: Mapping[str, float] = FRACT
 
 
 def group_folds(groups: Sequence[str], k: int, seed: int = 0) -> list[int]:
-    """The fold (0 to k-1) of every row for cross-validation: all rows of one group in one fold, folds of like size.
+    """The fold (0 to k-1) of every row for cross-validation: all rows of one group in one fold, folds of similar size.
 
     Groups are taken in hash order, each into the fold that has the fewest rows so far.
 

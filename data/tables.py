@@ -1,6 +1,6 @@
 """Read a table of text from a local file or from the Hugging Face hub.
 
-Nothing here knows what the columns mean, or what a file looks like inside (``files.py``, ``hub.py``).
+Nothing here knows what the columns mean, or the file formats (``files.py``, ``hub.py``).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .text import find_half_character, half_character, printable, told_half
 class Table:
     """Rows of one source.
 
-    A column may be a path into nested values (``info.post``, ``summaries.0.text``). A text may stand in several
+    A column may be a path into nested values (``info.post``, ``summaries.0.text``). A text may be spread over several
     columns (``instruction,input``): those that are not empty are joined by a blank line.
 
     Attributes:
         rows: the rows, as mappings from column to value.
-        source: the file or hub id, as errors name it.
-        lines: the line on which each row starts, where the file format has lines.
+        source: the file or hub id, as shown in errors.
+        lines: the line on which each row starts, if the file format has lines.
         hub_split: for a hub data set, the split that was read ("train", "validation", "test").
         hub_splits: for a hub data set, the splits it has.
     """
@@ -52,12 +52,12 @@ class Table:
         return tuple(dict.fromkeys(name for row in self.rows for name in row))
 
     def where(self, index: int) -> str:
-        """Where row ``index`` stands, for an error message."""
+        """The place of row ``index``, for an error message."""
         place = f"line {self.lines[index]}" if self.lines else f"row {index + 1}"
         return f"{place} of {printable(self.source)}"
 
     def has(self, column: str) -> bool:
-        """Whether the table has this column, or the column that this path starts in."""
+        """Whether the table has this column, or the column that this path starts with."""
         return column in self.columns or column.partition(".")[0] in self.columns
 
     def require(self, column: str, hint: str = "") -> None:
@@ -106,7 +106,7 @@ class Table:
         return value
 
     def check_characters(self) -> None:
-        """Raise an ``InputError`` where any value of any row holds half a character; those of files never do."""
+        """Raise an ``InputError`` if any value in any row contains half a character; values from files never do."""
         for index, row in enumerate(self.rows):
             try:
                 found = find_half_character(row)
@@ -119,8 +119,8 @@ class Table:
     def rows_of_split(self, split: str | None, groups: Sequence[str], seed: int = 0) -> list[int]:
         """Indices of the rows of one split, all rows of a group in the same split; ``None`` gives all rows.
 
-        The source's own splits are used: those of a hub data set, or a column named ``split``. A split that it does
-        not have is taken out of its train rows by a stable hash of the group, 10 % each for validation and test.
+        The source's own splits are used: those of a hub data set, or a column named ``split``. A missing split is taken
+        from the train rows by a stable hash of the group, 10 % each for validation and test.
 
         Raises:
             InputError: an unknown split, or one without rows.
@@ -166,7 +166,7 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
 
     Args:
         source: the path, hub id or preset.
-        split: split of a hub data set, "train" if it has none of that name; a local file is read whole.
+        split: split of a hub data set, "train" if it has none of that name; a local file is read in full.
         limit: read at most this many rows.
 
     Raises:
@@ -192,6 +192,6 @@ def _upper(place: str) -> str:
 
 
 def _join(cells: Sequence[Any]) -> Any:
-    """The texts that are not empty, as paragraphs; anything that is no text is left for ``as_text`` to refuse."""
+    """The texts that are not empty, as paragraphs; anything but text is left for ``as_text`` to refuse."""
     wrong = [cell for cell in cells if not isinstance(cell, str) and cell is not None]
     return wrong[0] if wrong else "\n\n".join(cell.strip() for cell in cells if cell and cell.strip())

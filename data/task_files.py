@@ -1,7 +1,7 @@
-"""Task files of Natural Instructions: a definition, examples of how it is followed, and many instances.
+"""Task files of Natural Instructions: a definition, examples of following it, and many instances.
 
 Two formats are read: that of Super-NaturalInstructions (Y. Wang et al. 2022), where ``Definition`` is a list of texts
-and an instance has several right outputs, and the contributors' earlier one, where both may be a plain text.
+and an instance has several right outputs, and the contributors' earlier one, where both may be plain text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DEFINITION, _EXAMPLES, _INSTANCES = "Definition", "Positive Examples", "Instanc
 
 
 class Instance(NamedTuple):
-    """One input of a task (it may be empty), and every output that is right."""
+    """One input of a task (may be empty), and all its right outputs."""
 
     input: str
     outputs: tuple[str, ...]
@@ -30,9 +30,9 @@ class TaskFile:
     """A task.
 
     Attributes:
-        name: of its file, without the ending.
-        definition: the instruction; the first, where a file words it in several ways.
-        examples: its positive examples, to demonstrate it; they are no instances.
+        name: its file's, without the suffix.
+        definition: the instruction; the first, if a file gives several wordings.
+        examples: its positive examples, for demonstrations; they are not instances.
         instances: one or more.
     """
 
@@ -43,7 +43,7 @@ class TaskFile:
 
 
 def is_task(value: Any) -> bool:
-    """Whether a parsed JSON value is a task, if maybe a faulty one: it has at least one of a task's keys."""
+    """Whether a parsed JSON value is a (possibly faulty) task: it has at least one of a task's keys."""
     return isinstance(value, Mapping) and any(key in value for key in (_DEFINITION, _EXAMPLES, _INSTANCES))
 
 
@@ -51,8 +51,8 @@ def read_task_file(path: str | Path) -> TaskFile:
     """Read one task.
 
     Raises:
-        InputError: the file is missing or broken, is no task, or a key is missing, empty or holds something else than
-            it should; the message names it.
+        InputError: the file is missing or broken, is not a task, or a key is missing, empty or of the wrong type; the
+            message names it.
     """
     value = read_object(user_path(path))
     if value is None:
@@ -61,7 +61,7 @@ def read_task_file(path: str | Path) -> TaskFile:
 
 
 def parse_task(value: Mapping[str, Any], path: str | Path) -> TaskFile:
-    """The task that a parsed file holds; InputError as ``read_task_file``."""
+    """The task in a parsed file; InputError as for ``read_task_file``."""
     definition = _texts(value, _DEFINITION, f"{path}")[0]
     examples = _instances(value, _EXAMPLES, path) if value.get(_EXAMPLES) else ()
     instances = _instances(value, _INSTANCES, path)
@@ -95,7 +95,7 @@ def _value(value: Mapping[str, Any], key: str, place: str) -> Any:
 
 
 def _texts(value: Mapping[str, Any], key: str, place: str) -> list[str]:
-    """The texts under a key, which may be one; none of them empty."""
+    """The texts under a key, one or several, none of them empty."""
     found = _value(value, key, place)
     texts = found if isinstance(found, list) else [found]
     for text in texts:

@@ -18,7 +18,7 @@ _PLACE = "{prompt}"
 
 @dataclass(frozen=True)
 class Template:
-    """The fixed text around a prompt; ``text`` holds ``{prompt}`` once.
+    """The fixed text around a prompt; ``text`` contains ``{prompt}`` once.
 
     >>> Template().render("My cat ran away.")
     'My cat ran away.\\n\\nTL;DR:'
@@ -26,7 +26,7 @@ class Template:
     'My cat ran away.\\n\\nTL;DR:'
 
     Raises:
-        InputError: ``text`` does not hold ``{prompt}`` exactly once.
+        InputError: ``text`` does not contain ``{prompt}`` exactly once.
     """
 
     text: str = "{prompt}\n\nTL;DR:"
@@ -58,7 +58,7 @@ class Template:
         return body
 
     def render(self, prompt: str) -> str:
-        """The text a model reads. What the prompt already carries of the template is not added a second time."""
+        """The text a model reads. Template text that the prompt already has is not added a second time."""
         return self.prefix + self.body(prompt) + self.suffix
 
     def render_response(self, response: str) -> str:
@@ -74,8 +74,8 @@ PLAIN = Template("{prompt}")
 def render_instruction(instruction: str, input: str = "", demonstrations: Sequence[tuple[str, str]] = ()) -> str:
     """An instruction, and the input it is about if there is one, as the text a model reads.
 
-    ``demonstrations``, (input, answer) each, show how the instruction is followed on other inputs, and stand before the
-    input (in-context examples, Brown et al. 2020).
+    ``demonstrations``, (input, answer) pairs, show the instruction followed on other inputs, and come before the input
+    (in-context examples, Brown et al. 2020).
 
     >>> render_instruction("Name the capital.", "France")
     '### Instruction:\\nName the capital.\\n\\n### Input:\\nFrance\\n\\n### Response:'
@@ -106,7 +106,7 @@ def is_conversation(value: Any) -> bool:
 
 
 def render_conversation(messages: Sequence[Mapping[str, str]]) -> str:
-    """A conversation as plain text: one message alone is its content; several are paragraphs that name the speaker.
+    """A conversation as plain text: a single message is its content; several are paragraphs that name the speaker.
 
     A conversation of several messages that ends with the user's turn ends with ``Assistant:``, to be answered.
 

@@ -1,4 +1,4 @@
-"""What a text must be to be tokenised and written: Unicode characters, each of them whole."""
+"""What a text must be to be tokenised and written: complete Unicode characters."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 DEEPEST = 100
-"""Levels of values in values that data may have; what follows a value to its end must not run out of stack."""
+"""How deeply data may be nested; code that walks a value must not run out of stack."""
 
 
 def half_character(text: str) -> str | None:
-    r"""The first half of a character in a text, as an escape; None where all are whole.
+    r"""The first half character in a text, as an escape; None if all are whole.
 
-    Characters beyond U+FFFF are pairs in UTF-16. A program that cuts texts there leaves half a pair, which no encoding
-    can write and no tokenizer reads.
+    Characters beyond U+FFFF are pairs in UTF-16. A program that cuts a text inside one leaves half a pair, which no
+    encoding can write and no tokenizer reads.
 
     >>> half_character("whole 😀"), half_character("cut \ud83d")
     (None, '\\ud83d')
@@ -26,7 +26,7 @@ def half_character(text: str) -> str | None:
 
 
 def printable(text: object) -> str:
-    r"""A name for an error message: what no terminal can show stands as an escape.
+    r"""A name for an error message: what no terminal can show is escaped.
 
     >>> printable("r\ud83dw\x1b[1m")
     'r\\ud83dw\\x1b[1m'
@@ -41,7 +41,7 @@ def told_half(name: str, half: str) -> str:
 
 
 def texts_within(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Every text in a value of JSON, names of keys included, with the way to it.
+    """Every text in a JSON value, names of keys included, with the path to it.
 
     Raises:
         RecursionError: it is deeper than ``DEEPEST``.
@@ -61,9 +61,9 @@ def texts_within(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 
 def find_half_character(value: Any) -> tuple[tuple[str | int, ...], str] | None:
-    """The way to the first text in a value that holds half a character, and that half.
+    """The path to the first text in a value with half a character, and that half.
 
-    The way to the name of a key is that to its object.
+    The path to a key's name is that to its object.
     """
     for way, text in texts_within(value):
         half = half_character(text)

@@ -31,7 +31,7 @@ class TextPair:
 def load_text_pairs(
     source: str | Path, *, prompt_column: str = "prompt", first_column: str = "first", second_column: str = "second"
 ) -> list[TextPair]:
-    """Read pairs of responses, each once in whatever order; those of equal texts, which leave no choice, are left out.
+    """Read pairs of responses, each once in either order; pairs of equal texts, which leave no choice, are dropped.
 
     Responses may be conversations. Without a prompt column the prompt is the beginning that both responses share.
 
@@ -42,7 +42,7 @@ def load_text_pairs(
         second_column: column of the other.
 
     Raises:
-        InputError: an unreadable source, a missing column, an empty prompt, a text that is not one, or no two texts
+        InputError: an unreadable source, a missing column, an empty prompt, a value that is not text, or no two texts
             that differ.
     """
     hint = "Map the columns with --data.first_column and --data.second_column, or let --run RUN write the responses."
@@ -59,14 +59,14 @@ def load_text_pairs(
 def two_texts(
     table: Table, prompt_column: str, first: str, second: str, hint: str
 ) -> tuple[list[str], list[str], list[str]]:
-    """Prompts and both responses of every row. What both responses share at their beginning belongs to the prompt.
+    """Prompts and both responses of every row. A beginning shared by both responses belongs to the prompt.
 
     Args:
         table: the rows.
-        prompt_column: column of the prompt; where it is ``"prompt"`` and missing, the shared beginning is the prompt.
+        prompt_column: column of the prompt; if it is ``"prompt"`` and missing, the shared beginning is the prompt.
         first: column of one response.
         second: column of the other.
-        hint: ends the error of a missing column.
+        hint: ends the error about a missing column.
     """
     implicit = prompt_column == "prompt" and not table.has("prompt")
     explicit = [] if implicit else table.texts(prompt_column, hint="Map it with --data.prompt_column.")
@@ -92,7 +92,7 @@ def two_texts(
 def _split_conversations(
     first: Sequence[Mapping[str, str]], second: Sequence[Mapping[str, str]]
 ) -> tuple[str, str, str]:
-    """The messages that both conversations begin with, and what follows in each, as texts."""
+    """The messages shared at the start of both conversations, and what follows in each, as texts."""
     shared = 0
     while shared < min(len(first), len(second)) - 1 and first[shared] == second[shared]:
         shared += 1

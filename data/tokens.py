@@ -1,6 +1,6 @@
 """The tokens of many texts: each text is tokenised once, in batches, with progress.
 
-Nothing here knows a tokenizer: whoever asks brings a function.
+Nothing here knows a tokenizer: the caller passes a function.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from .progress import progress_bar
 
 BATCH = 512
-"""Texts tokenised at once: enough to be quick, few enough that what a tokenizer tells beside the ids takes no room."""
+"""Texts tokenised at once: enough to be fast, few enough that what a tokenizer returns besides ids stays small."""
 
 
 class Tokens:
-    """Looks up the tokens of a text, so it stands in for ``encode``: what is not known is tokenised when asked for.
+    """Looks up the tokens of a text in place of ``encode``: unknown texts are tokenised on demand.
 
     Args:
-        encode_all: texts to token ids, one list a text.
+        encode_all: texts to token ids, one list per text.
     """
 
     def __init__(self, encode_all: Callable[[Sequence[str]], Sequence[Sequence[int]]]) -> None:
@@ -29,12 +29,12 @@ class Tokens:
         return len(self._known)
 
     def __call__(self, text: str) -> list[int]:
-        """The tokens of a text; one that is not known stays so."""
+        """The tokens of a text; an unknown one is not remembered."""
         known = self._known.get(text)
         return list(self._encode_all([text])[0]) if known is None else known
 
     def add(self, texts: Iterable[str], what: str = "tokenising") -> None:
-        """Tokenise those that are not known, with a bar where they are many."""
+        """Tokenise the unknown ones, with a progress bar if there are many."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         with progress_bar(what, len(new), unit="text") as bar:
             for start in range(0, len(new), BATCH):
@@ -44,11 +44,11 @@ class Tokens:
                 bar.update(len(batch))
 
     def keep(self, text: str) -> list[int]:
-        """The tokens of a text, which is known from now on."""
+        """The tokens of a text, remembered from now on."""
         if text not in self._known:
             self.put(text, self._encode_all([text])[0])
         return self._known[text]
 
     def put(self, text: str, ids: Sequence[int]) -> None:
-        """Take note of the tokens of a text. Equal numbers share one object, which saves most of the memory."""
+        """Remember the tokens of a text. Equal numbers share one object, which saves most of the memory."""
         self._known[text] = list(map(self._numbers.setdefault, ids, ids))

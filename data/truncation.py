@@ -34,7 +34,7 @@ def fit_prompt(
     max_tokens: int,
     side: Literal["right", "left"] = "right",
 ) -> FittedPrompt:
-    """Render ``prompt`` and cut it to at most ``max_tokens`` tokens; the template stays whole.
+    """Render ``prompt`` and cut it to at most ``max_tokens`` tokens; the template is kept in full.
 
     ``side="right"`` cuts the end of the post (its first words say what it is about); ``side="left"`` cuts the
     beginning (a benchmark prompt ends with its question). The cut falls at a paragraph or sentence boundary if that

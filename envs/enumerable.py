@@ -1,14 +1,14 @@
 """A world so small that every response can be listed, so the optimum and the exact gradient are known.
 
-It is the same MDP, run by the same code, on a tiny random model (a Llama, or a table with a row for every state; either
-has embedding rows beyond the vocabulary) and a random table of scores. For each prompt x, with responses y, reference
+It is the same MDP, run by the same code, on a tiny random model (a Llama, or a table with a row for every state; both
+have embedding rows beyond the vocabulary) and a random table of scores. For each prompt x, with responses y, reference
 π_ref and coefficient β:
 
     objective(π)  J(π) = E_{y ~ π}[score(x, y)] - β KL(π(.|x) ‖ π_ref(.|x))
     optimum       π*(y|x) = π_ref(y|x) exp(score(x, y) / β) / Z(x),        J(π*) = β log Z(x)
 
 (Ziegler et al. 2019, equation 2; Korbak et al. 2022, "RL with KL penalties is better viewed as Bayesian inference",
-equation 5.) J(π*) - J(π) = β KL(π ‖ π*). Everything is averaged over the prompts, which are drawn equally often.
+equation 5.) J(π*) - J(π) = β KL(π ‖ π*). Everything is averaged over the prompts, which are equally likely.
 
 Notation: X prompts, N responses of each, R = ``max_new_tokens``, V = ``num_tokens + 1``. KL is in nats.
 """
@@ -29,7 +29,7 @@ from .token_env import TokenEnv
 from .vector_env import TokenVectorEnv
 
 ROWS_AT_ONCE = 2048
-"""How many responses one forward pass reads."""
+"""How many responses are read in one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Responses:
 
 
 class ExactQuantities:
-    """What can be computed exactly where every response is listed; mixed into both environments below.
+    """What can be computed exactly when every response is listed; a mixin of both environments below.
 
-    A *policy* is any object with ``evaluate_actions(tokens (B, L), attention_mask (B, L), num_response)`` whose answer
+    A *policy* is any object with ``evaluate_actions(tokens (B, L), attention_mask (B, L), num_response)`` whose result
     has ``log_probs`` (B, R), or a ``LanguageModel``.
     """
 
@@ -67,7 +67,7 @@ class ExactQuantities:
         return Responses(tokens, mask, [mdp.language_model.decode(response) for response in ids])
 
     def responses(self) -> Responses:
-        """Every response: those that EOS ends, by length, then those that the budget ends."""
+        """Every response: those ended by EOS, by length, then those ended by the budget."""
         return self._responses
 
     @cached_property
@@ -87,7 +87,7 @@ class ExactQuantities:
         return torch.from_numpy(total).reshape(count, -1)
 
     def scores(self) -> Tensor:
-        """What each response is paid at its end, the penalty for a missing EOS included; (X, N) float64."""
+        """The reward at the end of each response, including the penalty for a missing EOS; (X, N) float64."""
         return self._scores
 
     def log_probs(self, policy: Any) -> Tensor:
@@ -96,7 +96,7 @@ class ExactQuantities:
         return torch.cat(pieces).reshape(len(self.mdp.prompts), -1)
 
     def _pieces(self) -> list[slice]:
-        """Rows of the batch that are run at once."""
+        """Rows of the batch, one forward pass at a time."""
         return [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(self._batch[0]), ROWS_AT_ONCE)]
 
     def _log_probs_of(self, policy: Any, rows: slice) -> Tensor:
@@ -146,7 +146,7 @@ class ExactQuantities:
         return (log_probs.exp() * (self.scores() - self.mdp.kl_coef * kl)).sum(-1).mean()
 
     def exact_gradient(self, policy: Any) -> dict[str, Tensor]:
-        """∇J(π) by differentiating the sum over all responses; parameter name -> gradient, to be climbed.
+        """∇J(π) by differentiating the sum over all responses; parameter name -> gradient, for ascent.
 
         Parameters that J does not depend on (a value head) get zeros.
         """
@@ -172,7 +172,7 @@ class ExactQuantities:
 
     @torch.no_grad()
     def kl_to_optimum(self, policy: Any) -> float:
-        """KL(π ‖ π*), averaged over prompts: how far learning has still to go. Infinite for β = 0."""
+        """KL(π ‖ π*), averaged over prompts: how far learning still has to go. Infinite for β = 0."""
         log_probs = self.log_probs(policy)
         return float((log_probs.exp() * (log_probs - self.optimal_log_probs())).sum(-1).mean())
 

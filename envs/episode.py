@@ -12,16 +12,16 @@ from .scoring import Scores
 
 @dataclass
 class Episode:
-    """One episode under way; one entry a step in each list.
+    """One episode in progress; each list has one entry per step.
 
     Attributes:
         prompt: x.
         kl_coef: β, fixed for the episode.
         response: y, token ids, EOS included.
         ref_log_probs: log π_ref(y_t | x, y_<t).
-        rewards: what was paid; with a policy attached, its part included.
+        rewards: as paid; with a policy attached, including its part.
         log_probs: log π(y_t | x, y_<t), only where a policy is attached.
-        finish_reason: ``"eos"`` or ``"length"``; None while it goes on.
+        finish_reason: ``"eos"`` or ``"length"``; None while the episode lasts.
     """
 
     prompt: Prompt
@@ -39,9 +39,9 @@ class Episode:
         self.rewards.append(self.kl_coef * ref_log_prob)
 
     def finish(self, scores: Scores, place: int) -> dict[str, Any]:
-        """Pay the score, and return what the last step's info says; what does not apply is left out.
+        """Pay the score, and return the entries of the last step's info; what does not apply is left out.
 
-        ``kl`` is k1 of a policy that declares no log-probability (log π = 0); ``PolicyTerm`` corrects it.
+        ``kl`` is k1 for a policy that gives no log-probability (log π = 0); ``PolicyTerm`` corrects it.
         """
         score = float(scores.total[place])
         self.rewards[-1] += score

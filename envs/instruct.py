@@ -13,7 +13,7 @@ REWARD = {
     "rouge_l": {"function": "rouge_l", "weight": 1.0},
     "exact_match": {"function": "exact_match", "weight": 0.0},
 }
-"""Overlap with the accepted answers is paid; being exactly right is logged."""
+"""Overlap with the accepted answers is rewarded; being exactly right is only logged."""
 
 
 def instruct_options(
@@ -24,12 +24,12 @@ def instruct_options(
     max_prompt_tokens: int = 224,
     **options: Any,
 ) -> dict[str, Any]:
-    """The arguments of ``TokenMDP`` that make it follow instructions.
+    """The arguments of ``TokenMDP`` for following instructions.
 
     Args:
-        prompts: as there; None = instructions about embedded posts, ``data.prompts.instruction_prompts(split)``: those
-            of the seen families, so that the others remain to be tested.
-        split: as there; the three share no post.
+        prompts: as there; None = instructions about embedded posts, ``data.prompts.instruction_prompts(split)``: only
+            the seen families, so that the others can be tested.
+        split: as there; the three have no post in common.
         template: as there; None = ``"{prompt}\\n\\n### Response:"``, the end of what ``render_instruction`` writes.
         reward: as there; None = ``REWARD``.
         max_prompt_tokens: P; an embedded instruction with its post fits.
@@ -48,14 +48,14 @@ def instruct_options(
 class Instruct(TokenEnv):
     """``Instruct-v0``: a ``TokenEnv`` whose prompts ask for different things.
 
-    The reward is ROUGE-L with the best of the accepted answers, a documented function of text. No learned preference
-    is the default here: the embedded preference model compares summaries and knows no other task, so its verdict on an
-    answer would mean nothing. Nor is there a gold preference. ROUGE-L is a proxy too, and a plain one: it pays for
-    shared words, so a wrong answer worded like the right one scores above a right one worded unlike any that is
-    accepted, and "yes no" earns two thirds of a yes. ``info["score_parts"]["exact_match"]`` tells, unpaid, whether the
-    answer was exactly right. The embedded start policy is a summarizer that was tuned on no instruction; it writes
-    a summary whatever it is asked. One that follows instructions is made by ``prefgym sft --data.pairs
-    embedded-instructions``; give it as ``model``.
+    The reward is ROUGE-L with the best of the accepted answers, a documented function of text. The default is not a
+    learned preference: the embedded preference model compares summaries and knows no other task, so its verdict on an
+    answer would mean nothing. Nor is there a gold preference. ROUGE-L is a proxy too, and a simple one: it rewards
+    shared words, so a wrong answer worded like the right one scores higher than a right one worded unlike any accepted
+    answer, and "yes no" earns two thirds of a yes. ``info["score_parts"]["exact_match"]`` reports, without paying for
+    it, whether the answer was exactly right. The embedded start policy is a summarizer that was never tuned on
+    instructions; it writes a summary whatever it is asked. ``prefgym sft --data.pairs embedded-instructions`` makes one
+    that follows instructions; pass it as ``model``.
 
     A prompt given by hand, ``reset(options={"prompt": ...})``, has no answer and needs another ``reward``.
 

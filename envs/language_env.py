@@ -1,4 +1,4 @@
-"""What both environments offer on ``unwrapped``: the MDP's attributes, the policy, whole rollouts."""
+"""What both environments offer on ``unwrapped``: the MDP's attributes, the policy, support for whole rollouts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .render import render_episode
 
 RENDER_MODES = ("ansi", "human")
 WORKER_LOOPS = ("gymnasium.vector.async_vector_env", "stable_baselines3.common.vec_env.subproc_vec_env")
-"""Modules whose worker processes step environments for a learner elsewhere."""
+"""Modules whose worker processes step environments for a learner in another process."""
 
 
 def _of_mdp(name: str, settable: bool = False) -> Any:
@@ -57,7 +57,7 @@ class LanguageEnv:
     score = _of_mdp("score")
 
     complete: ClassVar[Callable[..., dict[str, Any]]] = dict
-    """Turns the user's options into arguments of ``TokenMDP``; an id with options or defaults of its own sets it."""
+    """Turns the user's options into arguments of ``TokenMDP``; an id with its own options or defaults sets it."""
 
     def _start(self, num_rows: int, render_mode: str | None, options: Mapping[str, Any]) -> None:
         """Make the MDP from the user's options."""
@@ -70,7 +70,7 @@ class LanguageEnv:
             raise InputError(
                 f'There is no render_mode "{render_mode}"; use ansi or human.{nearest(render_mode, RENDER_MODES)}'
             )
-        if _in_worker():  # one thread a worker, as PyTorch's own loaders do: a forked thread pool hangs, several fight
+        if _in_worker():  # one thread per worker, as in PyTorch's own loaders: a forked pool hangs, several compete
             torch.set_num_threads(1)
         self.mdp = TokenMDP(num_rows, **options)
         self.render_mode = render_mode
@@ -89,7 +89,7 @@ class LanguageEnv:
         return self._term.policy if self._term else None
 
     def attach_policy(self, policy: Policy | None) -> None:
-        """Let the environment itself pay the policy's part of the reward, as ``PolicyKL(env, policy)`` does around it.
+        """Let the environment itself pay the policy's part of the reward, which ``PolicyKL(env, policy)`` adds outside.
 
         From then on each step asks ``policy.log_prob(observation, action)``, so the reward follows the policy as it
         learns. ``None`` detaches. Without a policy log π counts as 0, which is right for a deterministic one.
@@ -106,7 +106,7 @@ class LanguageEnv:
 
     @property
     def truncated_prompts(self) -> int:
-        """How many different prompts were too long so far, and were cut."""
+        """How many different prompts so far were too long and were cut."""
         return self.mdp.source.truncated_prompts
 
     def sample_prompt_indices(self, count: int) -> list[int]:
@@ -120,15 +120,15 @@ class LanguageEnv:
         return self.mdp.source.batch(indices)
 
     def sampler_state(self) -> list[dict[str, Any]]:
-        """Where each row stands in its order of prompts, as JSON values."""
+        """Each row's position in its order of prompts, as JSON values."""
         pairs = zip(self.mdp.samplers, self._generators(), strict=True)
         return [sampler.state(generator) for sampler, generator in pairs]
 
     def set_sampler_state(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Go on drawing prompts where ``sampler_state`` was taken.
+        """Continue drawing prompts from where ``sampler_state`` was taken.
 
         Raises:
-            InputError: the state is of another number of rows or of prompts.
+            InputError: the state has another number of rows or of prompts.
         """
         if len(state) != self.mdp.num_rows:
             raise InputError(f"The saved prompt order has {len(state)} rows, this environment {self.mdp.num_rows}.")
@@ -140,7 +140,7 @@ class LanguageEnv:
         raise NotImplementedError
 
     def _record(self, row: int, reward: float, log_prob: float) -> None:
-        """Note what the policy's part made of the row's last step, for rendering."""
+        """Record the row's last step, with the policy's part, for rendering."""
         episode = self.mdp.episodes[row]
         if episode is not None:
             episode.rewards[-1] = reward
@@ -151,9 +151,9 @@ class LanguageEnv:
 
 
 def _in_worker() -> bool:
-    """Whether a vector environment's worker calls: what it hands on came through a pipe and is a copy.
+    """Whether the caller is a vector environment's worker, where arguments came through a pipe and are copies.
 
-    A child process that trains by itself, as in a sweep of several runs, is none.
+    A child process that trains on its own, as in a sweep of several runs, is not one.
     """
     if multiprocessing.parent_process() is None:
         return False

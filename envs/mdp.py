@@ -42,29 +42,29 @@ RESET_OPTIONS = ("prompt", "index")
 
 
 class TokenMDP:
-    """B rows of the MDP: prompts, the frozen reference that pays log π_ref at every step, the reward that pays at T.
+    """B rows of the MDP: prompts, the frozen reference (log π_ref at every step), and the reward (paid at T).
 
     Args:
         num_rows: B.
-        model: a language model, its folder, its hub id; None = the embedded fine-tuned model. It gives the vocabulary,
-            and the start weights of an agent's ``"default"`` policy.
+        model: a language model, its folder, or its hub id; None = the embedded fine-tuned model. It provides the
+            vocabulary, and the start weights of an agent's ``"default"`` policy.
         reference: the π_ref of the KL, likewise; it is frozen. None = a frozen copy of ``model``.
-        reward: anything ``resolve_reward`` takes; None = the embedded preference model.
+        reward: anything ``resolve_reward`` accepts; None = the embedded preference model.
         prompts: a file or hub id, a ``PromptSet``, a list of texts or of dicts; None = the embedded posts.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         template: the text around a prompt, with ``{prompt}`` in it; None = ``"{prompt}\\n\\nTL;DR:"``.
-        kl_coef: β. A new value holds for episodes that begin after it is set.
-        kl_estimator: ``"k1"``, ``"k2"``, ``"k3"`` or ``"exact"``; what a policy pays. Without one it is k1, log π = 0.
-            Only with k1 is the policy gradient of the reward that of the objective: the others depend on the policy
-            where the reward is paid. ``"exact"`` becomes right, with less noise than k1, with as much of it in the
-            agent's loss (``kl_loss_coef`` = β, ``kl_loss_estimator="exact"``).
+        kl_coef: β. A new value applies to episodes that begin after it is set.
+        kl_estimator: ``"k1"``, ``"k2"``, ``"k3"`` or ``"exact"``; what a policy pays. Without a policy it is k1 with
+            log π = 0. Only with k1 is the policy gradient of the reward the gradient of the objective: the others
+            depend on the policy where the reward is paid. ``"exact"`` becomes right, with less noise than k1, if the
+            agent's loss has the same amount of it (``kl_loss_coef`` = β, ``kl_loss_estimator="exact"``).
         max_prompt_tokens: P; a longer prompt is cut and counted.
         max_new_tokens: R.
-        missing_eos_penalty: taken off the score of a response that the budget ended.
-        temperature: of the distributions π and π_ref alike.
+        missing_eos_penalty: subtracted from the score of a response ended by the budget.
+        temperature: of both π and π_ref.
         mask_top_k: ``action_masks`` allows the k likeliest tokens of the reference; 0 = all.
         mask_top_p: ``action_masks`` allows the reference's likeliest tokens up to mass p; 1 = all.
-        device: where models run that are loaded by name.
+        device: for models that are loaded by name.
 
     Raises:
         InputError: an argument out of its range, or a budget that does not fit the model's context.
@@ -98,7 +98,7 @@ class TokenMDP:
             raise InputError(f"temperature must be a finite number above 0, not {temperature!r}.")
         _check_number("mask_top_k", mask_top_k, 0, integer=True)
         if not (_is_number(mask_top_p) and 0 < mask_top_p <= 1):
-            raise InputError(f"mask_top_p must lie in (0, 1], not {mask_top_p!r}.")
+            raise InputError(f"mask_top_p must be in (0, 1], not {mask_top_p!r}.")
         estimator(kl_estimator)
         self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
         self.max_prompt_tokens, self.max_new_tokens = max_prompt_tokens, max_new_tokens
@@ -128,7 +128,7 @@ class TokenMDP:
         self._stepper = make_stepper(self.reference.model, max_prompt_tokens)
         self._tokens = np.full((num_rows, self.length), self.pad_token_id, dtype=np.int64)  # (B, L)
         self._mask = np.zeros((num_rows, self.length), dtype=np.int8)  # (B, L)
-        self._mask[:, max_prompt_tokens - 1] = 1  # no model can read nothing, also not for a row that has not begun
+        self._mask[:, max_prompt_tokens - 1] = 1  # no model can read an empty row, even one that has not begun
         self.episodes: list[Episode | None] = [None] * num_rows
 
     @property
@@ -144,7 +144,7 @@ class TokenMDP:
     def observation(self) -> Observation:
         """A fresh copy of ``tokens`` (B, L) int64 and ``attention_mask`` (B, L) int8.
 
-        The prompt ends at column P, the response begins there.
+        The prompt ends at column P, where the response begins.
         """
         return {"tokens": self._tokens.copy(), "attention_mask": self._mask.copy()}
 
@@ -152,8 +152,8 @@ class TokenMDP:
         """Begin a new episode in ``row``: at ``options["prompt"]``, at ``options["index"]``, or at the sampler's next.
 
         Raises:
-            InputError: an unknown option, both options, an empty prompt, no such index, or a reward that needs a
-                column which a prompt given by hand lacks.
+            InputError: an unknown option, both options, an empty prompt, no such index, or a reward that needs a column
+                missing from a prompt given by hand.
         """
         prompt = self._first_state(row, generator, options or {})
         self.reward.check_columns(prompt.row)
@@ -164,11 +164,11 @@ class TokenMDP:
         self.episodes[row] = Episode(prompt, self.kl_coef)
 
     def step(self, actions: Sequence[int] | NDArray[Any], rows: Sequence[int]) -> dict[int, tuple[float, bool, dict]]:
-        """Append ``actions[row]`` in each of ``rows``, and leave the others as they are.
+        """Append ``actions[row]`` in each of ``rows``; leave the others unchanged.
 
         Args:
             actions: (B,) tokens; entries outside ``rows`` are ignored.
-            rows: the rows that move.
+            rows: the rows to step.
 
         Returns:
             row -> (reward, terminated, info).
@@ -204,24 +204,24 @@ class TokenMDP:
         """Which next tokens are worth considering, (B, V): the top-k and top-p of the frozen reference.
 
         As in NLPO (Ramamurthy et al. 2022, "Is Reinforcement Learning (Not) for Natural Language Processing?"), with
-        the reference in place of a lagging copy of the policy, so that the mask never moves. The likeliest token is
+        the reference instead of a lagging copy of the policy, so that the mask never moves. The likeliest token is
         always allowed.
 
-        A mask is advice: every action stays legal and is paid a finite reward, so log π_ref is that of the whole
-        reference. A policy π restricted to the mask, as ``MaskablePPO``'s is, pays its KL to the whole reference:
+        A mask is advice: every action stays legal and gets a finite reward, so log π_ref is that of the full reference.
+        A policy π restricted to the mask, like ``MaskablePPO``'s, pays its KL to the full reference:
 
             KL(π ‖ π_ref) = KL(π ‖ π_ref restricted likewise) + E_π[Σ_t -log Z(s_t)]
 
-        where Z(s) is what the reference gives the allowed tokens together. So such a policy does not start at KL 0, and
-        it is drawn a little towards states in which the mask leaves out little. The agents of this package write from
-        the whole distribution and take no environment with a mask.
+        where Z(s) is the reference's total probability of the allowed tokens. So such a policy does not start at KL 0,
+        and it is drawn slightly towards states where the mask excludes little. The agents of this package sample from
+        the full distribution and refuse an environment with a mask.
         """
         if not self.masks_actions:
             return np.ones((self.num_rows, self.vocab_size), dtype=np.bool_)
         return self._reference_log_distribution(self._masking) > -np.inf
 
     def score(self, batch: PromptBatch | Sequence[Prompt], tokens: Tensor, mask: Tensor) -> Scores:
-        """What B responses are worth: the [t = T] part of the reward, the same for a step and for a whole rollout.
+        """The score of B responses: the [t = T] part of the reward, the same for a step and for a whole rollout.
 
         Args:
             batch: the B prompts.
@@ -258,7 +258,7 @@ class TokenMDP:
         if episode.finish_reason is not None:
             raise ResetNeeded(f"The episode has ended by {episode.finish_reason}; call reset() before the next step().")
         if not (np.issubdtype(np.asarray(action).dtype, np.integer) and 0 <= action < self.vocab_size):
-            raise InvalidAction(f"Action {action!r} is no token; actions are integers from 0 to {self.vocab_size - 1}.")
+            raise InvalidAction(f"Action {action!r} is not a token; use integers from 0 to {self.vocab_size - 1}.")
 
     def _episode(self, row: int) -> Episode:
         episode = self.episodes[row]
@@ -285,7 +285,7 @@ class TokenMDP:
             episode.finish_reason = "length"
 
     def _finish(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Score the rows that ended, in one batch, and pay them; row -> what the last info says."""
+        """Score the rows that ended, in one batch, and pay them; row -> entries of the last info."""
         if not rows:
             return {}
         episodes = [self._episode(row) for row in rows]

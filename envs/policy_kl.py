@@ -1,13 +1,13 @@
 """The policy's part of the reward.
 
-An environment cannot know log π, so by itself it pays β log π_ref(y_t) + [t = T] score. With a policy, what is paid in
-all is -β k_t + [t = T] score, where k_t is the estimator of the KL (k1: log π - log π_ref). The difference,
+An environment cannot know log π, so on its own it pays β log π_ref(y_t) + [t = T] score. With a policy, the total is -β
+k_t + [t = T] score, where k_t is the estimator of the KL (k1: log π - log π_ref). The difference,
 
     -β k_t - β log π_ref(y_t)        (for k1: -β log π(y_t)),
 
-is added here, on the learner's side, so that it is right wherever the environment runs. The infos say all that is
-needed (``ref_log_prob`` and β at every step), so the same few lines serve one environment, a native vector environment
-and workers in other processes, under every autoreset mode.
+is added here, on the learner's side, so that it is right wherever the environment runs. The infos contain all that is
+needed (``ref_log_prob`` and β at every step), so the same few lines work for one environment, a native vector
+environment and workers in other processes, under every autoreset mode.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ Info = dict[str, Any]
 
 
 class Policy(Protocol):
-    """What is asked of a policy. Observations and actions come as the environment gives them, single or batched."""
+    """What a policy must provide. Observations and actions are as in the environment, single or batched."""
 
     def log_prob(self, observation: Any, action: Any) -> Any:
         """log π(action | observation): a number, or (B,) for a batch."""
 
     def log_probs(self, observation: Any) -> Any:
-        """log π of every action, (V,) or (B, V); asked only for the estimator ``"exact"``."""
+        """log π of every action, (V,) or (B, V); needed only for the estimator ``"exact"``."""
 
 
 class PolicyTerm:
-    """What a policy owes at each step, -β k_t - β log π_ref, and the KL of the episode under way in each row.
+    """The policy's part at each step, -β k_t - β log π_ref, and the KL of the current episode in each row.
 
     Args:
-        policy: answers ``log_prob(observation, action)``, and ``log_probs(observation)`` for the estimator ``"exact"``.
-        kl_estimator: k1, k2, k3 or exact.
+        policy: has ``log_prob(observation, action)``, and ``log_probs(observation)`` for the estimator ``"exact"``.
+            kl_estimator: k1, k2, k3 or exact.
         num_rows: B.
 
     Raises:
@@ -53,29 +53,29 @@ class PolicyTerm:
         for method in ["log_prob"] + ["log_probs"] * self._whole:
             if not callable(getattr(policy, method, None)):
                 raise InputError(
-                    f"{type(policy).__name__} has no method {method}, which the KL estimator {kl_estimator} asks for."
+                    f"{type(policy).__name__} has no method {method}, which the KL estimator {kl_estimator} needs."
                 )
         self.policy = policy
         self._estimate = estimator(kl_estimator)
         self._kl, self._kl_k1 = np.zeros(num_rows), np.zeros(num_rows)
 
     def ask(self, observation: Any, action: Any) -> None:
-        """Ask the policy about the step that is about to be taken."""
+        """Query the policy about the step that is about to be taken."""
         self._log_prob = np.atleast_1d(_array(self.policy.log_prob(observation, action)))  # (B,)
         if self._whole:
             self._log_probs = np.atleast_2d(_array(self.policy.log_probs(observation)))  # (B, V)
 
     def settle(self, infos: Info) -> NDArray[np.float64]:
-        """Return what is to be added to the rewards (B,) of the step that was asked about, and correct its infos.
+        """Return what to add to the rewards (B,) of the queried step, and correct its infos.
 
-        Rows whose infos tell of no step (the fake transition of next-step autoreset) get 0. ``log_prob`` is added to
-        the infos; the last step's ``kl`` and ``kl_k1`` become those of the policy.
+        Rows whose infos report no step (the fake transition of next-step autoreset) get 0. ``log_prob`` is added to the
+        infos; the last step's ``kl`` and ``kl_k1`` become the policy's.
         """
         owed = np.zeros(len(self._kl))
         for place in (
             infos,
             infos.get("final_info", {}),
-        ):  # a step that ends under same-step autoreset is told in the second
+        ):  # a last step under same-step autoreset is reported in the second
             if "ref_log_prob" in place:
                 self._settle_rows(np.flatnonzero(place["_ref_log_prob"]), place, owed)
         return owed
@@ -138,7 +138,7 @@ class PolicyKL(gym.Wrapper):
     """
 
     def __new__(cls, env: gym.Env | VectorEnv | None = None, policy: Policy | None = None) -> Any:
-        """Choose the wrapper that fits the environment (copying and unpickling call this with nothing)."""
+        """Choose the wrapper that fits the environment (copying and unpickling call this without arguments)."""
         if isinstance(env, VectorEnv) and policy is not None:
             return VectorPolicyKL(env, policy)
         return super().__new__(cls)
@@ -184,7 +184,7 @@ class VectorPolicyKL(VectorWrapper):
 
 
 def _kl_estimator(env: gym.Env | VectorEnv) -> str:
-    """The estimator that the environment was made with; sub-environments are asked where they hold it."""
+    """The estimator that the environment was made with; sub-environments are asked if they have it."""
     base = env.unwrapped
     name = getattr(base, "kl_estimator", None)
     if name is None and hasattr(base, "get_attr"):
@@ -193,7 +193,7 @@ def _kl_estimator(env: gym.Env | VectorEnv) -> str:
         except AttributeError:
             name = None
     if name is None:
-        raise InputError(f"PolicyKL needs an environment of prefgym, whose infos say log π_ref; {env} is none.")
+        raise InputError(f"PolicyKL needs a prefgym environment, whose infos contain log π_ref; {env} is not one.")
     return cast(str, name)
 
 

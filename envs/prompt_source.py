@@ -21,10 +21,10 @@ from ..errors import InputError
 
 
 class PromptSampler:
-    """Draws prompt indices in epochs: every prompt once, in an order shuffled by the caller's generator, and again.
+    """Draws prompt indices in epochs: every prompt once, in an order shuffled by the caller's generator; then again.
 
-    It uses the generator only when an epoch begins, so its state is the generator's state at that moment and the place
-    in the epoch.
+    It uses the generator only when an epoch begins, so its state is the generator's state at that moment and the
+    position in the epoch.
     """
 
     def __init__(self, num_prompts: int) -> None:
@@ -32,7 +32,7 @@ class PromptSampler:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the epoch under way; the next draw begins a new one."""
+        """Drop the current epoch; the next draw begins a new one."""
         self._order: Sequence[int] = ()
         self._cursor = 0
         self._epoch_start: Mapping[str, Any] | None = None
@@ -52,14 +52,14 @@ class PromptSampler:
         return {"bit_generator": dict(start), "cursor": self._cursor, "num_prompts": self._num_prompts}
 
     def restore(self, state: Mapping[str, Any], generator: np.random.Generator) -> None:
-        """Go on where ``state`` was taken.
+        """Continue from where ``state`` was taken.
 
         Raises:
             InputError: the state belongs to a prompt set of another size.
         """
         if state["num_prompts"] != self._num_prompts:
             raise InputError(
-                f"The saved prompt order is of {state['num_prompts']} prompts, but this environment has "
+                f"The saved prompt order has {state['num_prompts']} prompts, but this environment has "
                 f"{self._num_prompts}; resume with the prompts of the saved run."
             )
         generator.bit_generator.state = state["bit_generator"]
@@ -76,8 +76,8 @@ class Prompt:
     Attributes:
         text: what the model reads, template included, cut to the budget.
         ids: its tokens, at most ``max_prompt_tokens``.
-        row: its columns in the prompt set; ``{"prompt": ...}`` alone for one given by hand.
-        index: its place in the prompt set; None for one given by hand.
+        row: its columns in the prompt set; just ``{"prompt": ...}`` for one given by hand.
+        index: its index in the prompt set; None for one given by hand.
     """
 
     text: str
@@ -105,12 +105,12 @@ class PromptBatch:
 
     @property
     def texts(self) -> list[str]:
-        """What the model reads, one text a row."""
+        """What the model reads, one text per row."""
         return [prompt.text for prompt in self.prompts]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The columns of the prompt set, one dict a row."""
+        """The columns of the prompt set, one dict per row."""
         return [prompt.row for prompt in self.prompts]
 
     @property
@@ -120,11 +120,11 @@ class PromptBatch:
 
     @property
     def indices(self) -> list[int]:
-        """Each row's place in the prompt set, -1 for a prompt given by hand."""
+        """Each row's index in the prompt set, -1 for a prompt given by hand."""
         return [-1 if prompt.index is None else prompt.index for prompt in self.prompts]
 
     def repeat(self, times: int) -> PromptBatch:
-        """Every prompt ``times`` times in a row (p0, p0, p1, p1, ...): the order in which samples are generated."""
+        """Every prompt repeated ``times`` times (p0, p0, p1, p1, ...): the order in which samples are generated."""
         return PromptBatch(
             self.tokens.repeat_interleave(times, 0),
             self.mask.repeat_interleave(times, 0),
@@ -136,14 +136,14 @@ class PromptSource:
     """Prepares prompts of a set: template, tokens, cut to the budget; counts what it had to cut.
 
     Attributes:
-        cut: the prompts that were cut so far, by index, or by text where they were given by hand.
+        cut: the prompts cut so far, by index, or by text if given by hand.
 
     Args:
         prompts: the set.
         template: the text around each prompt.
         encode: text to token ids, without special tokens.
         max_prompt_tokens: budget of the templated prompt.
-        pad_token_id: what fills the left; the mask tells it from a real token.
+        pad_token_id: fills the left; the mask distinguishes it from a real token.
 
     Raises:
         InputError: the template leaves no room for a prompt.
@@ -186,7 +186,7 @@ class PromptSource:
 
     def batch(self, indices: Sequence[int]) -> PromptBatch:
         """Prepare B prompts of the set, padded to the longest of them."""
-        prepared = {index: self.at(index) for index in dict.fromkeys(indices)}  # one that comes often is read once
+        prepared = {index: self.at(index) for index in dict.fromkeys(indices)}  # a repeated one is read once
         prompts = [prepared[index] for index in indices]
         width = max((len(prompt.ids) for prompt in prompts), default=0)
         tokens = torch.full((len(prompts), width), self._pad_token_id, dtype=torch.int64)

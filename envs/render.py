@@ -1,4 +1,4 @@
-"""An episode as text for a terminal: prompt, response so far, and what each token was paid."""
+"""An episode as text for a terminal: prompt, response so far, and the reward of each token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .episode import Episode
 
 
 def render_episode(episode: Episode | None, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Show an episode; log π stands only where a policy is attached. Special tokens are shown by name."""
+    """Show an episode; log π is shown only if a policy is attached. Special tokens are shown by name."""
     if episode is None:
         return "(no episode yet)"
     with_policy = len(episode.log_probs) == len(episode.response) > 0

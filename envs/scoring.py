@@ -1,4 +1,4 @@
-"""What finished responses are worth: from tokens to text to the score that is paid at T."""
+"""Scoring finished responses: from tokens to text to the score that is paid at T."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .prompt_source import Prompt
 
 @dataclass(frozen=True)
 class Scores:
-    """What B finished responses are worth.
+    """The scores of B finished responses.
 
     Attributes:
         total: (B,) everything paid at T besides KL: Σ weight · part, minus the penalty for a missing EOS.
-        parts: name -> (B,), each part before its weight; ``missing_eos_penalty`` is what was paid, 0 or negative.
+        parts: name -> (B,), each part before its weight; ``missing_eos_penalty`` is as paid, 0 or negative.
         finish_reasons: B times ``"eos"`` or ``"length"``.
         responses: B texts, without special tokens.
     """
@@ -41,13 +41,13 @@ def score_responses(
 ) -> Scores:
     """Score B responses in one batch.
 
-    The reward reads the prompt as the policy did (template included, cut to the budget), the response without special
-    tokens, and every further column of the prompt's row (None where a row lacks it).
+    The reward gets the prompt as the policy read it (template included, cut to the budget), the response without
+    special tokens, and every further column of the prompt's row (None if a row lacks it).
 
     Args:
         language_model: whose tokens they are.
         reward: of texts.
-        missing_eos_penalty: taken off where the last real token is not EOS.
+        missing_eos_penalty: subtracted if the last real token is not EOS.
         prompts: B prompts.
         tokens: (B, R) response tokens.
         mask: (B, R) True = real token, the EOS included.

@@ -1,4 +1,4 @@
-"""The two models an environment stands on: the one RL starts from, and the frozen reference of the KL."""
+"""The two models of an environment: the one RL starts from, and the frozen reference of the KL."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ModelSpec = str | Path | LanguageModel | None
 def load_models(model: ModelSpec, reference: ModelSpec, device: str) -> tuple[LanguageModel, LanguageModel]:
     """Load the model (None = the embedded one) and the reference (None = the model as it is), and freeze the latter.
 
-    Such a reference is a view of a model that is loaded here, so that weights are held once; a model that was handed
-    over may be trained in place by its owner, and is copied.
+    Such a reference is a view of a model loaded here, so that weights are in memory once; a model passed in may be
+    trained in place by its owner, so it is copied.
 
     Raises:
         InputError: a model that cannot be loaded, or two with different vocabularies.

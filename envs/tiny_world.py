@@ -61,7 +61,7 @@ def list_responses(num_tokens: int, budget: int) -> list[tuple[int, ...]]:
 def tiny_language_model(num_tokens: int, context: int, seed: int = 0) -> LanguageModel:
     """A random two-layer Llama over ``num_tokens`` words and EOS, in fp32; its embedding has three rows more than that.
 
-    EOS is the last token, and is padding too, so whatever tells padding by its id goes wrong here.
+    EOS is the last token and also the padding, so code that recognises padding by its id fails here.
     """
     config = LlamaConfig(
         vocab_size=num_tokens + 1 + PADDED_ROWS,
@@ -87,13 +87,13 @@ def tabular_language_model(
     """A random table of logits N(0, 1) with a row for every state of the world, so every policy can be represented.
 
     Args:
-        num_tokens: words of the vocabulary; EOS comes on top.
+        num_tokens: words of the vocabulary; EOS is extra.
         budget: R.
         prompts: the prompts' tokens.
         seed: of the table.
     """
     words = range(num_tokens)
-    # the responses of R - 1 words: what they begin with are the states in which a token is chosen
+    # the responses of R - 1 words: their prefixes are the states in which a token is chosen
     texts = ((*prompt, *rest) for prompt in prompts for rest in itertools.product(words, repeat=budget - 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -125,14 +125,14 @@ def enumerable_options(
     """The arguments of ``TokenMDP`` that make it enumerable.
 
     Args:
-        num_tokens: words of the vocabulary; EOS comes on top.
+        num_tokens: words of the vocabulary; EOS is extra.
         max_new_tokens: budget R. There are N = Σ_{t < R} num_tokens^t + num_tokens^R responses.
         num_prompts: X prompts, of 1, 2, 3, ... tokens, so that padding is exercised.
         score_table: (X, N) scores in the order of ``list_responses``; None = drawn from N(0, 1).
         seed: of the reference's weights and of the scores.
         model: ``"llama"``, a tiny random language model; ``"tabular"``, a random table with a row for every state; or
             a model over the same words. The reference is a frozen copy of it.
-        **options: further arguments of ``TokenMDP``, which win.
+        **options: further arguments of ``TokenMDP``, which take precedence.
 
     Raises:
         InputError: a size below 1, too many responses to list, or a table of another shape.
@@ -149,7 +149,7 @@ def enumerable_options(
     table = np.random.default_rng(seed).standard_normal((num_prompts, count)) if score_table is None else score_table
     table = np.asarray(table, dtype=np.float64)
     if table.shape != (num_prompts, count):
-        raise InputError(f"score_table has the shape {table.shape}, not {(num_prompts, count)}, prompts by responses.")
+        raise InputError(f"score_table has shape {table.shape}, not {(num_prompts, count)}, prompts by responses.")
     prompts = [[(row + place) % num_tokens for place in range(row + 1)] for row in range(num_prompts)]
     longest = options.get("max_prompt_tokens", num_prompts)
     words = word_names(num_tokens)

@@ -1,4 +1,4 @@
-"""One episode at a time: write a response token by token, be paid β log π_ref for each and the score for the last."""
+"""One episode at a time: write a response token by token, get β log π_ref for each and the score for the last."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
 
     Observation: ``Dict(tokens: Box(0, V-1, (L,), int64), attention_mask: Box(0, 1, (L,), int8))`` with L =
     ``max_prompt_tokens + max_new_tokens``. The prompt is left-padded to end at column ``max_prompt_tokens``, where the
-    response begins. The mask decides what is padding, never the id. Action: ``Discrete(V)``, the next token.
+    response begins. The mask decides what is padding, never the token id. Action: ``Discrete(V)``, the next token.
 
     An episode ends with the EOS token or with the budget, and both are ``terminated``: the horizon is part of the
     task, and the score is paid at both. The discount is 1.
 
-    **Who knows log π?** The reward is r_t = -β (log π(y_t) - log π_ref(y_t)) + [t = T] score. The environment by itself
-    pays β log π_ref(y_t) + [t = T] score, a true function of state and action. The other part, -β log π(y_t), is the
-    policy's: ``PolicyKL(env, policy)`` adds it, or in the same process ``env.unwrapped.attach_policy(policy)``. Without
-    a policy the estimator is k1 and log π counts as 0, which is right for a deterministic policy. Since E[-β KL] =
-    E[β log π_ref] + β · entropy, an agent's own entropy bonus with ``ent_coef = β`` approximates the missing part (only
+    **Who knows log π?** The reward is r_t = -β (log π(y_t) - log π_ref(y_t)) + [t = T] score. The environment on its
+    own pays β log π_ref(y_t) + [t = T] score, a true function of state and action. The other part, -β log π(y_t), is
+    the policy's: ``PolicyKL(env, policy)`` adds it, or in the same process ``env.unwrapped.attach_policy(policy)``.
+    Without a policy the estimator is k1 and log π counts as 0, which is right for a deterministic policy. Since E[-β
+    KL] = E[β log π_ref] + β · entropy, an agent's own entropy bonus with ``ent_coef = β`` approximates the missing part
+    (only
     approximates: an entropy bonus gives no credit for entropy to come); with the policy attached it is exact.
 
-    info at every step: ``ref_log_prob`` and the β that was paid, ``kl_coef`` (with the estimator ``"exact"`` also
+    info at every step: ``ref_log_prob`` and the β in use, ``kl_coef`` (with the estimator ``"exact"`` also
     ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T besides
-    KL), ``score_parts`` (by name, before weights), ``kl`` (the sum of the estimator paid), ``kl_k1``,
-    ``finish_reason`` (``"eos"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``reference`` and
-    ``prompt_index``. The rewards of an episode sum to ``score - kl_coef * kl``.
+    KL), ``score_parts`` (by name, before weights), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
+    (``"eos"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``reference`` and ``prompt_index``. The
+    rewards of an episode sum to ``score - kl_coef * kl``.
 
     ``reset(seed=..., options={"prompt": "..."})`` or ``options={"index": 7}`` chooses the prompt.
 
@@ -66,7 +67,7 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
         """Append a token.
 
         Raises:
-            InvalidAction: the action is no token.
+            InvalidAction: the action is not a token.
             ResetNeeded: there is no episode, or it has ended.
         """
         if self._term:

@@ -28,9 +28,9 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
     Args:
         num_envs: rows.
         autoreset_mode: ``NEXT_STEP`` (a row that ended is reset by its next step, whose action is ignored and whose
-            reward is 0), ``SAME_STEP`` (reset at once; the last observation and info are ``final_obs`` and
+            reward is 0), ``SAME_STEP`` (reset immediately; the last observation and info are ``final_obs`` and
             ``final_info``) or ``DISABLED`` (``reset(options={"reset_mask": rows})``).
-        render_mode: ``"ansi"`` (``render()`` returns a text a row), ``"human"`` (printed at every step), or None.
+        render_mode: ``"ansi"`` (``render()`` returns one text per row), ``"human"`` (printed at every step), or None.
         **options: the arguments of ``TokenMDP``.
 
     Raises:
@@ -61,7 +61,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         """Begin an episode in every row.
 
         Args:
-            seed: row i gets ``seed + i``, or its own of a list.
+            seed: row i gets ``seed + i``, or entry i of a list.
             options: ``prompt`` or ``index``, for all rows; ``reset_mask`` (B,) bool begins only some rows.
         """
         options = dict(options or {})
@@ -78,12 +78,12 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         """Append a token in every row (under ``NEXT_STEP``: in every row that has not just ended).
 
         Raises:
-            InvalidAction: an action is no token.
+            InvalidAction: an action is not a token.
             ResetNeeded: a row has no episode; under ``DISABLED`` also one that has ended.
         """
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,):
-            raise InputError(f"step takes one action a row, shape ({self.num_envs},), not {actions.shape}.")
+            raise InputError(f"step takes one action per row, shape ({self.num_envs},), not {actions.shape}.")
         if self._term:
             self._term.ask(self.mdp.observation(), actions)
         begun = self._ended & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
@@ -110,7 +110,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         return self.mdp.action_masks()
 
     def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """One text a row, as ``TokenEnv.render``."""
+        """One text per row, as ``TokenEnv.render``."""
         if self.render_mode is None:
             return None
         texts = tuple(self._render_row(row) for row in range(self.num_envs))
@@ -161,7 +161,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         if seed is None or isinstance(seed, int | np.integer):
             seed = [None if seed is None else int(seed) + row for row in range(self.num_envs)]
         if len(seed) != self.num_envs:
-            raise InputError(f"reset takes one seed a row: {self.num_envs}, not {len(seed)}.")
+            raise InputError(f"reset takes one seed per row: {self.num_envs}, not {len(seed)}.")
         return seed
 
     def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""Win rates and their intervals: pure functions of numbers, which know nothing of texts or models.
+"""Win rates and their intervals: pure functions of numbers, which know nothing about texts or models.
 
-An outcome is what one text takes from a comparison with another on the same prompt: 1 for a win, 0.5 for a tie, 0 for a
+An outcome is the result of comparing one text with another on the same prompt: 1 for a win, 0.5 for a tie, 0 for a
 loss. Every interval is 95 %. One prompt gives one outcome, so prompts are the independent units.
 """
 
@@ -19,13 +19,13 @@ Interval = dict[str, float]
 """``{"mean", "low", "high"}``; a rate is a fraction 0-1."""
 
 TIE_TOLERANCE = 1e-5
-"""Scores closer than this are a tie: the same text, scored in two batches of different padding, differs by rounding."""
+"""Scores closer than this are a tie: scores of the same text in differently padded batches differ by rounding."""
 
 
 def outcomes(scores_a: ArrayLike, scores_b: ArrayLike, tie_tolerance: float = TIE_TOLERANCE) -> NDArray[np.float64]:
     """Compare scores row by row; (n,) of 1 where a is better, 0 where b is, 0.5 where they tie.
 
-    Asked in the other order it gives the complement exactly, so both orders agree.
+    In the other order it gives exactly the complement, so both orders agree.
     """
     difference = np.asarray(scores_a, dtype=np.float64) - np.asarray(scores_b, dtype=np.float64)
     return np.where(np.abs(difference) <= tie_tolerance, 0.5, (difference > 0).astype(np.float64))
@@ -34,8 +34,8 @@ def outcomes(scores_a: ArrayLike, scores_b: ArrayLike, tie_tolerance: float = TI
 def wilson_interval(mean: float, n: int) -> Interval:
     """Wilson's score interval for a share of n independent outcomes; see :func:`..rewards.accuracy.wilson_interval`.
 
-    With ties counted half an outcome varies less than a yes-or-no of the same mean, so the interval then errs on the
-    wide side.
+    With ties counted as half, an outcome varies less than a binary one with the same mean, so the interval is then
+    conservative.
     """
     if n < 1:
         raise ValueError("an interval needs at least one outcome")
@@ -59,7 +59,7 @@ def win_rate(scores_a: ArrayLike, scores_b: ArrayLike, tie_tolerance: float = TI
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """The mean of n values with its normal interval, mean ± 1.96 s/√n; a single value has an interval of no width."""
+    """The mean of n values with its normal interval, mean ± 1.96 s/√n; a single value has an interval of zero width."""
     values = np.asarray(values, dtype=np.float64)
     mean = float(values.mean())
     half = Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
@@ -72,8 +72,8 @@ def crossed_interval(values: ArrayLike) -> Interval:
         mean ± √((t_{S-1} s_runs / √S)² + (1.96 s_prompts / √n)²)
 
     where s_runs is the standard deviation of the S means over prompts, and s_prompts that of the n means over runs.
-    What varies by run and prompt at once is in both terms, so the interval errs on the wide side. Student's t, as a
-    handful of seeds is far from normal; a single run has the interval over prompts alone.
+    Variation by both run and prompt is in both terms, so the interval is conservative. Student's t, as a handful of
+    seeds is far from normal; a single run has the interval over prompts only.
 
     Args:
         values: (S, n).
@@ -108,10 +108,10 @@ def length_controlled_win_rate(
 
         P(a wins) = σ(θ + φ · tanh(Δ / s)),    Δ = length of a - length of b,    s = standard deviation of Δ
 
-    reported at Δ = 0, so it is σ(θ). Δ is scaled and never centred: zero must stay "equally long". The interval holds
-    the middle 95 % of ``resamples`` bootstrap fits over prompts. Where a is longer on nearly every prompt, zero lies
-    outside the data and the interval is wide: that is the honest answer. Where Δ or the outcome is the same on all
-    prompts the plain win rate is returned.
+    reported at Δ = 0, so it is σ(θ). Δ is scaled and never centred: zero must stay "equally long". The interval covers
+    the middle 95 % of ``resamples`` bootstrap fits over prompts. If a is longer on nearly every prompt, zero is outside
+    the data and the interval is wide, as it should be. If Δ or the outcome is the same on all prompts, the plain win
+    rate is returned.
 
     Source: Y. Dubois et al., "Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators" (2024).
     Departures: no difficulty term per instruction (it is fitted there over many models), and a tie is a target of one
@@ -127,7 +127,7 @@ def length_controlled_win_rate(
     outcome = np.asarray(outcome, dtype=np.float64)
     difference = np.asarray(lengths_a, dtype=np.float64) - np.asarray(lengths_b, dtype=np.float64)
     spread = float(difference.std())
-    if spread == 0 or outcome.min() == outcome.max():  # nothing varies, so the effect of length cannot be told
+    if spread == 0 or outcome.min() == outcome.max():  # nothing varies, so the effect of length is unknown
         return win_rate_of(outcome)
     feature = np.tanh(difference / spread)
     n = len(outcome)
@@ -146,9 +146,9 @@ def fit_logistic(
     ridge: float = 0.01,
     max_steps: int = 100,
 ) -> NDArray[np.float64]:
-    """Fit target ≈ σ(θ + φ · feature) by Newton's method, for K weightings of the same n rows at once.
+    """Fit target ≈ σ(θ + φ · feature) by Newton's method, for K weightings of the same n rows simultaneously.
 
-    A small ridge on both coefficients keeps them finite where a feature separates the outcomes, and steps are cut to
+    A small ridge on both coefficients keeps them finite if the feature separates the outcomes, and steps are cut to
     length 2, because Newton's step overshoots where σ is flat.
 
     Args:
@@ -156,7 +156,7 @@ def fit_logistic(
         target: (n,) values in 0-1.
         weights: (K, n) non-negative weights.
         ridge: weight of ½(θ² + φ²), against a sum over the n rows.
-        max_steps: steps at most; a fit stops at a largest step below 1e-8.
+        max_steps: maximum number of steps; a fit stops when its largest step is below 1e-8.
 
     Returns:
         (K, 2) the coefficients θ and φ.

@@ -1,9 +1,9 @@
 """The lecture: what makes a language model do what people want, one measured figure for each claim.
 
-``FIGURES`` lists the claims in the order in which they are told. Each has a module of its name in ``figures``, which
-says what is measured (``measure``), how it is drawn (``draw``) and what was found (``finding``); a ``Workshop`` makes
-the models they share and remembers what was measured, so that a lecture that was stopped goes on where it was. All data
-are those of the embedded world: synthetic.
+``FIGURES`` lists the claims in presentation order. Each has a module of that name in ``figures``, which says what is
+measured (``measure``), how it is drawn (``draw``) and what was found (``finding``); a ``Workshop`` makes the models
+they share and remembers what was measured, so that a stopped lecture continues where it was. All data are those of the
+embedded world: synthetic.
 """
 
 from __future__ import annotations

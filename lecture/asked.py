@@ -1,6 +1,6 @@
-"""What simulated people say when they are asked for comparisons and for ratings, and who learns from it.
+"""The answers of simulated people asked for comparisons and ratings, and the models that learn from them.
 
-For the figures that study preference models by themselves.
+For the figures about preference models themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .workshop import Workshop
 
 @lru_cache(maxsize=1)
 def judgements(shop: Workshop) -> Judgements:
-    """Comparisons and ratings of the same texts, as many as the largest share needs; made anew in each process."""
+    """Comparisons and ratings of the same texts, as many as the largest share needs; regenerated in each process."""
     start, pretrained = (shop.model(shop.largest, stage) for stage in ("start", "pretrained"))
     most, held_out = max(shop.budget.comparisons), shop.budget.compared_posts
     return collect(most, start, pretrained, ratings=True, test_posts=held_out)
@@ -44,5 +44,5 @@ def _on_trunk(shop: Workshop, size: str, seed: int) -> PreferenceModel:
 
 
 def points_folder(shop: Workshop) -> Path:
-    """The folder of what was measured; both figures use the points that the other made."""
+    """The folder of measurements; each figure reuses the other's points."""
     return shop.folder / "points"

@@ -1,7 +1,7 @@
 """Embedded instructions written as benchmark files: BIG-bench's ``task.json`` and MMLU's CSV of options A to D.
 
-The embedded world has neither benchmark. These files hold its own questions in their formats, so that the code that
-reads and scores the real ones is what scores them.
+The embedded world has neither benchmark. These files have its own questions in their formats, so that they are scored
+by the code that reads and scores the real ones.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..files import write_text
 BIGBENCH = (*UNSEEN, "who", "when", "choose_place", "topic")
 """Families written as BIG-bench tasks: all that are held out, and some that are not."""
 MMLU = ("where", "gap_thing", "who_thing", "who")
-"""Families written as subjects of MMLU: those of them that have four options, the same questions."""
+"""Families written as MMLU subjects: those of the above with four options, with the same questions."""
 
 
 def write_suites(folder: Path, posts: Sequence[int]) -> dict[str, str]:
-    """Write both suites about these test posts; the folder of each by its name."""
+    """Write both suites about these test posts; gives each one's folder by name."""
     items = [post("test", index) for index in posts]
     for family in BIGBENCH:
         text = json.dumps(bigbench_task(family, items), indent=1)
@@ -37,7 +37,7 @@ def write_suites(folder: Path, posts: Sequence[int]) -> dict[str, str]:
 
 
 def bigbench_task(family: str, items: Sequence[Post]) -> dict[str, Any]:
-    """A task of BIG-bench with a family's instruction about every post, as the models were tuned to read it."""
+    """A BIG-bench task with a family's instruction about every post, in the format the models were tuned on."""
     return {
         "name": family,
         "description": f"Embedded instructions of the family {family}, about synthetic posts.",

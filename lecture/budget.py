@@ -1,4 +1,4 @@
-"""How much a lecture measures, in its full and in its quick form."""
+"""How much a lecture measures, in its full and its quick form."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Budget:
     """How much a lecture measures.
 
     sizes: name -> shape and amounts of training; ``None`` stands for the shipped models.
-    seeds: repetitions where nothing else is said.
+    seeds: default number of repetitions.
     posts: held-out posts that judge a policy.
-    episodes: of a run of reinforcement learning; ``long_episodes`` of a long one.
+    episodes: per reinforcement-learning run; ``long_episodes`` for a long one.
     best_of: the largest n of best-of-n.
     pairs: pairs of summaries of equal loss.
-    proxies: comparisons that the preference models of the over-optimisation study are trained on, fewest first.
+    proxies: numbers of comparisons for the preference models of the over-optimisation study, fewest first.
     preference_epochs: how often a preference model reads its comparisons, in every study.
-    examples: instruction pairs that models are tuned on, fewest first.
-    asked: held-out posts that each family of instructions is asked about.
+    examples: numbers of instruction pairs for tuning, fewest first.
+    asked: held-out posts per family of instructions.
     answered: instructions whose answers simulated people compare.
-    labels: human comparisons whose worth to RLHF and to fine-tuning on own outputs is measured, fewest first.
+    labels: numbers of human comparisons whose value for RLHF and fine-tuning on own outputs is measured, fewest first.
     comparisons: numbers of comparisons in the study of preference models, fewest first; ratings of as many texts are
         tried too.
     compared_posts: held-out posts from which all pairs are taken to measure a preference model.
@@ -53,8 +53,8 @@ class Budget:
 
 
 _LESS: dict[str, Any] = {"layers": 3, "bf16": False, "pretrain_posts": 20_000, "finetune_posts": 80_000}
-# Rounding to bfloat16 takes models this small twice as long. The posts were chosen after a trial with 40,000, in which
-# a size of 0.1M copied no facts and won nothing at any stage.
+# bfloat16 takes twice as long for models this small. The posts were chosen after a trial with 40,000, in which a size
+# of 0.1M copied no facts and won nothing at any stage.
 FULL_BUDGET = Budget(
     sizes={
         "0.3M": replace(FULL, hidden_size=64, intermediate_size=240, **_LESS),

@@ -1,4 +1,4 @@
-"""Gold and proxy over KL: what best-of-n can be expected to do, the forms of Gao et al. 2023, where gold turns over."""
+"""Gold and proxy over KL: the expectation of best-of-n, the forms of Gao et al. 2023, where gold turns over."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Array = NDArray[np.float64]
 Form = Callable[[Array], Array]
 LEAST_LOST = 0.1
 NEAR_FLOOR = 1.0
-"""Gold less than this above ``rewards.gold.EMPTY``, below which nothing falls."""
+"""How close to ``rewards.gold.EMPTY``, the lowest possible score, counts as near the floor."""
 LEAST_POINTS = 4
 BLOCKS = 16
-"""Points that the rollouts of a training are drawn as: each has other prompts, so that single ones are noisy."""
+"""Number of points for the rollouts of a training: each rollout has other prompts, so single ones are noisy."""
 Curve = dict[str, Any]
 """``kl``, ``proxy`` and ``gold``, lists of equal length; with a fit, the last two as gains over the start policy."""
 
 
 def expected_best(by: Array, values: Array, n: int) -> float:
-    """Expected value of the one, of n drawn from the N of a row without replacement, that is highest ``by`` a score.
+    """Expected value of the sample with the highest score ``by``, of n drawn from the N of a row without replacement.
 
         E = Σ_k v_(k) C(k - 1, n - 1) / C(N, n),    v_(k) the value of the k-th lowest score
 
     Every subset counts, so that a row of N samples gives the whole curve (Nakano et al. 2021, appendix I).
 
     Args:
-        by: (posts, N) what chooses.
-        values: (posts, N) what is averaged.
+        by: (posts, N) the score that chooses.
+        values: (posts, N) the values to average.
         n: 1 to N.
     """
     count = by.shape[1]
@@ -67,9 +67,9 @@ def with_fit(curve: Mapping[str, Sequence[float]], form: Form, start: Mapping[st
 
     Args:
         curve: ``kl``, ``proxy`` and ``gold``.
-        form: what is fitted.
-        start: proxy and gold of the start policy, for the rollouts of a training, which are then averaged in
-            ``BLOCKS`` blocks; None where the curve begins with the start policy and has no noise of that kind.
+        form: the functional form to fit.
+        start: proxy and gold of the start policy, for the rollouts of a training, which are then averaged in ``BLOCKS``
+            blocks; None if the curve begins with the start policy and has no such noise.
     """
     width = len(curve["kl"]) // BLOCKS if start else 1
     start = start or {name: curve[name][0] for name in ("proxy", "gold")}
@@ -83,7 +83,7 @@ def with_fit(curve: Mapping[str, Sequence[float]], form: Form, start: Mapping[st
 def free(kl: Sequence[float], gold: Sequence[float]) -> int:
     """Number of points up to the highest KL, and to the first whose gold is near its floor; ``LEAST_POINTS`` or more.
 
-    What the forms do not know comes after these: a KL that falls again, and a worth that can fall no further.
+    What the forms do not model comes after these: a KL that falls again, and a gold score that can fall no further.
     """
     near = np.flatnonzero(np.array(gold) < EMPTY + NEAR_FLOOR)
     low = int(near[0]) if len(near) else len(gold) - 1
@@ -99,7 +99,7 @@ def smoothed(values: Sequence[float], width: int) -> list[float]:
 def peak(kl: Sequence[float], gains: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Where gold is highest, what is left of it at the end, whether it turned over, and whether the proxy still rose.
 
-    It turned over where a tenth of what was gained, or more, is lost again: less may be noise.
+    It turned over if a tenth or more of the gain is lost again: less may be noise.
     """
     gold, proxy = gains["gold"], gains["proxy"]
     best = int(np.argmax(gold))
@@ -114,6 +114,6 @@ def peak(kl: Sequence[float], gains: Mapping[str, Sequence[float]]) -> dict[str,
 
 
 def lost(curve: Curve, reached: float) -> float:
-    """Highest gold on the way to a KL, less gold there."""
+    """Highest gold up to a KL, minus gold there."""
     way = [gold for kl, gold in zip(curve["kl"], curve["gold"], strict=True) if kl <= reached]
     return max(way) - way[-1]

@@ -1,4 +1,4 @@
-"""What a figure of the lecture is: a measurement, a picture, a table and what was found; its words stand apart."""
+"""A figure of the lecture: a measurement, a picture, a table and a finding; its words are kept separately."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 from .workshop import Workshop
 
 Numbers = dict[str, Any]
-"""What a figure measured, as JSON."""
+"""A figure's measurements, as JSON."""
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""Header and rows of a table; a column called ``text`` holds sentences."""
+"""Header and rows of a table; a column called ``text`` has sentences."""
 
 
 class Finding(NamedTuple):
-    """What the numbers say of the claim.
+    """What the numbers say about the claim.
 
-    agrees: ``True`` they show it, ``False`` they do not, ``None`` they do not decide.
-    values: what the sentence ``found`` of the figure's words is filled with.
+    agrees: ``True`` they support it, ``False`` they contradict it, ``None`` they leave it undecided.
+    values: fill in the sentence ``found`` of the figure's words.
     """
 
     agrees: bool | None
@@ -29,13 +29,13 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """One claim of the lecture and how it is measured; ``words`` tells it in each language.
+    """One claim of the lecture and how it is measured; ``words`` has its text in each language.
 
-    name: as ``--figure`` takes it.
+    name: as given to ``--figure``.
     measure: measures with the models of a workshop; the same budget and seeds give the same numbers.
-    draw: writes the picture, whose axes are named in English.
-    table: header and rows, beside the picture.
-    finding: what the numbers say of the claim.
+    draw: writes the picture, with axis labels in English.
+    table: header and rows, shown with the picture.
+    finding: what the numbers say about the claim.
     samples: a second table, of texts to read.
     """
 

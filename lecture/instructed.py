@@ -1,7 +1,7 @@
-"""The instruction-tuned models of each size and how they answer what they were never tuned on: made once, told often.
+"""The instruction-tuned models of each size and their answers to unseen families: made once, used by several figures.
 
-A model is named by its size, the number of instruction pairs that it was tuned on, how many families of instructions
-they are of, and the seed; of no pairs it is the pretrained model. So the figures that want the same model share it.
+A model is named by its size, the number of instruction pairs it was tuned on, the number of families they come from,
+and the seed; with no pairs it is the pretrained model. So figures that need the same model share it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .workshop import Workshop
 
 Array = NDArray[np.float64]
 Answers = Mapping[str, Mapping[str, Any]]
-"""Family -> ``exact`` and ``chosen``, 0 or 1 for every post, and ``chance``, what guessing among the options gets."""
+"""Family -> ``exact`` and ``chosen``, 0 or 1 for every post, and ``chance``, the score of guessing among options."""
 
 ASKED_FROM = 3000
-"""Test posts that are passed over: those of the choice of what is held out, of any other stage, and of the trial by
-which the largest number of pairs was chosen."""
+"""Test posts that are skipped: those used to choose what is held out, those of any other stage, and those of the trial
+that chose the largest number of pairs."""
 POSTS_OF_A_SEED = 20_000
-"""No less than the largest number of pairs, each of which is of another post."""
+"""At least the largest number of pairs, each of which is about another post."""
 
 WAYS = ("written", "likeliest", "normalised")
-"""How an answer is scored: by what is written, to the word, where a guess gets 0; by the likeliest option; and by that
-as (right - chance) / (1 - chance), in which a guess is worth 0 too."""
+"""How an answer is scored: as written, exactly right, where a guess gets 0; by the likeliest option; and the latter as
+(right - chance) / (1 - chance), where a guess gets 0 too."""
 
 
 def drawn(count: int, seed: int) -> tuple[str, ...]:
-    """So many of the seen families as the seed draws them; those of a smaller count are among them."""
+    """That many of the seen families, drawn by the seed; they include those of a smaller count."""
     return tuple(random.Random(f"families of seed {seed}").sample(SEEN, len(SEEN))[:count])
 
 
 def instructed(shop: Workshop, size: str, pairs: int, seed: int, families: int = len(SEEN)) -> LanguageModel:
-    """A pretrained model tuned on ``pairs`` instruction pairs, as many of each family.
+    """A pretrained model tuned on ``pairs`` instruction pairs, equally many of each family.
 
     Args:
         shop: where it is kept.
@@ -94,7 +94,7 @@ def _ask(shop: Workshop, size: str, pairs: int, seed: int, families: int) -> Ans
 
 
 def by_post(found: Answers, way: str, families: Sequence[str] = UNSEEN) -> Array:
-    """(n,) what the answers about each post are worth, the families weighing alike."""
+    """(n,) the scores of the answers about each post, with families weighted equally."""
     return np.mean([_worth(found[family], way) for family in families], axis=0)
 
 
@@ -106,9 +106,9 @@ def _worth(rows: Mapping[str, Any], way: str) -> Array:
 
 
 def share(values: ArrayLike) -> Interval:
-    """The mean of S runs on n posts of shares in 0-1: ``crossed_interval``, and no narrower than Wilson's over n posts.
+    """Mean of S runs on n posts, for shares in 0-1: ``crossed_interval``, but no narrower than Wilson's for n posts.
 
-    So a share of 0 or 1 has an interval with a width too.
+    So even a share of 0 or 1 has an interval of positive width.
     """
     values = np.asarray(values, dtype=np.float64)
     crossed, wilson = crossed_interval(values), wilson_interval(float(values.mean()), values.shape[1])
@@ -117,7 +117,7 @@ def share(values: ArrayLike) -> Interval:
 
 
 def summary(runs: Sequence[Answers]) -> dict[str, Any]:
-    """Every way's share with its interval over seeds and posts, and its mean by seed; the same of each family."""
+    """Each scoring's share with its interval over seeds and posts, and its mean by seed; the same for each family."""
     return {**_summary(runs, UNSEEN), "families": {family: _summary(runs, (family,)) for family in UNSEEN}}
 
 
@@ -131,7 +131,7 @@ def _summary(runs: Sequence[Answers], families: Sequence[str]) -> dict[str, Any]
 
 
 def gains(before: Sequence[Answers], after: Sequence[Answers]) -> dict[str, Interval]:
-    """What the runs after have over those before, by way, paired by seed and post."""
+    """The gain of the runs after over those before, by scoring, paired by seed and post."""
     return {way: crossed_interval(_differences(before, after, way)) for way in WAYS}
 
 
@@ -145,14 +145,14 @@ def _differences(before: Sequence[Answers], after: Sequence[Answers], way: str) 
 
 
 def shown(differences: Sequence[Interval]) -> bool | None:
-    """Whether all differences are above 0; ``False`` where one is below, ``None`` where neither can be said."""
+    """Whether all differences are above 0; ``False`` if one is below, ``None`` if undecided."""
     if all(found["low"] > 0 for found in differences):
         return True
     return False if any(found["high"] < 0 for found in differences) else None
 
 
 def draw_line(axis: Axes, labels: Sequence[str], found: Sequence[Interval], shift: float = 0.0, **look: Any) -> None:
-    """Draw shares over labelled places, in percent, with their intervals; a little aside where lines would meet."""
+    """Draw shares over labelled positions, in percent, with intervals; shifted a little where lines would meet."""
     low, mean, high = (100 * np.array([one[bound] for one in found]) for bound in ("low", "mean", "high"))
     places = np.arange(len(found))
     axis.set_xticks(places, list(labels))

@@ -1,4 +1,4 @@
-"""How the policies of each size stand against the references: measured once, told by several figures."""
+"""How the policies of each size compare with the references: measured once, used by several figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {"pretrained": "#8a97a3", "start": "#d9a441", "trained": "#1f6fb2"}
 def judged(shop: Workshop) -> dict[str, dict[str, Any]]:
     """Size -> policy -> gold win rate against references, invented facts and gold score, sampled at T = 1.
 
-    The intervals of what was trained are over seeds and posts, the others over posts.
+    Intervals of trained policies are over seeds and posts, the others over posts.
     """
     return {size: {policy: _figures(shop, size, policy) for policy in POLICIES} for size in shop.sizes}
 
@@ -46,7 +46,7 @@ def _load(shop: Workshop, size: str, policy: str, seed: int) -> LanguageModel:
 
 
 def by_post(shop: Workshop, lm: LanguageModel, seed: int) -> dict[str, list[float]]:
-    """What a policy's sample of each held-out post is worth."""
+    """The scores of a policy's sample for each held-out post."""
     posts = shop.posts()
     texts = decode(lm, posts, seed=seed).texts
     scores, references = gold_of(posts, texts), gold_of(posts, [row["reference"] for row in posts])

@@ -1,13 +1,13 @@
-"""RLHF of an instruction-tuned model: simulated people compare answers, a preference model learns, REINFORCE climbs.
+"""RLHF of an instruction-tuned model: simulated people compare answers, a preference model learns, REINFORCE trains.
 
 A person who is shown two answers prefers the first with probability
 
     (1 - SLIP) σ(worth(first) - worth(second)) + SLIP / 2
 
 with worth(answer) = SCALE · ROUGE-L with the best accepted answer - WORDY · words beyond the longest accepted one
-(Bradley and Terry 1952, and now and then a slip of the hand). So an answer that is exactly right is preferred to a
-brief one that shares no word with a right one in all but 4 of 100 cases. No model is told what an answer is worth: the
-preference model sees who won.
+(Bradley and Terry 1952, with an occasional random slip). So an answer that is exactly right is preferred to a brief one
+that shares no word with a right one in all but 4 of 100 cases. No model sees an answer's worth: the preference model
+only sees which one won.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ SCALE = 4.0
 WORDY = 0.05
 SLIP = 0.05
 COMPARED_FROM = 500_000
-"""Train posts that are passed over: those of the prompts of reinforcement learning."""
+"""Training posts that are skipped: those used as prompts in reinforcement learning."""
 POSTS_OF_A_SEED = 20_000
 SAMPLES = 2
-"""Answers of the tuned model to each instruction, beside one of the pretrained model and an accepted one."""
+"""The tuned model's answers per instruction, in addition to one of the pretrained model and an accepted one."""
 
 
 def worth(row: Mapping[str, Any], texts: Sequence[str]) -> Array:
-    """(n,) what answers to an instruction are worth to a person, at most ``SCALE``."""
+    """(n,) the worth of answers to an instruction to a person, at most ``SCALE``."""
     count = len(texts)
     accepted = {name: [row[name]] * count for name in ("reference", "references")}
     longest = max(len(answer_words(answer)) for answer in row["references"])
@@ -52,7 +52,7 @@ def worth(row: Mapping[str, Any], texts: Sequence[str]) -> Array:
 
 
 def first_preferred(first: Any, second: Any) -> Any:
-    """How likely a person prefers the first of two answers of these worths.
+    """The probability that a person prefers the first of two answers with these worths.
 
     >>> round(float(first_preferred(4.0, 0.0)), 3), float(first_preferred(1.0, 1.0))
     (0.958, 0.5)
@@ -63,13 +63,13 @@ def first_preferred(first: Any, second: Any) -> Any:
 def compare(
     rows: Sequence[Mapping[str, Any]], prompts: Sequence[str], texts: Sequence[Sequence[str]], seed: int
 ) -> list[Comparison]:
-    """Every pair of different answers to each instruction, as a person chooses; those of an instruction together.
+    """Every pair of different answers to each instruction, with a person's choice; those of an instruction adjacent.
 
     Args:
         rows: n instructions with ``reference`` and ``references``.
-        prompts: n texts that a model reads of them.
+        prompts: their n texts as a model reads them.
         texts: n lists of answers.
-        seed: of the choices.
+        seed: for the choices.
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -123,7 +123,7 @@ def _judged(rows: PromptSet, tuned: LanguageModel, pretrained: LanguageModel, se
 
 
 def aligned(shop: Workshop, seed: int) -> tuple[LanguageModel, dict[str, Any]]:
-    """The largest size after tuning and RLHF on instructions of seen families; and how its preference model did."""
+    """The largest size after tuning and RLHF on instructions of seen families; and its preference model's accuracy."""
     run = shop.folder / "runs" / f"instructed-{shop.largest}-seed{seed}"
     done = run / "lecture.json"
     if not done.is_file():
@@ -133,7 +133,7 @@ def aligned(shop: Workshop, seed: int) -> tuple[LanguageModel, dict[str, Any]]:
 
 
 def _align(shop: Workshop, run: Path, seed: int) -> dict[str, Any]:
-    """Train and save; what answers are worth is written down and never paid."""
+    """Train and save; the worth of answers is logged but never paid."""
     import gymnasium as gym
 
     from ..agents import REINFORCE

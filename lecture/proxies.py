@@ -1,7 +1,7 @@
-"""Preference models from few comparisons, by number, size of the trunk and who compared: made once, kept in a folder.
+"""Preference models from few comparisons, by number, size of the trunk and annotator: made once, kept in a folder.
 
-Who compares are the simulated people; the same ones of one mind with gold; or, in their place, a larger preference
-model (AI feedback). All compare the same pairs of summaries, which the largest size's policies wrote.
+Annotators are the simulated people; the same people in full agreement with gold; or, instead of them, a larger
+preference model (AI feedback). All compare the same pairs of summaries, written by the largest size's policies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..rewards.training import reference_shift, train_preference_model
 from .simulated_people import collect
 from .workshop import Workshop
 
-POSTS_FROM = 3_000_000  # behind those of every other stage
+POSTS_FROM = 3_000_000  # after those of every other stage
 POSTS_OF_A_SEED = 10_000
 PAIRS_PER_POST = 20
 LEARNING_RATE, BATCH_SIZE = 3e-4, 32
@@ -30,7 +30,7 @@ _OF_ONE_MIND = Annotators(noise=0.01, length_bias=0.0, position_bias=0.0, disagr
 
 
 def proxy(shop: Workshop, comparisons: int, seed: int, *, by: str = PEOPLE, size: str | None = None) -> PreferenceModel:
-    """A preference model that was trained on few comparisons.
+    """A preference model trained on few comparisons.
 
     Args:
         shop: where it is kept.
@@ -38,7 +38,7 @@ def proxy(shop: Workshop, comparisons: int, seed: int, *, by: str = PEOPLE, size
         seed: of the comparisons and of the training.
         by: ``PEOPLE``, ``EXACT`` (they agree with gold and make no slips) or ``AI``, the largest size's preference
             model.
-        size: of the trunk; the largest when left out.
+        size: of the trunk; by default the largest.
     """
     size = size or shop.largest
     folder = shop.folder / "proxies" / f"{comparisons}-by-{by}-{size}-seed{seed}"
@@ -64,13 +64,13 @@ def compared(shop: Workshop, count: int, seed: int, by: str) -> list[Comparison]
 
 
 def relabelled(made: Sequence[Comparison], annotator: str) -> list[Comparison]:
-    """The same pairs as a model compares them; what people said of them is not looked at."""
+    """The same pairs compared by a model; people's judgements are ignored."""
     pairs = [TextPair(c.prompt, *sorted((c.chosen, c.rejected))) for c in made]
     return ai_comparisons(load_annotator(annotator), pairs, name=AI)
 
 
 def _train(shop: Workshop, pm: PreferenceModel, comparisons: Sequence[Comparison], seed: int) -> None:
-    """Train in place, then let the references of held-out posts average 0."""
+    """Train in place, then shift the scores so that the references of held-out posts average 0."""
     train_preference_model(
         pm,
         comparisons,

@@ -23,7 +23,7 @@ def write_lecture(
     seeds: int,
     quick: bool,
 ) -> Path:
-    """Draw every figure and write ``report.md`` and ``report.html`` into ``folder``; the path of the HTML page."""
+    """Draw every figure and write ``report.md`` and ``report.html`` into ``folder``; gives the HTML page."""
     page = words["page"]
     notice = page["notice"].format(largest=largest, seeds=seeds)
     parts: list[Part] = [
@@ -37,7 +37,7 @@ def write_lecture(
 
 
 def verdict(figure: Figure, numbers: Numbers, words: Words) -> str:
-    """Whether the figure shows its claim, and the numbers that say so."""
+    """Whether the figure supports its claim, and the numbers that say so."""
     found = figure.finding(numbers)
     return f"{words['page'][VERDICTS[found.agrees]]}. {words[figure.name]['found'].format(**found.values)}"
 

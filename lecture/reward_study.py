@@ -1,8 +1,8 @@
 """How good a preference model gets: by number of comparisons and size, and from comparisons or from ratings.
 
-Each point is a model trained on what simulated people said of some posts, drawn by a seed; larger shares hold the
-smaller ones of the same seed. Accuracy is the expected one over the labels of held-out posts. A point stands in a file
-of its own, and a stopped study goes on from those.
+Each point is a model trained on what simulated people said about some posts, drawn by a seed; larger shares contain the
+smaller ones of the same seed. Accuracy is the expected accuracy over the labels of held-out posts. Each point has its
+own file, and a stopped study continues from those.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from .simulated_people import TEXTS_OF_A_COMPARISON, Judged, Judgements, expecte
 
 Array = NDArray[np.float64]
 MakeModel = Callable[[int], PreferenceModel]
-"""A new, untrained model; the seed draws its head."""
+"""A new, untrained model; the seed initialises its head."""
 
 _MEASURED = {"made_by": dict, "accuracy": float, "by_prompt": list[float], "parameters": int}
 _AGAIN = "remove it to measure it again"
 
 HELD_OUT = 0.1
-"""Share of the judgements that choose the step and set the temperature; they are paid for like the others."""
+"""Share of the judgements that choose the step and set the temperature; they count as cost like the others."""
 HELD_OUT_AT_LEAST = 400
-"""Judgements that are held out where there are enough: what 50 say of a temperature is too uncertain."""
+"""Judgements to hold out if there are enough: 50 determine a temperature too poorly."""
 HELD_OUT_AT_MOST = 0.4
-"""Share that is held out where there are not."""
+"""Share to hold out if there are not."""
 
 WAYS = {
     "comparisons": "comparisons",
@@ -51,7 +51,7 @@ WAYS = {
     "ratings_by_person": "ratings, each person's scale taken out",
     "ratings_one_scale": "ratings by people who share one scale",
 }
-"""How preferences are asked for, and what that is called."""
+"""Ways of asking for preferences, with their labels."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class StudySettings:
         seeds: number of repetitions.
         test_posts: held-out posts, from which all pairs are taken.
         epochs: passes over the comparisons, but at least ``min_steps`` optimiser steps.
-        min_steps: see there.
-        batch_size: comparisons of a step, and half the ratings of one: equally many texts.
+        min_steps: see ``epochs``.
+        batch_size: comparisons per step, and half the ratings per step: equally many texts.
         learning_rate: the peak.
     """
 
@@ -77,7 +77,7 @@ class StudySettings:
     learning_rate: float = 5e-4
 
     def training(self, texts: int, batch_size: int) -> dict[str, Any]:
-        """Options of a training run on judgements of this many texts, of which a step reads twice ``batch_size``."""
+        """Options for training on judgements of this many texts; each step reads twice ``batch_size``."""
         steps = round(self.epochs * texts / (TEXTS_OF_A_COMPARISON * self.batch_size))
         return {
             "max_steps": max(self.min_steps, steps),
@@ -100,10 +100,10 @@ def reward_models(
     Returns:
         ``people`` (``agreement``, ``ceiling``, ``longer`` on the test comparisons), ``settings``, ``larger`` (by how
         much the last model's accuracy is above the first one's at the most comparisons), and ``models``: by name
-        ``parameters``, ``points`` and ``gain``. A point has ``n`` and, over the seeds, ``accuracy`` (mean with a
-        95 % interval for other seeds and other posts), ``ece_before`` and ``ece_after`` temperature scaling,
-        ``by_annotator`` and ``by_length`` (accuracy on the labels, see ``rewards.breakdown``). The gain is that of the
-        accuracy from the fewest to the most comparisons. Differences are paired by prompt.
+        ``parameters``, ``points`` and ``gain``. A point has ``n`` and, over the seeds, ``accuracy`` (mean with a 95 %
+        interval for other seeds and other posts), ``ece_before`` and ``ece_after`` temperature scaling,
+        ``by_annotator`` and ``by_length`` (accuracy on the labels, see ``rewards.breakdown``). The gain is the increase
+        in accuracy from the fewest to the most comparisons. Differences are paired by prompt.
     """
     grid = [(name, n) for name in models for n in settings.counts]
     runs: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in models}
@@ -127,13 +127,13 @@ def reward_models(
 def pairwise_or_ratings(
     name: str, make_model: MakeModel, judgements: Judgements, settings: StudySettings, folder: Path
 ) -> dict[str, Any]:
-    """Accuracy of one model from comparisons and from ratings, at equal cost of the labels.
+    """Accuracy of one model from comparisons and from ratings, at equal label cost.
 
-    What a label costs is a matter of price: two ratings read as many texts as one comparison, and are twice as many
-    judgements. Every point says both.
+    Cost can be counted in two ways: two ratings read as many texts as one comparison, but are twice as many judgements.
+    Every point reports both.
 
     Args:
-        name: of the model; as in :func:`reward_models`, whose points are used where they are there.
+        name: of the model; as in :func:`reward_models`, whose points are reused if present.
         make_model: makes it.
         judgements: from :func:`collect`.
         settings: as there.
@@ -141,8 +141,8 @@ def pairwise_or_ratings(
 
     Returns:
         ``people``, ``settings``, ``model``, ``parameters`` and ``ways``: by key of ``WAYS`` the points, each with
-        ``texts`` read, ``judgements`` made, ``accuracy``, and ``lead``: that of comparisons of as many texts over it,
-        paired by prompt.
+        ``texts`` read, ``judgements`` made, ``accuracy``, and ``lead``: the lead over it of comparisons of as many
+        texts, paired by prompt.
     """
     grid = [(way, n) for way in WAYS for n in settings.counts]
     ways: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
@@ -171,7 +171,7 @@ def _points(
     settings: StudySettings,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """One point of every seed: read, or measured and written."""
+    """One point for every seed: read, or measured and written."""
     runs = []
     for seed in range(settings.seeds):
         file = folder / f"{name}-{way}-{n}-seed{seed}.json".replace(" ", "-")
@@ -221,7 +221,7 @@ def _from_ratings(
 
 
 def held_out_share(n: int) -> float:
-    """The share of n comparisons that is held out, and of ratings of as many texts.
+    """The share held out of n comparisons, and of ratings of as many texts.
 
     >>> [held_out_share(n) for n in (500, 2000, 16000)]
     [0.4, 0.2, 0.1]
@@ -230,7 +230,7 @@ def held_out_share(n: int) -> float:
 
 
 def _divide(judged: Sequence[Judged], out: float, seed: int) -> tuple[list[Judged], list[Judged]]:
-    """What is learned, and the share ``out`` that chooses the step; no prompt is in both."""
+    """The training part, and the share ``out`` that chooses the step; no prompt is in both."""
     sides = split_prompts([item.prompt for item in judged], {"train": 1 - out, "held_out": out}, seed)
     kept: dict[str, list[Judged]] = {"train": [], "held_out": []}
     for item, side in zip(judged, sides, strict=True):
@@ -239,7 +239,7 @@ def _divide(judged: Sequence[Judged], out: float, seed: int) -> tuple[list[Judge
 
 
 def _accuracy(lead: Array, test: Simulated) -> dict[str, Any]:
-    """Expected accuracy, and that of every prompt."""
+    """Expected accuracy, overall and for every prompt."""
     right = expected_right(lead, test.probabilities)
     by_prompt = list(_means([comparison.prompt for comparison in test.comparisons], right))
     return {"accuracy": float(right.mean()), "by_prompt": [round(value, 5) for value in by_prompt]}
@@ -253,7 +253,7 @@ def _means(groups: Sequence[str], values: Array) -> Iterator[float]:
 
 
 def _over_seeds(n: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the seeds; the accuracy with its interval, every prompt weighing the same."""
+    """Means over the seeds; the accuracy with its interval, with every prompt weighted equally."""
     found: dict[str, Any] = {"n": n}
     found["accuracy"] = crossed_interval([run["by_prompt"] for run in runs])
     for key in ("ece_before", "ece_after"):
@@ -271,5 +271,5 @@ def _over_seeds(n: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _lead(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Interval:
-    """Accuracy of the runs a less that of the runs b, seed by seed and prompt by prompt."""
+    """Accuracy of the runs a minus that of the runs b, seed by seed and prompt by prompt."""
     return crossed_interval([np.subtract(x["by_prompt"], y["by_prompt"]) for x, y in zip(a, b, strict=True)])

@@ -1,7 +1,7 @@
-"""What simulated people say of the embedded world's posts, as a study of preference models needs it.
+"""Judgements of the embedded world's posts by simulated people, for a study of preference models.
 
-The probability of every label is known, so a model's accuracy can be the expected one, which no model can have above
-the ceiling.
+The probability of every label is known, so a model's expected accuracy can be computed, which cannot exceed the
+ceiling.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ POSTS_FROM = 700_000
 """Training posts that no other stage reads."""
 TEXTS_OF_A_COMPARISON = 2
 TEXTS_OF_A_POST = 6
-"""Different texts that a post has at the least, over many posts."""
+"""Minimum number of different texts per post, over many posts."""
 
 
 @dataclass(frozen=True)
 class Judgements:
-    """What simulated people said.
+    """The judgements of simulated people.
 
     Attributes:
-        comparisons: of training posts, those of a post side by side; prompts are templated.
-        ratings: by way, of the same posts and texts; empty where nobody was asked for them.
-        test: comparisons of held-out posts, where there are any.
+        comparisons: of training posts, those of a post adjacent; prompts are templated.
+        ratings: by way of asking, of the same posts and texts; empty if not requested.
+        test: comparisons of held-out posts, if any.
     """
 
     comparisons: list[Comparison]
@@ -48,7 +48,7 @@ class Judgements:
 
     @property
     def people(self) -> dict[str, float]:
-        """The figures that a model's accuracy stands beside, on the test comparisons."""
+        """The figures to compare a model's accuracy with, on the test comparisons."""
         words = np.array([len(c.chosen.split()) - len(c.rejected.split()) for c in self.test.comparisons])
         return {
             "comparisons": len(self.test.comparisons),
@@ -73,15 +73,15 @@ def collect(
     """Let simulated people compare summaries of training posts, rate them, and compare those of held-out posts.
 
     Args:
-        comparisons: how many are wanted at least.
+        comparisons: minimum number wanted.
         start: writes some of the summaries.
         pretrained: writes a few bad ones.
         posts_from: the first training post.
-        pairs_per_post: comparisons of each training post, where it has so many.
-        annotators: who judges; the default people when left out.
+        pairs_per_post: comparisons per training post, if it has that many.
+        annotators: who judges; by default the default people.
         ratings: whether they also rate, at least twice as many texts.
         test_posts: number of held-out posts.
-        seed: of samples, people and slips.
+        seed: for samples, people and noise.
     """
     people = annotators or Annotators()
     per_post = min(pairs_per_post, math.comb(TEXTS_OF_A_POST, 2))
@@ -103,7 +103,7 @@ def collect(
 def _ratings(
     posts: Sequence[Post], texts: Sequence[Sequence[str]], people: Annotators, seed: int
 ) -> dict[str, list[Rating]]:
-    """The same texts rated by the same persons with the same slips, on scales of their own and on one."""
+    """The same texts rated by the same persons with the same noise, on their own scales and on a common one."""
     own, one = (
         [rating.render(SUMMARIZE) for rating in simulate_ratings(posts, texts, seed=seed, raters=raters)]
         for raters in (Raters(people), Raters(people, offset=0.0, spread=0.0))
@@ -112,12 +112,12 @@ def _ratings(
 
 
 def expected_right(lead: Array, probabilities: Array) -> Array:
-    """How likely a new label agrees with the sign of each lead (N,), one half at 0; the labels' probabilities known."""
+    """The probability that a new label agrees with the sign of each lead (N,), one half at 0."""
     return np.where(lead == 0, 0.5, np.where(lead > 0, probabilities, 1 - probabilities))
 
 
 def share(judged: Sequence[Judged], n: int, seed: int) -> list[Judged]:
-    """The first n judgements when the prompts are put in the order that the seed draws, those of a prompt together."""
+    """The first n judgements when prompts are in the seed's random order, those of a prompt adjacent."""
     of_prompt: dict[str, list[Judged]] = {}
     for item in judged:
         of_prompt.setdefault(item.prompt, []).append(item)

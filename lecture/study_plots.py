@@ -18,7 +18,7 @@ from .reward_study import WAYS
 
 
 def draw_reward_models(results: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
-    """Draw accuracy over the number of comparisons, a line for each size, beside people and the noise ceiling.
+    """Draw accuracy over the number of comparisons, a line per size, with people and the noise ceiling.
 
     Args:
         results: as ``reward_study.reward_models`` returns them.
@@ -39,7 +39,7 @@ def draw_reward_models(results: Mapping[str, Any], path: str | Path, subtitle: s
 
 
 def draw_pairwise_or_ratings(results: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
-    """Draw accuracy over what labels cost, in texts read and in judgements made, a line for each way to ask.
+    """Draw accuracy over label cost, in texts read and in judgements made, a line per way of asking.
 
     Args:
         results: as ``reward_study.pairwise_or_ratings`` returns them.
@@ -67,7 +67,7 @@ def _line(axis: Axes, x: Sequence[float], points: Sequence[Mapping[str, Any]], c
 
 
 def _people(axis: Axes, people: Mapping[str, float]) -> None:
-    """What the accuracy of models stands beside, as lines with their value."""
+    """The figures to compare a model's accuracy with, as lines labelled with their value."""
     for key, name, style in (
         ("ceiling", "best possible", "-"),
         ("agreement", "one person by another", "--"),

@@ -1,4 +1,4 @@
-"""The words of the lecture, a YAML file for each language with the same keys."""
+"""The words of the lecture, one YAML file per language, with the same keys."""
 
 from __future__ import annotations
 

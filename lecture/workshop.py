@@ -1,7 +1,7 @@
-"""The models that the figures share, made when they are first asked for, and what was measured on them.
+"""The models that the figures share, made on first use, and what was measured on them.
 
-Everything lies in one folder and nothing that is there is made again. Every model is named by its size; the largest of
-a full lecture is the shipped one.
+Everything is in one folder, and nothing that exists is made again. Every model is named by its size; the largest of a
+full lecture is the shipped one.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "reinforce": {**_ALL, "batch_size": 32, "learning_rate": 3e-4, "baseline": "leave_one_out"},
     "expert_iteration": {**_ALL, "batch_size": 4, "learning_rate": 3e-4},
 }
-"""Hyperparameters by the agent's short name. The first is RLHF here: of all agents, side by side at equal episodes, it
-is among those that climb highest."""
+"""Hyperparameters by the agent's short name. The first is RLHF here: compared at equal episodes, it is among the agents
+that reach the highest reward."""
 FAR: Mapping[str, Any] = {"kl_coef": 0.0, "samples_per_prompt": 4, "learning_rate": 4e-4, "lr_schedule": "constant"}
-"""What a training that is to go too far does otherwise."""
+"""Changes for a training that is meant to go too far."""
 
 WATCH_EVERY = 4
-"""Iterations between two looks at what a policy writes."""
+"""Iterations between two samples of what a policy writes."""
 
 
 class Workshop:
-    """What figures measure with.
+    """The tools that figures measure with.
 
     Args:
         folder: of the lecture; models and measurements are kept under it.
         budget: how much is measured.
-        seeds: how many seeds what is random is repeated with, counted from 0.
+        seeds: number of seeds for everything random, counted from 0.
         progress: show progress bars.
-        suites: where the user's own benchmark files are, by name of ``data.benchmarks.READERS``.
+        suites: paths of the user's own benchmark files, by name in ``data.benchmarks.READERS``.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Workshop:
         return LanguageModel.load(self.path(size, stage))
 
     def preference(self) -> PreferenceModel:
-        """The preference model, the largest size's, which policies of every size are trained against."""
+        """The largest size's preference model, which policies of every size are trained against."""
         return PreferenceModel.load(self.path(self.largest, "preference"))
 
     def path(self, size: str, stage: str) -> str | Path:
-        """What a size's ``"pretrained"``, ``"start"`` or ``"preference"`` model is loaded by."""
+        """The name or path that loads a size's ``"pretrained"``, ``"start"`` or ``"preference"`` model."""
         shape = self.budget.sizes[size]
         if shape is None:
             return f"embedded/{stage}"
@@ -87,7 +87,7 @@ class Workshop:
         return folder / stage
 
     def trained(self, name: str, size: str, seed: int, **changes: Any) -> tuple[LanguageModel, list[dict[str, Any]]]:
-        """The policy that an agent makes of a size's start policy, and its history.
+        """The policy that an agent trains from a size's start policy, and its history.
 
         Args:
             name: of the run; another recipe needs another name.
@@ -103,7 +103,7 @@ class Workshop:
         return LanguageModel.load(run), rows
 
     def far(self, seed: int) -> tuple[LanguageModel, list[dict[str, Any]]]:
-        """The largest size trained without a KL term and for long: what the preference model alone asks for."""
+        """The largest size trained long and without a KL term: what the preference model alone leads to."""
         return self.trained("far", self.largest, seed, episodes=self.budget.long_episodes, **FAR)
 
     def _train(
@@ -119,9 +119,9 @@ class Workshop:
         watched: int = 0,
         **hyperparameters: Any,
     ) -> list[dict[str, Any]]:
-        """Train with the demo's settings and save the run; gold is written down beside the score and never paid.
+        """Train with the demo's settings and save the run; gold is logged next to the score but never paid.
 
-        Where posts are ``watched``, the history also holds what the policy of every few iterations writes of the first
+        If posts are ``watched``, the history also has what the policy writes, every few iterations, for the first
         held-out ones.
         """
         import gymnasium as gym
@@ -143,7 +143,7 @@ class Workshop:
         return [{**row, **watch.seen.get(row["iteration"], {})} for row in learner.history]
 
     def remember(self, key: str, make: Callable[[], Any]) -> Any:
-        """What ``make`` returned when it was first asked for under this key, as JSON."""
+        """The result of ``make`` on first use of this key, as JSON."""
         path = self.folder / "measured" / f"{key}.json"
         if not path.is_file():
             write_json(path, make())
@@ -151,7 +151,7 @@ class Workshop:
 
 
 class _Watch:
-    """Looks at what a policy in training writes of some posts: ``seen``, iteration -> ``texts``."""
+    """Records what a policy in training writes for some posts: ``seen``, iteration -> ``texts``."""
 
     def __init__(self, posts: PromptSet) -> None:
         self.posts = posts

@@ -1,1 +1,1 @@
-"""Language models: loading, scoring, cached decoding, value head, embedded weights. Knows no other room."""
+"""Language models: loading, scoring, cached decoding, value head, embedded weights. Imports no other room."""

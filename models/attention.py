@@ -1,4 +1,4 @@
-"""How attention is computed, and what it may look at."""
+"""How attention is computed, and what it may attend to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 @contextmanager
 def plain_attention(*models: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
-    """Compute attention by matrix products while this is open, if ``wanted``, where PyTorch's fused kernel is slower.
+    """Inside this, if ``wanted``, compute attention by matrix products where PyTorch's fused kernel is slower.
 
-    In bf16 on a CPU it is slow going backward when few queries look at many keys, as responses behind a shared prompt
-    do: it took half of a whole training step.
+    In bf16 on a CPU its backward pass is slow when few queries attend to many keys, as with responses after a shared
+    prompt: it took half of a training step.
     """
     chosen = [m for m in models if wanted and m.device.type == "cpu" and m.config._attn_implementation == "sdpa"]
     for model in chosen:
@@ -28,8 +28,8 @@ def plain_attention(*models: PreTrainedModel, wanted: bool = True) -> Iterator[N
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """(n, q, K) bool, True where a query may look -> (n, 1, q, K), to be added to the attention scores.
+    """(n, q, K) bool, True where a query may attend -> (n, 1, q, K), to be added to the attention scores.
 
-    Models take a mask of this form as it is, without looking into it.
+    Models use a mask of this form as it is, without inspecting it.
     """
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]

@@ -1,8 +1,8 @@
-"""A key-value cache of fixed size whose rows may stand at different columns.
+"""A key-value cache of fixed size whose rows may be at different columns.
 
 Column j of the cache holds the token of column j of the tensors it was filled from, so the attention mask of the
-tokens is the attention mask of the cache. Nothing is concatenated while decoding, and a row that has ended is
-dropped by moving one of the last rows into its place. Notation: N rows, C columns, H heads, D head size.
+tokens is the attention mask of the cache. Nothing is concatenated while decoding, and a row that has ended is dropped
+by moving one of the last rows into its place. Notation: N rows, C columns, H heads, D head size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .shared_prompt import checkpoints
 
 
 class RowCacheLayer(CacheLayerMixin):
-    """Keys and values of one layer, each (N, H, C, D); where to write and what to return is the cache's to say."""
+    """Keys and values of one layer, each (N, H, C, D); the cache decides where to write and what to return."""
 
     def __init__(self, cache: RowCache) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class RowCacheLayer(CacheLayerMixin):
 class RowCache(Cache):
     """Cache for ``num_rows`` rows of at most ``num_columns`` tokens each; allocated at the first forward.
 
-    Before each forward call exactly one of :meth:`begin` (read texts from their first token) and :meth:`extend` (one
-    more token for every row). The attention mask passed to the model covers the attended columns only.
+    Before each forward pass, call exactly one of :meth:`begin` (read texts from their first token) and :meth:`extend`
+    (one more token for every row). The attention mask passed to the model covers only the attended columns.
     """
 
     def __init__(self, num_rows: int, num_columns: int) -> None:
-        # weakly: a cycle would keep the memory of a cache that nobody has any more until Python looks for cycles
+        # weakly: a reference cycle would keep an unused cache in memory until Python's cycle collector runs
         super().__init__(layer_class_to_replicate=partial(RowCacheLayer, weakref.proxy(self)))  # type: ignore[arg-type]
         self.num_rows = num_rows
         self.num_columns = num_columns
@@ -90,8 +90,8 @@ class RowCache(Cache):
         """The next forward reads one token for each of the first n rows, or several.
 
         Args:
-            columns: the column of the new tokens: (n,) int64, or one number for all rows; of several tokens a slice.
-            window: the columns attended to, the new ones included.
+            columns: the column of the new tokens: (n,) int64, or one number for all rows; for several tokens a slice.
+            window: the columns attended to, including the new ones.
         """
         self._new_columns, self._window = columns, window
         self.attended = window.stop - window.start
@@ -112,9 +112,9 @@ class RowCache(Cache):
         return stored[:count, :, self._window]
 
     def keep(self, kept: Tensor) -> Tensor:
-        """Drop rows: (n,) bool over the first n rows -> (m,) int64, which old row stands in each of the first m now.
+        """Drop rows: (n,) bool over the first n rows -> (m,) int64, which old row is now in each of the first m.
 
-        Rows that stay keep their place where they can; only as many rows are copied as were dropped.
+        Remaining rows keep their place where possible; only as many rows are copied as were dropped.
         """
         count = int(kept.sum())
         slots = torch.arange(len(kept), device=kept.device)
@@ -129,16 +129,16 @@ class RowCache(Cache):
         return order
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
-        """As :meth:`RowCacheLayer.get_mask_sizes`; also before the layers exist."""
+        """As :meth:`RowCacheLayer.get_mask_sizes`; it also works before the layers exist."""
         return self.attended, 0
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """As :meth:`RowCacheLayer.get_seq_length`; also before the layers exist."""
+        """As :meth:`RowCacheLayer.get_seq_length`; it also works before the layers exist."""
         return self.attended - self.query_length
 
 
 class KeyValues:
-    """Keys and values (N, H, C, D) of every layer, lent to forward passes over some of the rows."""
+    """Keys and values (N, H, C, D) of every layer, for forward passes over some of the rows."""
 
     def __init__(self, num_rows: int, num_columns: int) -> None:
         self.num_rows, self.num_columns = num_rows, num_columns
@@ -151,7 +151,7 @@ class KeyValues:
         )
 
     def keep(self, rows: Tensor, cache: DynamicCache, begin: int) -> None:
-        """Take over what ``cache``, of rows (n,), holds from column ``begin`` on."""
+        """Copy back what ``cache``, of rows (n,), contains from column ``begin`` on."""
         for place, layer in enumerate(cache.layers):
             assert isinstance(layer, DynamicLayer)
             both = [states for states in (layer.keys, layer.values) if states is not None]
@@ -181,7 +181,7 @@ def last_columns(
     cache: RowCache | None,
     count: int,
 ) -> tuple[Tensor, Tensor]:
-    """Do the same for the last ``count`` columns: logits (n, count, V_model), hidden (n, count, d)."""
+    """The same for the last ``count`` columns: logits (n, count, V_model), hidden (n, count, d)."""
     if attention_mask.dim() == 2:
         attention_mask = attention_mask.long()
     with head_input(model) as hidden:

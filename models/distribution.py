@@ -1,4 +1,4 @@
-"""From logits to a distribution over tokens: the one place where that happens.
+"""From logits to a distribution over tokens: the only place where that happens.
 
 Sampling, scoring and the reference all call :func:`log_distribution`, so that a log-probability means the same
 everywhere. Notation: B rows, V usable vocabulary (the tokenizer's), V_model >= V rows of the
@@ -23,11 +23,11 @@ class Decoding:
         temperature: logits are divided by it; above 0.
         top_k: keep the k likeliest tokens (and those tied with the k-th); 0 keeps all.
         top_p: keep the smallest set of likeliest tokens whose mass reaches p (nucleus); 1 keeps all.
-        greedy: draw the likeliest token. It changes the draw, not the distribution: log-probabilities stay those of
-            the distribution the other fields describe, and stay comparable between models.
+        greedy: take the likeliest token. It changes the choice, not the distribution: log-probabilities stay those of
+            the distribution described by the other fields, and stay comparable between models.
 
-    Temperature is meant for training as well; ``top_k`` and ``top_p`` depend on the policy, so two policies get
-    different supports and their KL can be infinite: they are for sampling and evaluation.
+    Temperature can be used in training too; ``top_k`` and ``top_p`` depend on the policy, so two policies have
+    different supports and their KL can be infinite: use them only for sampling and evaluation.
     """
 
     temperature: float = 1.0
@@ -43,13 +43,13 @@ class Decoding:
         if self.top_k < 0:
             raise InputError(f"top_k must be 0 (off) or more, not {self.top_k}.")
         if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must lie in (0, 1], not {self.top_p}.")
+            raise InputError(f"top_p must be in (0, 1], not {self.top_p}.")
 
 
 def log_distribution(logits: Tensor, vocab_size: int, decoding: Decoding = Decoding()) -> Tensor:
     """Return the log-probabilities of the next token, in fp32.
 
-    Embedding rows beyond the tokenizer are cut before the softmax, then come temperature, top-k and top-p.
+    Embedding rows beyond the tokenizer are cut before the softmax; then temperature, top-k and top-p are applied.
 
     Args:
         logits: (..., V_model), any float type.
@@ -93,10 +93,10 @@ def _keep_top_p(logits: Tensor, p: float) -> Tensor:
 
 
 def sample(log_probs: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one token a row by inverting the cumulative distribution.
+    """Sample one token per row by inverting the cumulative distribution.
 
-    The same uniform gives the same token whatever the other rows are. A token of probability 0 is never drawn,
-    whatever rounding does to the cumulative sum.
+    The same uniform gives the same token whatever the other rows are. A token with probability 0 is never drawn,
+    however the cumulative sum is rounded.
 
     Args:
         log_probs: (B, V) in nats, ``-inf`` for excluded tokens.
@@ -115,5 +115,5 @@ def sample(log_probs: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def draw(log_probs: Tensor, uniforms: Tensor, decoding: Decoding) -> Tensor:
-    """Return (B,) tokens: the likeliest when ``decoding.greedy``, else :func:`sample`."""
+    """Return (B,) tokens: the likeliest if ``decoding.greedy``, else from :func:`sample`."""
     return log_probs.argmax(dim=-1) if decoding.greedy else sample(log_probs, uniforms)

@@ -1,8 +1,8 @@
-"""Encoder-decoders (T5, BART): the encoder reads the prompt, the decoder writes the response behind a start token.
+"""Encoder-decoders (T5, BART): the encoder reads the prompt, the decoder writes the response after a start token.
 
-The layout of tokens stays that of a decoder, prompt columns left padded and then response columns. What the encoder
-makes of a prompt does not depend on the response, so it runs once for all the responses to a prompt. Notation: G
-prompts of P columns, N responses of R columns, d hidden size, V_model embedding rows.
+The layout of tokens is the same as for a decoder: prompt columns, left padded, then response columns. The encoder's
+output for a prompt does not depend on the response, so it runs once for all responses to a prompt. Notation: G prompts
+of P columns, N responses of R columns, d hidden size, V_model embedding rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 
 def is_encoder_decoder(model: nn.Module) -> bool:
-    """Whether an encoder reads the prompts of this model."""
+    """Whether the model has an encoder for prompts."""
     config = getattr(getattr(model, "module", model), "config", None)
     return bool(getattr(config, "is_encoder_decoder", False))
 
@@ -24,8 +24,8 @@ def encode(model: Any, prompts: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Te
     """Run the encoder on prompts (G, P) int64 under a mask (G, P), 1 on real tokens, with gradient.
 
     Returns:
-        Its states (G, P, d) and their mask (G, P); each prompt begins in column 0, as encoders with absolute positions
-        were trained, wherever it began before.
+        Its states (G, P, d) and their mask (G, P); each prompt is moved to begin in column 0, as encoders with absolute
+        positions were trained.
     """
     shift = prompt_mask.long().argmax(dim=1, keepdim=True)  # (G, 1) columns of padding on the left
     columns = (torch.arange(prompts.shape[1], device=prompts.device) + shift) % prompts.shape[1]
@@ -38,10 +38,10 @@ def decode(model: Any, states: Tensor, mask: Tensor, tokens: Tensor, **options: 
     """Run the decoder on tokens (N, R) int64, the start token included.
 
     Args:
-        model: the whole model, whose head runs too.
+        model: the full model; its head runs too.
         states: (N, P, d) the encoder's.
         mask: (N, P), 1 on real tokens of the prompts.
-        tokens: real up to where a row's padding begins.
+        tokens: right padded.
         options: further arguments of the model, such as a cache.
 
     Returns:

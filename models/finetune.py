@@ -1,9 +1,9 @@
 """Supervised training of language models: pretraining on documents, fine-tuning on responses.
 
-Both run on :class:`transformers.Trainer` and minimise the cross-entropy of the next token. They differ in their
-examples alone: pretraining learns every token of a block, fine-tuning the response and the EOS after it.
+Both run on :class:`transformers.Trainer` and minimise the cross-entropy of the next token. They differ only in their
+examples: pretraining learns every token of a block, fine-tuning the response and its EOS.
 
-Nothing here knows templates, prompt budgets or the world: texts come in finished.
+Nothing here knows templates, prompt budgets or the embedded world: texts arrive finished.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .supervised import Epochs, SupervisedTrainer, TrainingOptions, train_with
 if TYPE_CHECKING:
     from .language_model import LanguageModel
 
-IGNORED = -100  # the label that no loss counts, PyTorch's own default
+IGNORED = -100  # the label that losses ignore, PyTorch's own default
 
 
 class LanguageModelTrainer(SupervisedTrainer):
-    """Next-token cross-entropy over the labelled tokens; pairs of a batch that have a prompt in common read it once."""
+    """Next-token cross-entropy over the labelled tokens; pairs in a batch with the same prompt read it once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # given so that the Trainer counts the labelled tokens of all accumulated batches
+        # passed so that the Trainer counts the labelled tokens of all accumulated batches
         super().__init__(*args, compute_loss_func=token_loss_sum, **kwargs)
 
     def compute_loss(  # type: ignore[override]
@@ -61,7 +61,7 @@ def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy in nats, -sum log p(token), over the labelled tokens.
 
     Args:
-        logits: (..., V); each predicts the token at the same place of ``labels``.
+        logits: (..., V); each predicts the token at the same position in ``labels``.
         labels: (...) token ids, ``IGNORED`` where nothing is learned.
     """
     return functional.cross_entropy(
@@ -72,10 +72,10 @@ def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 class Collator:
     """Pads examples to one batch, prompts on the left and responses on the right, as in RL.
 
-    The response block then starts in one column, and the head runs only there. An example holds the ids of its
-    ``prompt``, which are read but not learned (of a pretraining document the first token, which nothing predicts), of
-    its ``response``, and the ``group`` of examples with the same prompt. What is padding is said by the mask. With
-    ``packed``, a model reads the examples several to a row, wherever they stand in the batch.
+    The response block then starts in one column, and the head runs only there. An example has the ids of its
+    ``prompt``, which are read but not learned (for a pretraining document the first token, which nothing predicts), and
+    of its ``response``, and the ``group`` of examples with the same prompt. The mask says what is padding. With
+    ``packed``, a model reads several examples per row, wherever they are in the batch.
     """
 
     def __init__(self, pad_token_id: int, packed: bool = False) -> None:
@@ -85,7 +85,7 @@ class Collator:
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return ``input_ids``, ``attention_mask`` and ``labels``, (B, L) each, ``prompt_of`` (B,), and two values.
 
-        These are ``num_response``, the number of columns, counted from the right, that hold a label, and ``packed``.
+        These are ``num_response``, the number of columns, counted from the right, with labels, and ``packed``.
         """
         prompt, response = (max(len(example[part]) for example in examples) for part in ("prompt", "response"))
         shape = (len(examples), prompt + response)
@@ -118,8 +118,8 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train ``model`` in place to predict every token of documents.
 
-    A document is an example of its own, never cut and never joined with another: what it says early stays in view to
-    its end, and it begins at position 0, as prompts do.
+    Each document is one example, never cut and never joined with another: its beginning stays in context to its end,
+    and it begins at position 0, as prompts do.
 
     Args:
         model: any causal language model.
@@ -149,7 +149,7 @@ def pretrain(
 
 
 def _documents(model: PreTrainedModel, given: Sequence[Sequence[int]], eos_token_id: int) -> list[dict[str, Any]]:
-    """Documents as examples, of which all but the first token is learned (nothing predicts that one)."""
+    """Documents as examples; all tokens but the first are learned (nothing predicts that one)."""
     context = getattr(model.config, "max_position_embeddings", None)
     for row, document in enumerate(given):
         if not document:
@@ -175,16 +175,16 @@ def finetune(
     encode: Callable[[str], list[int]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``lm`` in place to write the response, and then EOS, after the prompt.
+    """Train ``lm`` in place to write the response, then EOS, after the prompt.
 
     Args:
         lm: the language model and its tokenizer.
-        pairs: (prompt text, response text); the prompt is templated and fits the context already.
+        pairs: (prompt text, response text); the prompt is already templated and fits the context.
         eval_pairs: held-out pairs, for ``eval_loss``.
         keep_best: with ``eval_pairs``, end with the weights of the smallest evaluation loss.
-        packing: let examples share rows, with the same result; it saves the padding between long and short ones.
-        epochs_of: which pairs an epoch holds, as ``data.mixing.Mixture`` has it for many tasks; None for all.
-        encode: the tokens of a text, where the caller has them at hand already; None tokenises.
+        packing: let examples share rows, with the same result; it saves padding between long and short ones.
+        epochs_of: which pairs are in an epoch, such as ``data.mixing.Mixture`` for many tasks; None for all.
+        encode: the tokens of a text, if the caller already has them; None tokenises.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
@@ -217,15 +217,15 @@ def finetune(
 def examples(
     lm: LanguageModel, pairs: Sequence[tuple[str, str]], encode: Callable[[str], list[int]] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the tokens of pairs: prompt and response encoded each by itself, as the environment does, then EOS.
+    """Return the tokens of pairs: prompt and response encoded separately, as in the environment, then EOS.
 
-    Pairs with the same prompt are of one group. ``encode`` as in :func:`finetune`.
+    Pairs with the same prompt are in one group. ``encode`` as in :func:`finetune`.
     """
     if encode is None:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         encode = dict(zip(texts, lm.encode_all(texts), strict=True)).__getitem__
     context, eos = lm.context_length, lm.eos_token_id
-    apart = is_encoder_decoder(lm.model)  # an encoder has a context of its own
+    apart = is_encoder_decoder(lm.model)  # an encoder has its own context
     rows = []
     for row, (prompt, response) in enumerate(pairs):
         prompt_ids, response_ids = encode(prompt), encode(response)
@@ -235,7 +235,7 @@ def examples(
 
 
 def _check_pair(row: int, prompt: int, response: int, context: int, apart: bool) -> None:
-    """Raise an ``InputError`` where one of so many tokens is empty, or both and an EOS do not fit."""
+    """Raise an ``InputError`` if one of these lengths is 0, or both and an EOS do not fit."""
     if not prompt or not response:
         raise InputError(f"Pair {row} has an empty {'response' if prompt else 'prompt'}: remove it or fill it in.")
     length = max(prompt, response + 1) if apart else prompt + response + 1
@@ -261,9 +261,9 @@ def run(
 
     Returns:
         ``train_loss`` (nats per token, over the last logged steps), ``eval_loss`` and ``eval_loss_minimum`` with its
-        ``eval_loss_minimum_step`` (None without held-out data), ``steps``, ``examples``, ``tokens`` (read in
-        training, prompts included), ``seconds``, ``kept_step`` (whose weights the model holds) and ``history``
-        (the points logged, each with its ``step``).
+        ``eval_loss_minimum_step`` (None without held-out data), ``steps``, ``examples``, ``tokens`` (read in training,
+        prompts included), ``seconds``, ``kept_step`` (the step of the final weights) and ``history`` (the logged
+        points, each with its ``step``).
     """
     trainer = LanguageModelTrainer(
         model=model,

@@ -1,4 +1,4 @@
-"""Model folders: finding, checking, reading and writing them, for language models and preference models alike.
+"""Model folders: finding, checking, reading and writing them, for both language models and preference models.
 
 Only safetensors and JSON are read and written; pickle weights are refused, and no code of a model repository is run.
 """
@@ -39,7 +39,7 @@ _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
 
 def locate(name: str) -> Path:
-    """Return the folder of an embedded model, of the user, or of a hub snapshot (downloaded without pickle files)."""
+    """Return the folder of an embedded model, a user's model, or a hub snapshot (downloaded without pickle files)."""
     if name == "embedded" or name.startswith("embedded/"):
         return embedded_path(name.removeprefix("embedded").removeprefix("/") or "start")
     path = user_path(name)
@@ -77,7 +77,7 @@ def embedded_path(name: str = "start") -> Path:
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Refuse a folder that is no model folder with safetensors weights, by an :class:`InputError` that says why."""
+    """Refuse a folder that is not a model folder with safetensors weights; the :class:`InputError` says why."""
     if (folder / ADAPTER_CONFIG).is_file():
         refuse_pickle(folder, name, "adapter_model")
         held = "only an adapter" if is_adapter(folder) else "a model and an adapter"
@@ -91,7 +91,7 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 def _check_layers(folder: Path, name: str) -> None:
-    """Refuse a config.json that asks for more layers than there are weights: making them would never end."""
+    """Refuse a config.json that asks for more layers than there are weights: building them would never end."""
     step = "restore it, or save the model again"
     config = read_object(folder / "config.json", {}, {"architectures": list[str] | None}, step=step)
     files = sorted(folder.glob("*.safetensors"))
@@ -102,7 +102,7 @@ def _check_layers(folder: Path, name: str) -> None:
                 tensors += len(weights.keys())
     for key, value in _numbers(config):
         if key in ("num_hidden_layers", "n_layer", "num_layers") and value < 1:
-            raise InputError(f'The model in "{name}" cannot be loaded: its config.json says that it has no layer.')
+            raise InputError(f'The model in "{name}" cannot be loaded: its config.json says that it has no layers.')
         most = tensors if _LAYERS.search(key) else MOST_LABELS if key == "num_labels" else math.inf
         if value > most:
             raise InputError(
@@ -112,7 +112,7 @@ def _check_layers(folder: Path, name: str) -> None:
 
 
 def _numbers(config: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, float]]:
-    """Every number in a configuration and in those inside of it, by its key."""
+    """Every number in a configuration, including nested ones, by its key."""
     for key, value in config.items():
         if isinstance(value, dict) and depth < 3:
             yield from _numbers(value, depth + 1)
@@ -121,16 +121,16 @@ def _numbers(config: dict[str, Any], depth: int = 0) -> Iterator[tuple[str, floa
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, and not the model that it adapts."""
+    """Whether a folder contains an adapter without its base model."""
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
 def refuse_pickle(folder: Path, name: str, stem: str) -> None:
-    """Raise :class:`InputError` where weights are there as pickles alone."""
+    """Raise :class:`InputError` if there are only pickled weights."""
     pickles = sorted(path.name for path in folder.glob("*.bin") if path.name.startswith(stem))
     if pickles and not list(folder.glob(f"{stem}*.safetensors")):
         raise InputError(
-            f'"{name}" has pickle weights only ({pickles[0]}), which can run code when loaded; convert them to '
+            f'"{name}" has only pickle weights ({pickles[0]}), which can run code when loaded; convert them to '
             "safetensors with save_pretrained and load that."
         )
 
@@ -141,24 +141,24 @@ def load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         size = len(tokenizer)
         if size:
-            tokenizer.encode("a")  # what is wrong in its files may show only here
+            tokenizer.encode("a")  # errors in its files may show only here
             special = [tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id]
     if not size:
         raise InputError(f'The model folder "{name}" has no tokenizer; save one there with save_pretrained.')
     if not all(token is None or isinstance(token, int) for token in special):
-        raise InputError(f'The tokenizer in "{name}" cannot be loaded: its special tokens are no tokens of it.')
+        raise InputError(f'The tokenizer in "{name}" cannot be loaded: its special tokens are not in its vocabulary.')
     return tokenizer
 
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Say that ``what`` cannot be loaded where a library stumbles over its files.
+    """Report that ``what`` cannot be loaded if a library fails on its files.
 
-    Libraries raise anything there: a wrong value may divide by zero, recurse or fail an assertion, and a tokenizer
-    written in Rust panics with no ``Exception``. Only what the machine refuses is passed on.
+    Libraries may raise anything: a wrong value may divide by zero, recurse or fail an assertion, and a tokenizer
+    written in Rust panics with something that is not an ``Exception``. Only machine errors are passed on.
 
     Raises:
-        InputError: for everything that was raised.
+        InputError: for everything else that was raised.
     """
     try:
         yield
@@ -174,9 +174,9 @@ def _is_of_the_machine(error: BaseException) -> bool:
 
 
 def check_forward(model: Any, name: str) -> None:
-    """Read two tokens, since many a wrong value of config.json shows only there; InputError where that fails.
+    """Run the model on two tokens, since many wrong values in config.json show only then; InputError if that fails.
 
-    On the CPU in fp32 alone: other types may need the device that the model goes to.
+    Only on the CPU in fp32: other types may need the model's target device.
     """
     if model.dtype != torch.float32 or model.device.type != "cpu":
         return
@@ -190,17 +190,17 @@ def check_forward(model: Any, name: str) -> None:
 
 
 def check_finite(tensors: Iterable[tuple[str, Tensor]], name: str) -> None:
-    """Raise :class:`InputError` where a weight is NaN or infinite, which training would take for its own divergence."""
+    """Raise :class:`InputError` if a weight is NaN or infinite, which would look like diverged training."""
     for key, tensor in tensors:
         if tensor.numel() and tensor.is_floating_point():
-            low, high = torch.aminmax(tensor.detach())  # no copy of the weights, as isfinite makes; NaN goes through
+            low, high = torch.aminmax(tensor.detach())  # does not copy the weights, as isfinite does; NaN propagates
             if not (torch.isfinite(low) and torch.isfinite(high)):
                 kind = "NaN" if torch.isnan(low) or torch.isnan(high) else "infinite values"
                 raise InputError(f'The weights of "{name}" hold {kind} in {key}; take an earlier copy of the model.')
 
 
 def check_vocabulary(name: str, vocab_size: int, num_rows: int) -> None:
-    """Padded embedding rows are usual (up to a thousand); a tokenizer of less than half the rows is another's."""
+    """Padded embedding rows are common (up to a thousand); a tokenizer with less than half the rows is another's."""
     if vocab_size > num_rows or (vocab_size * 2 < num_rows and num_rows - vocab_size > 1024):
         raise InputError(
             f'The model "{name}" has a different vocabulary from the tokenizer: {num_rows} embedding rows for '
@@ -219,10 +219,10 @@ def checksum(module: nn.Module) -> str:
 
 @contextmanager
 def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path]:
-    """Give a temporary folder to write a model into; its files then move to ``folder``, each complete or not at all.
+    """Give a temporary folder to write a model into; its files then move to ``folder``, each atomically.
 
-    The file ``last`` moves last: a folder without it is not taken for a model. What an earlier save of another kind of
-    model (with an adapter, or without) left in ``folder`` is removed.
+    The file ``last`` moves last: a folder without it is not recognised as a model. Files left in ``folder`` by an
+    earlier save of another kind of model (with or without an adapter) are removed.
 
     Raises:
         InputError: ``folder`` has a file of one of these names that prefgym did not write.
@@ -252,9 +252,9 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first line of an error, without the advice that follows; its kind where it says little."""
+    """The first line of an error, without the advice that follows; with its type if it says little."""
     first_line = str(error).strip().split("\n")[0][:300]
-    if len(first_line) < 20:  # a KeyError says no more than the key
+    if len(first_line) < 20:  # a KeyError says only the key
         first_line = f"{type(error).__name__} {first_line}".strip()
     return first_line.rstrip(".") + "."
 

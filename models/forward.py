@@ -1,8 +1,8 @@
 """Scoring given responses with one forward pass.
 
 Notation: B rows, P prompt columns (left padded), R response columns (right padded), L = P + R, d hidden size,
-V usable vocabulary, V_model embedding rows. A mask is True (or 1) on real tokens. What is padding is decided by the
-mask, never by a token's id, and what stands on padding changes no result.
+V usable vocabulary, V_model embedding rows. A mask is True (or 1) on real tokens. The mask decides what is padding,
+never a token's id, and tokens at padding do not affect any result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .shared_prompt import first_rows, read_behind, shares_prompts, taken
 
 @contextmanager
 def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
-    """Collect what enters the language-model head: the last hidden states after the final norm."""
+    """Collect the input of the language-model head: the last hidden states after the final norm."""
     captured: list[Tensor] = []
 
     def capture(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -81,13 +81,13 @@ def response_logits(
         attention_mask: (B, L), True on real tokens.
         num_response: R; column ``L - R + j`` is response column j. ``L > R``: the first response token is predicted
             from the prompt.
-        with_hidden: return the hidden states too.
+        with_hidden: also return the hidden states.
         prompt_of: (B,) int64 from 0 to G - 1, which rows have the same prompt. It is then read once, with the same
             result and the same gradients; None, or a model that cannot (see :func:`shares_prompts`), reads all rows.
 
     Returns:
-        logits (B, R, V_model) or, with hidden states, (logits, hidden (B, R, d)), hidden being what the head read.
-        Entry j predicts response column j. On padded columns they are finite and mean nothing.
+        logits (B, R, V_model) or, with hidden states, (logits, hidden (B, R, d)), where hidden is the head's input.
+        Entry j predicts response column j. On padded columns they are finite but meaningless.
     """
     reading = read_responses(model, tokens, attention_mask, num_response, prompt_of)
     logits = reading.slots.spread(reading.logits)
@@ -96,10 +96,10 @@ def response_logits(
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model says where response tokens are predicted, before it is put in columns.
+    """A model's outputs where response tokens are predicted, before they are arranged in columns.
 
     Attributes:
-        logits: (T, V_model), one row a slot; those of padding mean nothing.
+        logits: (T, V_model), one row per slot; those of padding are meaningless.
         hidden: (T, d) what the head read.
         slots: which response token each slot predicts.
     """
@@ -117,9 +117,9 @@ def read_responses(
     prompt_of: Tensor | None = None,
     packed: bool = False,
 ) -> Reading:
-    """Read B texts and say what predicts each response token; arguments as in :func:`response_logits`.
+    """Read B texts and return the predictions of each response token; arguments as in :func:`response_logits`.
 
-    ``packed`` reads them several to a row, each with a prompt of its own: ``packing.read_packed``.
+    ``packed`` reads several per row, each with its own prompt: ``packing.read_packed``.
     """
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
@@ -133,10 +133,10 @@ def read_responses(
             logits, slots = read_packed(model, *given[:3])
         elif given[-1] is None or split - start == 1:
             logits, slots = [_plain(model, *given[:3])], every_slot(real)
-            hidden[:] = [hidden[0][:, -num_response:]]  # a head that cannot be told runs everywhere
+            hidden[:] = [hidden[0][:, -num_response:]]  # a head that cannot be restricted runs everywhere
         else:
             logits, slots = _behind(model, *given)
-    read = hidden[-len(logits) :]  # the head may have run on prompts before
+    read = hidden[-len(logits) :]  # the head may have run on prompts earlier
     return Reading(_flat(logits), _flat(read), slots)
 
 

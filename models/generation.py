@@ -1,7 +1,7 @@
 """Writing responses: batched decoding with a key-value cache.
 
-Knows nothing of text, rewards or learning. Notation: B prompts, S samples a prompt, N = B * S rows, P prompt columns
-(left padded), R response columns (right padded), d hidden size, V usable vocabulary.
+Knows nothing about text, rewards or learning. Notation: B prompts, S samples per prompt, N = B * S rows, P prompt
+columns (left padded), R response columns (right padded), d hidden size, V usable vocabulary.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LOOK_EVERY = 8
 
 @dataclass
 class Generation:
-    """Responses and what is known of them from decoding.
+    """Responses, with what decoding computed.
 
     Attributes:
         tokens: (N, R) int64; the padding id after the end. R is the longest response.
         mask: (N, R) bool, True on real tokens, EOS included.
         log_probs: (N, R) fp32 nats under the distribution sampled from (:class:`Decoding` without ``greedy``),
             0 on padding.
-        hidden: (N, R, d) the hidden state each token was predicted from, 0 on padding; None unless asked for.
+        hidden: (N, R, d) the hidden state each token was predicted from, 0 on padding; None unless requested.
     """
 
     tokens: Tensor
@@ -64,24 +64,24 @@ def generate(
 ) -> Generation:
     """Write ``samples_per_prompt`` responses to each prompt, each until EOS or ``max_new_tokens``.
 
-    Each prompt is read once and its cache copied to its samples; rows that have ended leave the batch. Every step
-    draws one uniform for each of the N rows, ended or not, so what a row becomes does not depend on when others end.
+    Each prompt is read once and its cache copied to its samples; rows that have ended leave the batch. Every step draws
+    one uniform for each of the N rows, ended or not, so a row does not depend on when others end.
 
     Args:
-        model: a causal language model or an encoder-decoder; its train or eval mode changes nothing (dropout is off by
-            p = 0).
+        model: a causal language model or an encoder-decoder; train or eval mode makes no difference (dropout is off
+            with p = 0).
         prompt_tokens: (B, P) int64.
         prompt_mask: (B, P), True on real tokens, padding on the left.
         max_new_tokens: the response budget, at least 1.
-        eos_token_id: ends a response; inside a prompt it means nothing.
+        eos_token_id: ends a response; inside a prompt it has no effect.
         pad_token_id: fills ``tokens`` after the end.
-        vocab_size: V; no token at or above it is drawn.
+        vocab_size: V; only tokens below it are drawn.
         decoding: how tokens are drawn.
         generator: source of randomness; None is torch's global one.
         samples_per_prompt: S. Rows come prompt by prompt: p0s0, p0s1, ..., p1s0, ...
-        with_hidden: keep the hidden states.
-        look_every: steps between two looks at which rows have ended. It changes the time, not the result: looking lets
-            rows leave, and makes a GPU wait for it. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
+        with_hidden: also return the hidden states.
+        look_every: steps between two checks for ended rows. It changes the time, not the result: a check lets rows
+            leave, but makes a GPU synchronise. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
         static: decode in steps of fixed shape, recorded as a CUDA graph on a GPU; the same result. A model with sliding
             windows or an encoder is decoded in the usual way.
 
@@ -92,12 +92,12 @@ def generate(
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
     device, num_rows = tokens.device, len(tokens) * samples_per_prompt
-    rows = torch.arange(num_rows, device=device)  # which response each row that is left writes
+    rows = torch.arange(num_rows, device=device)  # which response each remaining row writes
 
     written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
     real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
     log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
-    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the rows left
+    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the remaining rows
     look_every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
     hidden = None
 

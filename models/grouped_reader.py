@@ -1,9 +1,9 @@
-"""Writing several responses to a prompt whose keys and values are held, and looked at, once for all of them.
+"""Writing several responses to a prompt whose keys and values are stored, and attended to, once for all of them.
 
-Decoding waits for memory: at every step each row's attention reads all its keys and values, and those of the prompt are
-most of them. Here the samples of a prompt are neighbouring queries of one row, so that its keys and values come from
-memory once a step. Where many samples have ended the places they leave would be computed for nobody; the rest then goes
-on row by row. Notation: G prompts of P columns, S samples of each, N = G * S, R response columns, m rows left.
+Decoding is memory-bound: at every step each row's attention reads all its keys and values, most of which belong to the
+prompt. Here the samples of a prompt are neighbouring queries of one row, so that its keys and values are read from
+memory once per step. Once many samples have ended, their places would be computed for nothing; the rest then continues
+row by row. Notation: G prompts of P columns, S samples each, N = G * S, R response columns, m remaining rows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .cache import RowCache, RowCacheLayer, cached_forward, last_columns
 from .padding import position_ids
 
 CROWDED = 2 / 3
-"""Share of samples still being written below which rows of their own are faster (measured on a CPU)."""
+"""Share of unfinished samples below which separate rows are faster (measured on a CPU)."""
 
 
 class GroupedReader:
-    """A ``Reader`` in whose cache a prompt has one row: the prompt, then the samples' tokens, step by step.
+    """A ``Reader`` whose cache has one row per prompt: the prompt, then the samples' tokens, step by step.
 
-    The model must attend to all that its mask shows (see :func:`prefgym.models.shared_prompt.attends_to_all`).
+    The model must attend to everything that its mask allows (see :func:`prefgym.models.shared_prompt.attends_to_all`).
 
     Args:
         model: a decoder.
@@ -37,7 +37,7 @@ class GroupedReader:
     def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
         self.model, self.prompts, self.prompt_mask, self.samples = model, prompts, prompt_mask, samples
         count, self.width = prompts.shape
-        self.places = torch.arange(count * samples, device=prompts.device)  # which sample each row that is left writes
+        self.places = torch.arange(count * samples, device=prompts.device)  # which sample each remaining row writes
         self.step = 0
         self.prompt_length = prompt_mask.sum(dim=-1, keepdim=True)  # (G, 1)
         own = torch.eye(samples, dtype=torch.bool, device=prompts.device).repeat(1, max_new_tokens - 1)  # (S, S (R-1))
@@ -53,7 +53,7 @@ class GroupedReader:
         return logits.repeat_interleave(self.samples, dim=0), hidden.repeat_interleave(self.samples, dim=0)
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`prefgym.models.reader.Reader.read`; what stands in places that were left is looked at by nobody."""
+        """As :meth:`prefgym.models.reader.Reader.read`; abandoned places are never attended to."""
         count, samples = len(self.prompts), self.samples
         given = tokens.new_zeros(count * samples)
         given[self.places] = tokens
@@ -69,7 +69,7 @@ class GroupedReader:
         return (logits, hidden) if len(tokens) == len(given) else (logits[self.places], hidden[self.places])
 
     def keep(self, kept: Tensor) -> Tensor:
-        """Leave places, (n,) bool; as :meth:`RowCache.keep`."""
+        """Abandon places, (n,) bool; as :meth:`RowCache.keep`."""
         order = kept.nonzero()[:, 0]
         self.places = self.places[order]
         return order
@@ -80,7 +80,7 @@ class GroupedReader:
         return len(self.places) >= CROWDED * len(self.prompts) * self.samples
 
     def row_cache(self, num_columns: int) -> RowCache:
-        """Return a cache of ``num_columns`` with a row of its own for each of the m samples left, as read so far."""
+        """Return a cache of ``num_columns`` with a separate row for each of the m remaining samples, as read so far."""
         group, sample = self.places // self.samples, self.places % self.samples
         steps = torch.arange(self.step, device=self.places.device)
         own = self.width + sample[:, None] + self.samples * steps  # (m, step)

@@ -42,7 +42,7 @@ from .folder import (
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
 TEXTS_AT_ONCE = 512
-"""Texts that a tokenizer is given at once."""
+"""Texts per tokenizer call."""
 
 
 class LanguageModel:
@@ -51,11 +51,11 @@ class LanguageModel:
     Attributes:
         model: the transformers model.
         tokenizer: its tokenizer.
-        name: what the user called it.
+        name: the name the user gave.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model") -> None:
-        """Check that the two belong together and switch dropout off.
+        """Check that the two belong together, and switch dropout off.
 
         Raises:
             InputError: the vocabularies differ, the tokenizer has no EOS token, or the decoder no start token.
@@ -63,7 +63,7 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
-        self._shares = False  # its weights are another model's too
+        self._shares = False  # whether its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
         check_vocabulary(name, self.vocab_size, embeddings.weight.shape[0])
@@ -84,17 +84,17 @@ class LanguageModel:
     ) -> LanguageModel:
         """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, or a Hugging Face hub id.
 
-        The folder of an adapter (``peft``) gives the base model that it names with the adapter merged into it.
+        The folder of an adapter (``peft``) gives its base model with the adapter merged in.
 
         Args:
             name_or_path: the model; ``"embedded"`` is ``"embedded/start"``.
-            device: where the weights go.
+            device: for the weights.
             dtype: their type; the distribution is computed in fp32 whatever it is.
 
         Raises:
-            InputError: the folder is missing, has no configuration, weights or tokenizer, has pickle weights only,
-                is no language model, or its tokenizer has another vocabulary or no EOS token; or the base model
-                of an adapter cannot be loaded.
+            InputError: the folder is missing, has no configuration, weights or tokenizer, has only pickle weights, is
+                not a language model, or its tokenizer has another vocabulary or no EOS token; or the base model of an
+                adapter cannot be loaded.
         """
         name = str(name_or_path)
         folder = locate(name)
@@ -115,19 +115,19 @@ class LanguageModel:
 
     @property
     def pad_token_id(self) -> int:
-        """The token that fills padding; EOS where the tokenizer has none. The mask decides what padding is."""
+        """The token that fills padding; EOS if the tokenizer has none. The mask decides what is padding."""
         pad = self.tokenizer.pad_token_id
         return self.eos_token_id if pad is None or pad >= self.vocab_size else int(pad)
 
     @property
     def context_length(self) -> int:
-        """The most tokens the model can read; a very large number where it has no limit."""
+        """The maximum number of tokens the model can read; a very large number if it has no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return int(limit or self.tokenizer.model_max_length)
 
     @property
     def auto_class(self) -> type:
-        """The class of transformers that loads such a model."""
+        """The transformers class that loads such a model."""
         return _auto_class(self.model.config)
 
     @property
@@ -141,11 +141,11 @@ class LanguageModel:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's tokens, no special ones added."""
+        """Return the text's tokens, without adding special ones."""
         return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text, as :meth:`encode` does, in batches: quicker for many."""
+        """Return the tokens of each text, as :meth:`encode` does, in batches: faster for many."""
         rows: list[list[int]] = []
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             batch = list(texts[start : start + TEXTS_AT_ONCE])
@@ -163,7 +163,7 @@ class LanguageModel:
         return text
 
     def copy(self) -> LanguageModel:
-        """Return a model with weights of its own, all trainable (the tokenizer is shared)."""
+        """Return a copy with its own weights, all trainable (the tokenizer is shared)."""
         model = copy.deepcopy(self.model)
         model.zero_grad(set_to_none=True)
         return LanguageModel(model, self.tokenizer, self.name).unfreeze()
@@ -178,15 +178,15 @@ class LanguageModel:
         return other
 
     def freeze(self) -> LanguageModel:
-        """Let no parameter take a gradient; return self."""
+        """Disable gradients for all parameters; return self."""
         self.model.requires_grad_(False)
         return self
 
     def unfreeze(self) -> LanguageModel:
-        """Let every parameter take a gradient; return self.
+        """Enable gradients for all parameters; return self.
 
-        A model that shares its weights with a :meth:`view` gets weights of its own first, so that training it does not
-        move the other.
+        A model that shares its weights with a :meth:`view` first gets its own copy, so that training it does not change
+        the other.
         """
         for parameter in self.model.parameters():
             if self._shares:
@@ -219,8 +219,8 @@ class LanguageModel:
 def disable_dropout(module: nn.Module) -> None:
     """Set every dropout probability to 0, so that train and eval mode compute the same.
 
-    Not by ``eval()``: in eval mode transformers skips gradient checkpointing. Models keep the probability in dropout
-    modules, in their own attributes, or read it from their configuration on every forward; all three are set.
+    ``eval()`` is no substitute: in eval mode transformers skips gradient checkpointing. Models keep the probability in
+    dropout modules, in their own attributes, or read it from their configuration on every forward; all three are set.
     """
     for part in module.modules():
         if isinstance(part, _DropoutNd):
@@ -252,9 +252,9 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def _aligned(model: PreTrainedModel) -> PreTrainedModel:
-    """Copy weights out of the file they are mapped from: at its odd addresses kernels may round otherwise.
+    """Copy weights out of the memory-mapped file: at its unaligned addresses kernels may round differently.
 
-    A model that was saved and loaded then computes the same bits as before.
+    A saved and reloaded model then computes the same bits as before.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()

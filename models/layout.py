@@ -1,8 +1,7 @@
-"""Where the tokens of texts stand when a model reads them behind their prompts: little padding, nothing twice.
+"""The layout of texts that a model reads after their prompts: little padding, nothing read twice.
 
-Texts behind one prompt may share a row, one after the other, and rows of similar length are read together. A *slot* is
-a place in a row. Notation: N texts of at most R columns, g
-rows of W slots in a chunk, T slots in all chunks.
+Texts after the same prompt may share a row, one after the other, and rows of similar length are read together. A *slot*
+is a position in a row. Notation: N texts of at most R columns, g rows of W slots in a chunk, T slots in all chunks.
 """
 
 from __future__ import annotations
@@ -19,37 +18,37 @@ CALL_COST = {"cpu": 64.0}
 """What one more call of the model costs, in tokens, by kind of device; ``OTHER_CALL_COST`` elsewhere."""
 OTHER_CALL_COST = 2048.0
 FULL_ROWS = (1, 2, 4, 10**9)
-"""How many times as long as the longest text a row may be, of which the cheapest is taken."""
+"""Candidate row lengths, as multiples of the longest text; the cheapest is taken."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that are read in one call."""
+    """Rows read in one call."""
 
     prompts: Tensor  # (g,) int64, the prompt of each row
-    text: Tensor  # (g, W) int64, which text a slot holds a token of; -1: padding
+    text: Tensor  # (g, W) int64, which text the slot's token is from; -1: padding
     column: Tensor  # (g, W) int64, which of its tokens
 
     @property
     def single(self) -> bool:
-        """Whether no row holds two texts: padding then stands at the end alone, and the order is the text's own."""
+        """Whether no row has two texts: padding is then only at the end, and the order is the text's own."""
         return bool(((self.text == self.text[:, :1]) | (self.text < 0)).all())
 
 
 def lay_out(
     prompt_of: Tensor, lengths: Tensor, *, columns: int = 0, pair_cost: float = 0.0, together: bool = True
 ) -> list[Chunk]:
-    """Give every token a slot, so that reading the rows costs as little as can be.
+    """Give every token a slot, so that reading the rows costs as little as possible.
 
-    Longer rows with several texts have less padding, but each of their slots looks at the whole row. The cost of a
+    Longer rows with several texts have less padding, but each of their slots attends to the whole row. The cost of a
     chunk in tokens is g W (1 + pair_cost (columns + W)), and ``CALL_COST`` for the call.
 
     Args:
-        prompt_of: (N,) int64 from 0 on, which prompt stands before a text.
+        prompt_of: (N,) int64 from 0, which prompt comes before a text.
         lengths: (N,) int64, each at least 1.
         columns: of the prompts.
-        pair_cost: what looking from one slot at one column costs, beside what a token costs else.
-        together: whether texts of a prompt may share a row; False gives each a row of its own.
+        pair_cost: cost of attending from one slot to one column, relative to a token's other cost.
+        together: whether texts of a prompt may share a row; False gives each its own row.
 
     >>> (chunk,) = lay_out(torch.tensor([0, 1, 0]), torch.tensor([2, 3, 1]))
     >>> chunk.text, chunk.column
@@ -71,7 +70,7 @@ def lay_out(
 def _chunk(rows: list[list[int]], prompt: NDArray[np.int64], size: NDArray[np.int64], device: torch.device) -> Chunk:
     texts, owner = _flat(rows)
     own, totals = size[texts], _totals(rows, size)
-    tokens = np.arange(own.sum())  # all of the chunk, row after row
+    tokens = np.arange(own.sum())  # all of the chunk, row by row
     place = (np.repeat(owner, own), tokens - np.repeat(totals.cumsum() - totals, totals))
     text = np.full((len(rows), totals.max()), -1)
     column = np.zeros_like(text)
@@ -96,7 +95,7 @@ def _totals(rows: list[list[int]], size: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _rows(prompt: NDArray[np.int64], size: NDArray[np.int64], room: int) -> list[list[int]]:
-    """Put the texts of each prompt into rows of at most ``room`` slots: each into the first with space, long first."""
+    """Put the texts of each prompt into rows of at most ``room`` slots: first fit, longest first."""
     rows: list[list[int]] = []
     for owner in np.unique(prompt):
         texts = np.flatnonzero(prompt == owner)
@@ -115,7 +114,7 @@ def _rows(prompt: NDArray[np.int64], size: NDArray[np.int64], room: int) -> list
 
 
 def _chunks(totals: NDArray[np.int64], call: float, columns: int, pair_cost: float) -> tuple[list[list[int]], float]:
-    """Divide rows of these lengths into the cheapest chunks of rows of similar length; their cost."""
+    """Divide rows of these lengths into the cheapest chunks of rows of similar length; gives their cost too."""
     order = np.argsort(totals, kind="stable")
     width, count = totals[order].astype(np.float64), len(totals)
     slot = width * (1 + pair_cost * (columns + width))
@@ -133,10 +132,10 @@ def _chunks(totals: NDArray[np.int64], call: float, columns: int, pair_cost: flo
 
 @dataclass(frozen=True)
 class Slots:
-    """Between slots and texts: every function here keeps trailing dimensions.
+    """Conversion between slots and texts; every function here keeps trailing dimensions.
 
     Attributes:
-        source: (T,) int64, which entry of a flattened (N, R) tensor a slot holds; 0 at padding.
+        source: (T,) int64, which entry of a flattened (N, R) tensor is in a slot; 0 at padding.
         real: (T,) bool, False at padding.
         place: (N, R) int64, the slot of each token; 0 at padding.
         mask: (N, R) bool, True on real tokens.
@@ -148,7 +147,7 @@ class Slots:
     mask: Tensor
 
     def gather(self, values: Tensor) -> Tensor:
-        """(N, R, ...) -> (T, ...); what stands at padding means nothing."""
+        """(N, R, ...) -> (T, ...); values at padding are meaningless."""
         return values.flatten(0, 1).index_select(0, self.source)
 
     def spread(self, values: Tensor) -> Tensor:
@@ -159,7 +158,7 @@ class Slots:
 
 
 def slots_of(chunks: list[Chunk], mask: Tensor) -> Slots:
-    """The slots of chunks, for texts whose real tokens ``mask`` (N, R) tells."""
+    """The slots of chunks, for texts whose real tokens are given by ``mask`` (N, R)."""
     text = torch.cat([chunk.text.flatten() for chunk in chunks])
     column = torch.cat([chunk.column.flatten() for chunk in chunks])
     real = text >= 0

@@ -1,8 +1,8 @@
-"""Low-rank adapters: a language model whose own weights stay as they are, and of which little is trained.
+"""Low-rank adapters: a language model with frozen weights, of which little is trained.
 
-Each chosen linear map W becomes W + (alpha / rank) B A, of which A and B alone are trained; B starts at zero, so the
+Each chosen linear map W becomes W + (alpha / rank) B A, where only A and B are trained; B starts at zero, so the
 adapted model starts as its base (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3).
-The layers are those of the package ``peft``, an extra that is imported when a first adapter is made or read.
+The layers come from the package ``peft``, an extra that is imported when the first adapter is made or read.
 
 The base is not copied: the adapted model is a view of it, and the base itself is the model with the adapter off.
 """
@@ -50,7 +50,7 @@ _FURTHER = {
     "exclude_modules": str | list[str] | None,
 }
 _READ = {*_NAMED, *_FURTHER, "task_type", "auto_mapping", "peft_version", "inference_mode"}
-"""Settings of an adapter that say nothing of its numbers, or that peft loads and merges exactly; others are refused."""
+"""Adapter settings that do not affect its numbers, or that peft loads and merges exactly; others are refused."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class LoRA:
     Attributes:
         rank: of B A.
         alpha: B A is scaled by alpha / rank; None is twice the rank.
-        targets: names of the linear layers that are adapted, with commas between them, or ``"all-linear"``: all but
-            the language-model head.
+        targets: names of the linear layers to adapt, separated by commas, or ``"all-linear"``: all but the
+            language-model head.
     """
 
     rank: int
@@ -69,7 +69,7 @@ class LoRA:
     targets: str = EVERY_LINEAR
 
     def target_modules(self, model: nn.Module, name: str) -> str | list[str]:
-        """Return the targets as ``peft`` takes them; :class:`InputError` when the model has no such layer."""
+        """Return the targets in ``peft``'s format; :class:`InputError` if the model has no such layer."""
         if self.targets == EVERY_LINEAR:
             return EVERY_LINEAR
         chosen = [target.strip() for target in self.targets.split(",")]
@@ -83,11 +83,11 @@ class LoRA:
 
 
 class AdaptedModel(LanguageModel):
-    """A language model with an adapter, which alone is trained and saved.
+    """A language model with an adapter; only the adapter is trained and saved.
 
     Attributes:
         model: the transformers model, adapter layers in their places.
-        base_name: what the base model is called, in the adapter's files too.
+        base_name: the base model's name, also in the adapter's files.
     """
 
     def __init__(self, peft_model: Any, tokenizer: PreTrainedTokenizerBase, base_name: str, name: str) -> None:
@@ -110,7 +110,7 @@ class AdaptedModel(LanguageModel):
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.model.modules()),
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # A is drawn
+            torch.manual_seed(seed)  # A is random
             return cls(_inject(base, config), base.tokenizer, base.name, base.name)
 
     @classmethod
@@ -126,12 +126,12 @@ class AdaptedModel(LanguageModel):
 
         Args:
             folder: with adapter_config.json and adapter_model.safetensors.
-            base: taken, and its weights shared, if it goes by the name of the adapter's base; else that is loaded.
+            base: used, sharing its weights, if it has the name of the adapter's base; else that is loaded.
             device: where the base is loaded to.
             dtype: of its weights.
 
         Raises:
-            InputError: the adapter is damaged, a pickle or no LoRA, or its base is missing or another one.
+            InputError: the adapter is damaged, a pickle or not LoRA, or its base is missing or another one.
         """
         folder = Path(folder)
         peft, config = _peft(), _read_config(folder)
@@ -149,17 +149,17 @@ class AdaptedModel(LanguageModel):
         return cls(peft_model, base.tokenizer, base_name, str(folder))
 
     def merged(self) -> LanguageModel:
-        """Return a plain model with weights of its own, W + (alpha / rank) B A in the place of W."""
+        """Return a plain model with its own weights, W + (alpha / rank) B A instead of W."""
         return _merge(copy.deepcopy(self.peft_model), self.tokenizer, self.name)
 
     def copy(self) -> AdaptedModel:
-        """Return a model with base weights and adapter of its own."""
+        """Return a copy with its own base weights and adapter."""
         other = AdaptedModel(copy.deepcopy(self.peft_model), self.tokenizer, self.base_name, self.name)
         other.model.zero_grad(set_to_none=True)
         return other.unfreeze()
 
     def unfreeze(self) -> AdaptedModel:
-        """Let the adapter take gradients, and nothing else; return self."""
+        """Enable gradients for the adapter only; return self."""
         self.peft_model.set_adapter("default")
         return self
 
@@ -181,9 +181,9 @@ class AdaptedModel(LanguageModel):
 
 
 def load_merged(folder: Path, name: str, device: str | torch.device, dtype: torch.dtype) -> LanguageModel:
-    """Load an adapter folder as the plain model it makes of its base; errors as :meth:`AdaptedModel.read`."""
+    """Load an adapter folder as a plain model, merged into its base; errors as for :meth:`AdaptedModel.read`."""
     adapted = AdaptedModel.read(folder, device=device, dtype=dtype)
-    return _merge(adapted.peft_model, adapted.tokenizer, name)  # the base was loaded for this and is not needed again
+    return _merge(adapted.peft_model, adapted.tokenizer, name)  # the base was loaded just for this
 
 
 def _merge(peft_model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> LanguageModel:
@@ -195,7 +195,7 @@ def _inject(base: LanguageModel, config: Any) -> Any:
     model = base.view().model
     config.base_model_name_or_path = model.__dict__.get("name_or_path") or None  # else peft warns that it sets it
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes out of use
+        warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by a deprecated name
         return _peft().get_peft_model(model, config)
 
 
@@ -209,7 +209,7 @@ def _read_config(folder: Path) -> Any:
     if given["peft_type"] != "LORA" or unread:
         why = f"it has {shortened(unread[0])}" if given["peft_type"] == "LORA" else "it is of another kind"
         raise InputError(
-            f'The adapter in "{folder}" is no plain LoRA ({why}); merge it into its base model (peft: '
+            f'The adapter in "{folder}" is not plain LoRA ({why}); merge it into its base model (peft: '
             "merge_and_unload) and save that."
         )
     if not given["base_model_name_or_path"]:

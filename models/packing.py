@@ -1,8 +1,7 @@
-"""Reading several texts in one row, each as if it stood alone: the packing of supervised training.
+"""Reading several texts in one row, each as if it were alone: packing for supervised training.
 
-A slot looks at its own text up to itself, and positions count from the start of each text, so that logits and gradients
-are those of reading the texts one by one. Rows come without the padding that texts of different lengths need side by
-side.
+A slot attends to its own text up to itself, and positions count from the start of each text, so that logits and
+gradients are those of reading the texts one by one. Rows avoid the padding that texts of different lengths would need.
 
 Notation: N texts of L columns, P of them prompt and R response, g rows of W slots in a chunk, K of its columns predict.
 """
@@ -21,27 +20,27 @@ from .shared_prompt import attends_to_all, packed_mask, pair_cost, taken
 
 
 def check_packable(model: nn.Module) -> None:
-    """Raise InputError for a model that cannot be told which tokens of a row belong together."""
+    """Raise InputError for a model that cannot separate the texts of a row."""
     takes_positions = "position_ids" in inspect.signature(model.forward).parameters
     if is_encoder_decoder(model) or not takes_positions or not attends_to_all(model):
         raise InputError(
-            f"Examples cannot be packed for a {type(model).__name__}, which takes no mask of its own for every token; "
+            f"Examples cannot be packed for a {type(model).__name__}, which takes no separate mask for every token; "
             "train without packing."
         )
 
 
 def read_packed(model: nn.Module, tokens: Tensor, mask: Tensor, split: int) -> tuple[list[Tensor], Slots]:
-    """Read N prompts with their responses, several to a row where that costs less.
+    """Read N prompts with their responses, several per row where that is cheaper.
 
     Args:
-        model: a decoder of :func:`check_packable`.
+        model: a decoder that passes :func:`check_packable`.
         tokens: (N, L) int64, prompts padded on the left, responses on the right.
         mask: (N, L), 1 on real tokens; at least one of each prompt and of each response.
         split: P, the column in which responses start.
 
     Returns:
         The logits (g, K, V_model) of each chunk, and the slots: which response token each of them predicts. The head
-        runs on the columns where at least one row predicts one.
+        runs on the columns where at least one row predicts a response token.
     """
     first = mask.long().argmax(dim=1)  # (N,) columns of padding on the left
     lengths = mask.sum(dim=1) - 1  # the last token predicts nothing

@@ -1,4 +1,4 @@
-"""Which columns of a padded batch are real. Masks are True (or 1) on real tokens; a token's id decides nothing."""
+"""Which columns of a padded batch are real. Masks are True (or 1) on real tokens; token ids do not matter."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def position_ids(attention_mask: Tensor) -> Tensor:
 
 
 def first_real_column(attention_mask: Tensor) -> int:
-    """Return the first column that holds a real token in any row: what stands before is padding for all."""
+    """Return the first column with a real token in any row: earlier columns are padding in all rows."""
     return int(attention_mask.bool().any(dim=0).int().argmax())

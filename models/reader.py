@@ -1,9 +1,9 @@
-"""Reading token by token while responses are written: what :func:`prefgym.models.generation.generate` asks for logits.
+"""Reading token by token while responses are written: where :func:`prefgym.models.generation.generate` gets logits.
 
-A reader holds the caches of N = G * S rows, S samples for each of G prompts, and is asked in turn to read the prompts
-and then one more token for every row that is left.
+A reader has the caches of N = G * S rows, S samples for each of G prompts. It first reads the prompts, then repeatedly
+one more token for every remaining row.
 
-Notation: n rows left, P prompt columns, R response columns, d hidden size, V_model embedding rows.
+Notation: n remaining rows, P prompt columns, R response columns, d hidden size, V_model embedding rows.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .shared_prompt import attends_to_all
 
 
 class Reader(Protocol):
-    """What both kinds of model offer; logits are (n, V_model), hidden states (n, d)."""
+    """The interface for both kinds of model; logits are (n, V_model), hidden states (n, d)."""
 
     def read_prompts(self) -> tuple[Tensor, Tensor]:
-        """Read each prompt once; what is said of the first token of every row, prompt by prompt."""
+        """Read each prompt once; gives the outputs for the first token of every row, prompt by prompt."""
         ...
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the next token (n,) of every row that is left."""
+        """Read the next token (n,) of every remaining row."""
         ...
 
     def keep(self, kept: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def make_reader(
 
 
 class DecoderReader:
-    """Prompts and responses stand in one cache, the responses behind the prompts."""
+    """Prompts and responses are in one cache, the responses after the prompts."""
 
     def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
         self.model, self.prompts, self.mask, self.samples = model, prompts, prompt_mask, samples
@@ -82,7 +82,7 @@ class DecoderReader:
         return order
 
     def go_on(self, shared: GroupedReader) -> None:
-        """Take over what another has read, for the rows that are left there."""
+        """Take over what another reader has read, for its remaining rows."""
         self.rows, self.column = shared.places, self.width + shared.step
         self.cache = shared.row_cache(self.cache.num_columns)
 
@@ -115,7 +115,7 @@ class SwitchingReader:
 
 
 class EncoderDecoderReader:
-    """The decoder keeps its own tokens in one cache and what it makes of the encoder's states in another."""
+    """The decoder keeps its own tokens in one cache and its projections of the encoder's states in another."""
 
     def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
         self.model, self.samples = model, samples
@@ -127,7 +127,7 @@ class EncoderDecoderReader:
         self.column = 0
 
     def read_prompts(self) -> tuple[Tensor, Tensor]:
-        """As :meth:`Reader.read_prompts`; the samples of a prompt have the start token in common."""
+        """As :meth:`Reader.read_prompts`; the samples of a prompt share the start token."""
         self.own.begin(self.rows, 0, 1)
         self.cross.begin(self.rows, 0, self.mask.shape[1])
         logits, hidden = self._forward(start_tokens(self.model, len(self.rows), self.rows.device))
@@ -149,7 +149,7 @@ class EncoderDecoderReader:
 
     def _forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         states = self.states
-        if len(tokens) != len(states):  # their keys and values are cached: the shape alone is looked at
+        if len(tokens) != len(states):  # their keys and values are cached: only the shape is used
             states = states[:1].expand(len(tokens), -1, -1)
         with head_input(self.model) as hidden:
             logits = decode(self.model, states, self.mask, tokens, past_key_values=self.cache, use_cache=True)
@@ -157,7 +157,7 @@ class EncoderDecoderReader:
 
 
 class _CrossCache(RowCache):
-    """Keys and values of the encoder's states, which layers read without asking which rows are left."""
+    """Keys and values of the encoder's states, which layers read regardless of the remaining rows."""
 
     def keep(self, kept: Tensor) -> Tensor:
         """As :meth:`RowCache.keep`."""

@@ -1,4 +1,4 @@
-"""A Trainer whose runs survive: it saves whole moments, also when it is stopped, and goes on from one exactly."""
+"""A Trainer whose runs survive: it saves consistent states, also when stopped, and resumes exactly from one."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .supervised_checkpoint import (
 
 
 class ResumableTrainer(Trainer):
-    """A Trainer that ends with the same weights, history and metrics however often it was stopped on the way.
+    """A Trainer that ends with the same weights, history and metrics however often it was stopped.
 
-    A run is whole between two optimiser steps, and between a step and the evaluation after it. A stop in a forward or
-    backward pass, or in an evaluation, leaves the weights of the last whole moment, which is saved then. While a step
-    changes weights, counters and logs, a stop waits.
+    A run's state is consistent between two optimiser steps, and between a step and the evaluation after it. A stop in a
+    forward or backward pass, or in an evaluation, leaves the weights of the last consistent moment, which is then
+    saved. While a step changes weights, counters and logs, a stop waits.
 
     Attributes:
         best: the smallest evaluation loss so far, with the weights if they are kept.
-        resumed: the checkpoint that training goes on from.
+        resumed: the checkpoint that training continues from.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,17 +46,17 @@ class ResumableTrainer(Trainer):
         self.resumed: Checkpoint | None = None
         self._folder: Path | None = None  # of the run whose checkpoints are written
         self._inputs: Mapping[str, str] = {}
-        self._moment: Moment | None = None  # the last whole one; None while a step changes the weights
+        self._moment: Moment | None = None  # the last consistent one; None while a step changes the weights
         self._on_disk: tuple[int, bool] | None = None  # step of the newest checkpoint, and whether an evaluation is due
         self._changing = ExitStack()
         self._began = 0.0
 
     def keep_checkpoints(self, folder: Path, inputs: Mapping[str, str], resume: bool, accept_changes: bool) -> None:
-        """Save checkpoints in a run folder, and go on from the last one there.
+        """Save checkpoints in a run folder, and continue from the last one there.
 
         Raises:
-            InputError: without ``resume``, there are some; with it, they are of a run on something else, and changes
-                are not accepted.
+            InputError: without ``resume``, some exist; with it, they are from a run on other inputs, and changes are
+                not accepted.
         """
         if checkpoints(folder) and not resume:
             raise InputError(f"{folder} holds checkpoints of another run; resume it, or give another folder.")
@@ -68,10 +68,10 @@ class ResumableTrainer(Trainer):
         self._folder, self._inputs = folder, inputs
 
     def fit(self) -> float:
-        """Train to the end, or go on to it, and return the seconds that took; a stop saves the last whole moment.
+        """Train, or resume, to the end and return the seconds taken; a stop saves the last consistent moment.
 
         Raises:
-            Stopped: with a sentence that says what is saved and what will be done again.
+            Stopped: with a sentence that says what is saved and what will be repeated.
         """
         self._began = time.perf_counter() - (0.0 if self.resumed is None else self.resumed.seconds)
         resumed = self.resumed
@@ -90,13 +90,13 @@ class ResumableTrainer(Trainer):
         return time.perf_counter() - self._began
 
     def end_moment(self, due: bool = False) -> None:
-        """Note that a step is over, but for an evaluation that is ``due``."""
+        """Record that a step is over, except for an evaluation that is ``due``."""
         if self._folder is not None:
             self._moment = Moment.of(self, due)
 
     def _told(self, signal: str) -> str:
         if self._on_disk is None or self._on_disk[0] == 0:
-            return f"stopped by {signal} before the first checkpoint; training will begin anew."
+            return f"stopped by {signal} before the first checkpoint; training will start over."
         step, due = self._on_disk
         again = f"step {step + 1}" if step < self.args.max_steps else "what follows training"
         again = f"the evaluation after step {step}" if due else again
@@ -106,7 +106,7 @@ class ResumableTrainer(Trainer):
         )
 
     def _save_moment(self) -> None:
-        """Write a checkpoint of the last whole moment, unless it stands there or nothing was learned yet."""
+        """Write a checkpoint of the last consistent moment, unless it is already there or nothing was learned yet."""
         moment = self._moment
         if self._folder is None or moment is None or moment.step == 0 or self._on_disk == (moment.step, moment.due):
             return
@@ -114,7 +114,7 @@ class ResumableTrainer(Trainer):
         save_checkpoint(self._folder, self, moment, self.best, self._inputs, seconds)
         self._on_disk = (moment.step, moment.due)
 
-    # What the Trainer calls.
+    # Called by the Trainer.
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self._save_moment()
@@ -142,14 +142,14 @@ class ResumableTrainer(Trainer):
         resumed.tensors.clear()
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        """There is none: bfloat16 needs no scaling."""
+        """No gradient scaler: bfloat16 needs no scaling."""
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if self.resumed is not None:
             self.resumed.moment.put_back_random(self.args.device)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:  # of a run that was stopped after its last step
+        if self.state.global_step >= self.state.max_steps:  # in a run that was stopped after its last step
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
@@ -170,17 +170,17 @@ class ResumableTrainer(Trainer):
         return super()._finalize_training(trial, num_train_samples, start_time - self._earlier())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log a point; its speeds are those of the whole run."""
+        """Log a point; speeds are averages over the whole run."""
         super().log(logs, None if start_time is None else start_time - self._earlier())
 
     def _earlier(self) -> float:
-        """The seconds of training before this process."""
+        """Seconds of training before this process."""
         return 0.0 if self.resumed is None else self.resumed.seconds
 
 
 @contextmanager
 def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
-    """Say in a sentence that a checkpoint does not fit what is trained."""
+    """Report in a sentence that a checkpoint does not fit the model."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -193,7 +193,7 @@ def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 class _Steps(TrainerCallback):
-    """Puts the sums back that the Trainer begins anew, and a stop off while a step changes what is saved."""
+    """Restores the sums that the Trainer resets, and postpones a stop while a step changes what is saved."""
 
     def __init__(self, trainer: ResumableTrainer) -> None:
         self.trainer = trainer
@@ -203,7 +203,7 @@ class _Steps(TrainerCallback):
         if trainer.resumed is not None:
             trainer._moment = trainer.resumed.moment
             trainer._moment.put_back(trainer)
-            trainer._initial_global_step = trainer._initial_num_input_tokens_seen = 0  # speeds are of the whole run
+            trainer._initial_global_step = trainer._initial_num_input_tokens_seen = 0  # speeds are over the whole run
         else:
             trainer.end_moment()
 

@@ -1,9 +1,9 @@
 """Reading a prompt once for all the responses to it, with gradients.
 
-A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then stand before
-every response; autograd adds up what the responses send back. What the last layer makes of a prompt beyond its keys and
-values is asked for by nobody, and is not computed. Notation: G prompts of P columns (left padded), N texts of R columns
-(right padded), g rows of W slots in a chunk.
+A decoder's keys and values of the prompt do not depend on what follows. They are computed once and then precede every
+response; autograd sums the gradients from the responses. Beyond its keys and values, the last layer's output for a
+prompt is not used, and not computed. Notation: G prompts of P columns (left padded), N texts of R columns (right
+padded), g rows of W slots in a chunk.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .padding import position_ids
 def read_behind(
     model: nn.Module, prompts: Tensor, prompt_mask: Tensor, prompt_of: Tensor, texts: Tensor, mask: Tensor
 ) -> tuple[list[Any], Slots]:
-    """Read N texts behind their own of G prompts, each prompt once and hardly any padding.
+    """Read N texts, each after one of G prompts, with each prompt read once and almost no padding.
 
     Args:
-        model: a decoder, with or without head. Dropout, if it is on, is drawn once for a prompt.
-        prompts: (G, P) int64, padded on the left: a text then stands in neighbouring columns.
+        model: a decoder, with or without head. Dropout, if on, is drawn once per prompt.
+        prompts: (G, P) int64, padded on the left, so that prompt and text are contiguous.
         prompt_mask: (G, P), 1 on real tokens.
-        prompt_of: (N,) int64, which prompt stands before a text.
-        texts: (N, R) int64, padded on the right, with a real token each.
+        prompt_of: (N,) int64, which prompt comes before a text.
+        texts: (N, R) int64, padded on the right, with at least one real token each.
         mask: (N, R), 1 on real tokens.
 
     Returns:
@@ -83,12 +83,12 @@ def packed_mask(seen: Tensor, chunk: Chunk, dtype: torch.dtype) -> Tensor:
 
 
 def pair_cost(model: nn.Module) -> float:
-    """About what attention to one column costs, in tokens."""
+    """Approximate cost of attention to one column, in tokens."""
     return 1 / float(_text_config(model).hidden_size)
 
 
 def attends_to_all(model: nn.Module) -> bool:
-    """Whether every layer attends to all earlier tokens by position ids alone, so that a mask may be given whole."""
+    """Whether every layer attends to all earlier tokens by position ids alone, so that a full mask can be given."""
     inner: Any = getattr(model, "module", model)
     config = inner.config
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
@@ -102,18 +102,18 @@ def _text_config(model: nn.Module) -> Any:
 
 
 class _AllKept(Exception):
-    """The last layer's keys and values are known; nothing after them is asked for."""
+    """The last layer's keys and values are known; nothing after them is needed."""
 
 
 class PromptCache(Cache):
-    """Holds the keys and values of G prompts, with their graph."""
+    """The keys and values of G prompts, with their autograd graph."""
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=_PromptLayer)
         self.last_layer: int | None = None
 
     def read(self, model: nn.Module, prompts: Tensor, prompt_mask: Tensor) -> None:
-        """Read prompts (G, P), and stop where the last layer has its keys and values: the rest of it serves nobody."""
+        """Read prompts (G, P), and stop once the last layer has its keys and values: the rest is not used."""
         plain = not hasattr(model, "module") and not any("forward" in vars(module) for module in model.modules())
         self.last_layer = _text_config(model).num_hidden_layers - 1 if plain else None
         with suppress(_AllKept):
@@ -136,7 +136,7 @@ class PromptCache(Cache):
         return states
 
     def before(self, prompt_of: Tensor) -> Cache:
-        """Return a cache in which they stand before N rows, those of prompt ``prompt_of[i]`` before row i."""
+        """Return a cache in which they precede N rows, those of prompt ``prompt_of[i]`` before row i."""
         layers = [layer for layer in self.layers if isinstance(layer, _PromptLayer)]  # all of them
         assert layers[0].keys is not None
         repeats = _even_repeats(prompt_of, len(layers[0].keys))
@@ -144,7 +144,7 @@ class PromptCache(Cache):
 
 
 class _Layer(CacheLayerMixin):
-    """What both have in common: nothing in them changes when a layer that is recomputed writes to them again."""
+    """The common base: nothing changes when a recomputed layer writes to it again."""
 
     columns = 0  # of the prompts, before the query
 
@@ -181,7 +181,7 @@ class _ResponseLayer(_Layer):
         self.columns = prompts.keys.shape[-2]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Return the prompts' states followed by those (N, H, R, D) of the responses, which nobody needs again."""
+        """Return the prompts' states followed by those (N, H, R, D) of the responses, which are not needed again."""
         keys, values = (
             torch.cat([self._rows(prompts), states], dim=-2)
             for prompts, states in zip(self.prompts, (key_states, value_states), strict=True)
@@ -192,12 +192,12 @@ class _ResponseLayer(_Layer):
         """(G, H, P, D) -> (N, H, P, D)."""
         if self.repeats is None:
             return states.index_select(0, self.prompt_of)
-        # the backward pass of a repetition is a sum, and far cheaper than that of looking rows up
+        # the backward pass of a repetition is a sum, far cheaper than that of indexing rows
         return states.unsqueeze(1).expand(-1, self.repeats, -1, -1, -1).flatten(0, 1)
 
 
 def _even_repeats(prompt_of: Tensor, num_prompts: int) -> int | None:
-    """How many rows each prompt has, where all have as many and stand prompt by prompt in order; else None."""
+    """How many rows each prompt has, if all have the same number and are in prompt order; else None."""
     repeats, rest = divmod(len(prompt_of), num_prompts)
     even = torch.arange(len(prompt_of), device=prompt_of.device) // max(repeats, 1)
     return repeats if rest == 0 and torch.equal(prompt_of, even) else None
@@ -206,8 +206,9 @@ def _even_repeats(prompt_of: Tensor, num_prompts: int) -> int | None:
 def shares_prompts(model: nn.Module) -> bool:
     """Whether prompts can be read once for all responses to them.
 
-    An encoder reads them apart anyway. For :func:`read_behind` a decoder counts positions, takes a cache, and keeps it;
-    it does not under transformers' own gradient checkpointing, and :func:`recomputing` is for that.
+    An encoder reads them separately anyway. For :func:`read_behind` a decoder must use position ids, take a cache, and
+    keep it; under transformers' own gradient checkpointing it does not keep it, which is why there is
+    :func:`recomputing`.
     """
     if is_encoder_decoder(model):
         return True
@@ -215,14 +216,14 @@ def shares_prompts(model: nn.Module) -> bool:
 
 
 def taken(model: nn.Module, **options: Any) -> dict[str, Any]:
-    """Keep those options that the model's forward takes: some models count no positions, or return all logits."""
-    inner = getattr(model, "module", model)  # what runs in several processes is wrapped
+    """Keep the options that the model's forward takes: some models have no position ids, or return all logits."""
+    inner = getattr(model, "module", model)  # multi-process models are wrapped
     known = accepted(inner)
     return {name: value for name, value in options.items() if name in known}
 
 
 def accepted(model: nn.Module) -> frozenset[str]:
-    """Names of what the model's forward takes."""
+    """Names of the parameters of the model's forward."""
     forward: Any = model.forward
     if inspect.ismethod(forward):
         return _parameters(forward.__func__)  # the class's own, which outlives the model
@@ -241,13 +242,13 @@ def checkpoints(model: nn.Module) -> bool:
 
 @contextmanager
 def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
-    """Let the layers of forward passes made here keep their inputs alone, and compute the rest again going backward.
+    """In forward passes made here, let layers store only their inputs and recompute the rest in the backward pass.
 
-    Gradient checkpointing (Chen et al. 2016) that goes together with a shared prompt: a layer that is computed again
-    changes nothing in the caches of this module.
+    Gradient checkpointing (Chen et al. 2016) that works with a shared prompt: a recomputed layer changes nothing in
+    this module's caches.
 
     Raises:
-        InputError: the model's layers are not such as transformers can checkpoint.
+        InputError: transformers cannot checkpoint the model's layers.
     """
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)] if wanted else []
     if wanted and not layers:
@@ -262,7 +263,7 @@ def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
 
 
 def numbered(prompts: Sequence[Hashable]) -> Tensor:
-    """Number the distinct prompts of B rows from 0 on, as ``prompt_of`` (B,) int64 has them.
+    """Number the distinct prompts of B rows from 0, in the format of ``prompt_of``, (B,) int64.
 
     >>> numbered(["b", "a", "b"])
     tensor([0, 1, 0])

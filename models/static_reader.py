@@ -1,8 +1,8 @@
 """Reading one token of every row in steps of fixed shape, which a GPU can record and replay.
 
-The usual reader looks only at the columns written so far and lets rows leave that have ended. This one has all rows and
-all columns at every step, and everything that changes in a tensor. It computes more, but as a CUDA graph a step is
-launched whole instead of kernel by kernel, which is what decoding a small model mostly waits for. Notation: N rows, C
+The usual reader attends only to the columns written so far and drops rows that have ended. This one has all rows and
+all columns at every step, and keeps everything that changes in tensors. It computes more, but as a CUDA graph a step is
+launched as a whole instead of kernel by kernel, which dominates the time of decoding a small model. Notation: N rows, C
 columns.
 """
 
@@ -23,7 +23,7 @@ WARM_UP = 3  # runs before a recording, in which libraries choose their kernels
 
 
 class StaticReader(DecoderReader):
-    """A ``Reader`` of fixed shapes: no row ever leaves. What ``read`` returns is overwritten by the next call."""
+    """A ``Reader`` with fixed shapes: no row ever leaves. The result of ``read`` is overwritten by the next call."""
 
     def __init__(self, model: Any, prompts: Tensor, prompt_mask: Tensor, samples: int, max_new_tokens: int) -> None:
         super().__init__(model, prompts, prompt_mask, samples, max_new_tokens)
@@ -46,7 +46,7 @@ class StaticReader(DecoderReader):
         return self._result
 
     def keep(self, kept: Tensor) -> Tensor:
-        """Leave every row where it is."""
+        """Keep every row where it is."""
         return self.rows
 
     def _run(self) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ class StaticReader(DecoderReader):
         return cached_forward(self.model, self._tokens.unsqueeze(-1), mask, positions, self.cache)
 
     def _record(self) -> None:
-        """Capture one run. Running it before does no harm: it writes the same token to the same column."""
+        """Capture one run. Running it earlier is harmless: it writes the same token to the same column."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -70,5 +70,5 @@ class StaticReader(DecoderReader):
 
 
 def can_be_static(model: nn.Module) -> bool:
-    """Whether ``StaticReader`` computes what the model does."""
+    """Whether ``StaticReader`` computes the same as the model."""
     return attends_to_all(model) and not is_encoder_decoder(model)

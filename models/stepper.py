@@ -1,7 +1,7 @@
 """Next-token logits for observations that grow by one token at a time.
 
-One concept serves the policy and the reference: given the whole observation, answer from a cache that holds what was
-read before. Notation: B rows, L columns, d hidden size, V_model embedding rows.
+One concept serves the policy and the reference: given the full observation, answer with a cache of what was read
+before. Notation: B rows, L columns, d hidden size, V_model embedding rows.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .padding import first_real_column, position_ids
 
 
 class Stepper:
-    """Answers ``next_logits(tokens, attention_mask)`` exactly as a full forward would, and reads only what is new.
+    """Answers ``next_logits(tokens, attention_mask)`` exactly as a full forward pass would, but reads only what is new.
 
-    Every row is compared with what the cache holds of it. A row that agrees in all columns before its last token (it
-    grew by one token, or is asked again, or tries another last token) costs one token; any other row (reset, another
-    prompt) is read anew. So rows may be reset at different times, each writing at its own column of one cache of fixed
-    size: B rows times L columns, allocated once and given back when B or L changes.
+    Every row is compared with its cached tokens. A row that agrees in all columns before its last token (it grew by one
+    token, or is asked again, or tries another last token) costs one token; any other row (reset, another prompt) is
+    re-read. So rows may be reset at different times, each writing at its own column of one cache of fixed size: B rows
+    times L columns, allocated once and freed when B or L changes.
 
-    Parameters changed in place by an optimiser, by ``load_state_dict`` or by assignment are noticed, and everything
-    is read anew; after a change made through ``parameter.data`` call :meth:`reset`. Models whose attention does not
-    see all earlier tokens (sliding windows, recurrent states) are read in full each time: the same result, slower.
+    Parameters changed in place by an optimiser, by ``load_state_dict`` or by assignment are noticed, and everything is
+    re-read; after a change made through ``parameter.data`` call :meth:`reset`. Models whose attention does not see all
+    earlier tokens (sliding windows, recurrent states) are read in full each time: the same result, slower.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -61,23 +61,23 @@ class Stepper:
         Args:
             tokens: (B, L) int64; each row a run of real tokens with padding on either side.
             attention_mask: (B, L), True on real tokens; at least one in each row.
-            with_hidden: return the hidden states the logits were read from too.
+            with_hidden: also return the hidden states behind the logits.
 
         Returns:
-            logits (B, V_model), or (logits, hidden (B, d)). Not to be changed in place: they answer the same
+            logits (B, V_model), or (logits, hidden (B, d)). Do not change them in place: they answer the same
             observation when it comes again.
         """
         mask = attention_mask.bool()
         stale = self._stale_rows(tokens, mask)
         if stale is not None:
-            self._tokens = torch.empty(0)  # an interrupted read leaves nothing that counts as read
+            self._tokens = torch.empty(0)  # after an interrupted read nothing counts as read
             with caching(self.model):
                 self._logits, self._hidden = self._read(tokens, mask, stale)
             self._tokens, self._mask = tokens.clone(), mask.clone()
         return (self._logits, self._hidden) if with_hidden else self._logits
 
     def _stale_rows(self, tokens: Tensor, mask: Tensor) -> Tensor | None:
-        """Return which rows must be read anew, (B,) bool; None when nothing at all is new."""
+        """Return which rows must be re-read, (B,) bool; None if nothing at all is new."""
         version = _version(self.model)
         if tokens.shape != self._tokens.shape or version != self._version:
             self.reset()
@@ -116,7 +116,7 @@ class Stepper:
         cached_forward(self.model, tokens[:, start:stop], mask, position_ids(mask), self._cache)
 
     def _read_in_full(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Read each row's whole text, moved so that all end in the last column."""
+        """Read each row's full text, shifted so that all end in the last column."""
         shift = tokens.shape[1] - 1 - _last_column(mask)  # (B,)
         columns = (torch.arange(tokens.shape[1], device=tokens.device) - shift.unsqueeze(-1)) % tokens.shape[1]
         tokens, mask = tokens.gather(-1, columns), mask.gather(-1, columns)
@@ -126,10 +126,10 @@ class Stepper:
 
 
 class EncoderDecoderStepper(Stepper):
-    """The same of an encoder-decoder: what was read of a prompt by the encoder, of a response by the decoder, is kept.
+    """The same for an encoder-decoder: what the encoder read of a prompt, and the decoder of a response, is kept.
 
-    A decoder of transformers takes one position for all rows, so rows whose responses are of one length are read
-    together: a forward pass for each length.
+    A transformers decoder takes one position for all rows, so rows with responses of equal length are read together:
+    one forward pass per length.
 
     Args:
         model: an encoder-decoder.
@@ -149,7 +149,7 @@ class EncoderDecoderStepper(Stepper):
     def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
         count, split = len(tokens), self.max_prompt_tokens
         lengths = mask[:, split:].sum(dim=1)  # (B,) of the responses
-        known = lengths.masked_fill(stale, 0)  # (B,) how many tokens the decoder has read, its start token among them
+        known = lengths.masked_fill(stale, 0)  # (B,) how many tokens the decoder has read, including its start token
         self._encode(tokens[:, :split], mask[:, :split], known == 0)
         given = torch.cat([start_tokens(self.model, count, tokens.device), tokens[:, split:]], dim=1)  # (B, 1 + R)
         if self._own.num_rows != count:
@@ -163,10 +163,10 @@ class EncoderDecoderStepper(Stepper):
         return logits[order], hidden[order]
 
     def _decode(self, rows: Tensor, given: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-        """Read the decoder's columns from ``begin`` on of rows (n,); logits and hidden state of the last.
+        """Read the decoder's columns of rows (n,) from ``begin`` on; gives logits and hidden state of the last.
 
         Args:
-            rows: which.
+            rows: which rows.
             given: (n, q) int64 their tokens there.
             begin: 0 reads the encoder's states too; else what came before ``begin`` has been read.
         """
@@ -181,7 +181,7 @@ class EncoderDecoderStepper(Stepper):
         return logits[:, -1], hidden[0][:, -1]
 
     def _encode(self, prompts: Tensor, mask: Tensor, changed: Tensor) -> None:
-        """Read the prompts of rows (B,) bool anew; those without a response may differ in their last token."""
+        """Re-read the prompts of rows (B,) bool; those without a response may differ in their last token."""
         if not changed.any():
             return
         states, moved_mask = encode(self.model, prompts[changed], mask[changed])
@@ -192,10 +192,10 @@ class EncoderDecoderStepper(Stepper):
 
 
 def make_stepper(model: PreTrainedModel, max_prompt_tokens: int | None) -> Stepper:
-    """Return the stepper that fits a model. A decoder reads the whole row as one text, wherever its prompt ends.
+    """Return the stepper for a model. A decoder reads the whole row as one text, wherever its prompt ends.
 
     Raises:
-        InputError: an encoder-decoder without ``max_prompt_tokens``, the column in which responses begin.
+        InputError: an encoder-decoder without ``max_prompt_tokens``, the column where responses begin.
     """
     if not is_encoder_decoder(model):
         return Stepper(model)
@@ -211,6 +211,6 @@ def _last_column(mask: Tensor) -> Tensor:
 
 
 def _version(model: PreTrainedModel) -> tuple[int, int]:
-    """A mark that changes when parameters are changed in place or replaced."""
+    """A fingerprint that changes when parameters are changed in place or replaced."""
     parameters = list(model.parameters())
     return sum(parameter._version for parameter in parameters), sum(parameter.data_ptr() for parameter in parameters)

@@ -1,6 +1,6 @@
-"""What every supervised run shares: its options, the order of its examples, its evaluation and its metrics.
+"""Shared by all supervised runs: options, the order of examples, evaluation and metrics.
 
-On :class:`transformers.Trainer`. Nothing here knows what is learned; see ``finetune.py`` and ``rewards/training.py``.
+On :class:`transformers.Trainer`. It does not know what is learned; see ``finetune.py`` and ``rewards/training.py``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .supervised_checkpoint import Best, digest, put_weights, weights_of
 from .watching import Events, Progress, StopOnDivergence
 
 _HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
-"""Options that have no part in how a run ends."""
+"""Options that do not affect how a run ends."""
 _LENGTHS = {"epochs", "max_steps", "warmup", "eval_every", "log_every"}
-"""Options that tell a number of steps, which is what counts."""
+"""Options that only determine the number of steps, which is what counts."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,22 @@ class TrainingOptions:
 
     Attributes:
         learning_rate: peak, reached after the warm-up.
-        batch_size: examples of one forward pass.
+        batch_size: examples per forward pass.
         epochs: passes over the data; ignored when ``max_steps`` is set.
-        max_steps: optimiser steps; 0 leaves it to ``epochs``.
-        gradient_accumulation: forward passes of one optimiser step.
+        max_steps: optimiser steps; 0 uses ``epochs``.
+        gradient_accumulation: forward passes per optimiser step.
         warmup: share of the steps (0 to 1) over which the learning rate rises linearly from 0.
         schedule: ``"cosine"``, ``"linear"`` (both down to 0) or ``"constant_with_warmup"``.
-        weight_decay: AdamW's, on matrices alone (no biases, no norms).
+        weight_decay: AdamW's, on matrices only (no biases, no norms).
         max_grad_norm: gradients are scaled down to this global norm.
         bf16: matrix products in bfloat16 (autocast); weights and optimiser stay in fp32.
-        seed: of shuffling and of dropout, if there is any.
+        seed: of shuffling and of dropout, if any.
         eval_every: steps between two evaluations; 0 evaluates ten times.
         log_every: steps between two points of the training curve; 0 logs fifty times.
         save_every: steps between two checkpoints under ``output_dir/checkpoints``; 0 saves ten times, None never. With
-            it, a stop (Ctrl-C, or SIGTERM at the command line) saves the last whole step too.
-        resume: go on from the last checkpoint in ``output_dir``, if there is one, to the same end as if nothing had
-            happened.
-        accept_changes: resume although examples, start model or options are others than before.
+            it, a stop (Ctrl-C, or SIGTERM at the command line) saves the last complete step too.
+        resume: continue from the last checkpoint in ``output_dir``, if there is one, ending as if never interrupted.
+        accept_changes: resume although examples, start model or options have changed.
         output_dir: folder of checkpoints and TensorBoard events; None writes nothing.
         tensorboard: write events under ``output_dir/tensorboard``.
         progress: show a bar with the time left.
@@ -104,11 +103,11 @@ class TrainingOptions:
         return self.max_steps or max(1, math.ceil(per_epoch * self.epochs))
 
     def arguments(self, num_examples: int, device: torch.device, evaluate: bool) -> TrainingArguments:
-        """Return the same as :class:`transformers.TrainingArguments`, for a model on ``device``."""
+        """Return these options as :class:`transformers.TrainingArguments`, for a model on ``device``."""
         steps = self.steps(num_examples)
         eval_every = self.eval_every or max(1, steps // 10)
         return TrainingArguments(
-            output_dir=tempfile.gettempdir(),  # a folder that is there; the Trainer itself writes nothing
+            output_dir=tempfile.gettempdir(),  # an existing folder; the Trainer itself writes nothing
             learning_rate=self.learning_rate,
             per_device_train_batch_size=self.batch_size,
             per_device_eval_batch_size=self.batch_size,
@@ -136,19 +135,19 @@ class TrainingOptions:
 
 
 class Epochs(Protocol):
-    """Which examples each epoch holds; as many in one as in another."""
+    """Which examples are in each epoch; all epochs have the same size."""
 
     def __len__(self) -> int:
-        """Return how many."""
+        """Return the number of examples per epoch."""
 
     def epoch(self, number: int) -> Sequence[int]:
-        """Return the indices of those of epoch ``number``, from 0 on."""
+        """Return the indices of those in epoch ``number``, counted from 0."""
 
 
 class EpochSampler(Sampler[int]):
-    """Indices of examples in an order that follows from seed and epoch alone.
+    """Indices of examples in an order determined only by seed and epoch.
 
-    A resumed run then goes on in the order in which it was stopped.
+    A resumed run then continues in the same order.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -170,10 +169,10 @@ class EpochSampler(Sampler[int]):
 
 
 class LengthGrouped(EpochSampler):
-    """Random batches of like length: less padding. Fifty batches at a time are drawn, then sorted by length.
+    """Random batches of similar length, for less padding. Fifty batches at a time are drawn, then sorted by length.
 
-    The examples of a group, which have a prompt in common, stay side by side, so that a batch reads it once. An epoch
-    is all of them, or those that ``epochs_of`` names.
+    The examples of a group, which share a prompt, stay adjacent, so that a batch reads it once. An epoch has all
+    examples, or those given by ``epochs_of``.
     """
 
     def __init__(
@@ -199,7 +198,7 @@ class LengthGrouped(EpochSampler):
         order = [index for group in groups for index in group if index in drawn]
         many = 50 * self.batch_size
         for start in range(0, self.size, many):
-            # sorting keeps what is equally long in order, and so a group together
+            # the sort is stable, which keeps a group together
             window = sorted(order[start : start + many], key=self.longest.__getitem__)
             full = len(window) // self.batch_size
             for batch in self.shuffled(full):
@@ -208,16 +207,16 @@ class LengthGrouped(EpochSampler):
 
 
 class SupervisedTrainer(ResumableTrainer):
-    """A Trainer whose evaluation loss is a mean over counted items, and that remembers its minimum.
+    """A Trainer whose evaluation loss is a mean over counted items, and which remembers its minimum.
 
     The stock evaluation averages batch means, which weighs a token by how short its neighbours are. A subclass or
-    caller gives ``eval_loss_sum(model, inputs) -> (sum of losses, number of items)``.
+    caller provides ``eval_loss_sum(model, inputs) -> (sum of losses, number of items)``.
     """
 
     def __init__(self, *args: Any, keep_best: bool = False, epochs_of: Epochs | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epochs_of = epochs_of
-        self.remove_callback(PrinterCallback)  # it prints a dict for every point; the history holds them all
+        self.remove_callback(PrinterCallback)  # it prints a dict for every point; the history has them all
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(Progress())
         self.add_callback(StopOnDivergence())
@@ -231,7 +230,7 @@ class SupervisedTrainer(ResumableTrainer):
         return LengthGrouped(lengths, groups, step, self.args.seed, self.epochs_of)
 
     def length(self, example: dict[str, Any]) -> int:
-        """Return the number of tokens of an example, by which batches are made."""
+        """Return the number of tokens of an example, used for batching."""
         return len(example["prompt"]) + len(example["response"])
 
     def eval_loss_sum(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
@@ -244,7 +243,7 @@ class SupervisedTrainer(ResumableTrainer):
         assert self.model is not None
         training = self.model.training
         self.model.eval()
-        # training goes on with the random numbers that it would have without an evaluation
+        # training continues with the random numbers that it would have without an evaluation
         with torch.random.fork_rng(devices=[]), torch.no_grad(), self.compute_loss_context_manager():
             for inputs in self.get_eval_dataloader():
                 batch_loss, count = self.eval_loss_sum(self.model, self._prepare_inputs(inputs))
@@ -264,10 +263,10 @@ class SupervisedTrainer(ResumableTrainer):
 
 
 def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, Any]:
-    """Train, or go on with it, put the best weights back if they were kept, and return the metrics.
+    """Train, or resume training, restore the best weights if they were kept, and return the metrics.
 
     Raises:
-        InputError: the output folder is written by another process, or holds checkpoints of another run.
+        InputError: another process writes to the output folder, or it has checkpoints of another run.
     """
     with ExitStack() as stack:
         if options.writes and options.output_dir is not None:
@@ -278,7 +277,7 @@ def train_with(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str
     steps, history = trainer.state.global_step, trainer.state.log_history
     evaluations = {point["step"]: point["eval_loss"] for point in history if "eval_loss" in point}
     best_step = min(evaluations, key=evaluations.__getitem__, default=None)
-    # bf16 training leaves a forward that rounds; the model handed back computes in the type of its weights
+    # bf16 training leaves a forward that rounds; the returned model computes in its weights' type
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     kept_step = steps
     if trainer.best.weights is not None and trainer.best.step != steps:
@@ -313,7 +312,7 @@ def _prepare_output(trainer: SupervisedTrainer, options: TrainingOptions, folder
 
 
 def _inputs(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, str]:
-    """Hashes of what a run's end depends on: examples, start model and options."""
+    """Hashes of what a run's result depends on: examples, start model and options."""
     assert trainer.model is not None
     epoch = () if trainer.epochs_of is None else trainer.epochs_of.epoch(0)
     examples: Any = trainer.train_dataset

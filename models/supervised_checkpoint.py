@@ -1,11 +1,11 @@
-"""Checkpoints of supervised runs: everything that the next optimiser step depends on, in folders whole or absent.
+"""Checkpoints of supervised runs: everything that the next optimiser step depends on, in folders complete or absent.
 
     run/checkpoints/step-000040/
         state.safetensors    weights, AdamW's moments, the best weights, random states, the loss since the last log
         state.json           counters, schedule, the smallest held-out loss, hashes of data, start model and options
         trainer_state.json   the Trainer's counters and its history
 
-The Trainer's own resume files hold pickles; none is written, and none is read.
+The Trainer's own resume files are pickles; none is written or read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ..storage.whole import discard, is_whole, whole_folder
 KEEP = 2  # checkpoints
 FOLDER, STATE, TENSORS = "checkpoints", "state.json", "state.safetensors"
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, SafetensorError)
-"""What reading a damaged checkpoint can raise."""
+"""Errors that reading a damaged checkpoint can raise."""
 COUNTERS = ("global_step", "epoch", "num_input_tokens_seen", "total_flos")
 _TOLD = {
     "data": "the examples",
@@ -46,7 +46,7 @@ _TOLD = {
 
 
 class Best(NamedTuple):
-    """The smallest evaluation loss so far, its optimiser step, and the weights of that step where they are kept."""
+    """The smallest evaluation loss so far, its optimiser step, and the weights of that step if kept."""
 
     loss: float = math.inf
     step: int = 0
@@ -55,7 +55,7 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True)
 class Moment:
-    """What the next step depends on beside weights and optimiser, noted when a step is over.
+    """What the next step depends on besides weights and optimiser, recorded when a step is over.
 
     Attributes:
         due: whether the evaluation after the step is still to come.
@@ -73,12 +73,12 @@ class Moment:
 
     @property
     def step(self) -> int:
-        """Of which optimiser step."""
+        """The optimiser step."""
         return int(self.counters["global_step"])
 
     @classmethod
     def of(cls, trainer: Any, due: bool) -> Moment:
-        """The moment at which a trainer is."""
+        """A trainer's current moment."""
         state: TrainerState = trainer.state
         tensors = {"loss": trainer._tr_loss.detach().clone(), "random.cpu": torch.get_rng_state()}
         if trainer.args.device.type == "cuda":
@@ -87,13 +87,13 @@ class Moment:
         return cls(due, {name: getattr(state, name) for name in COUNTERS}, len(state.log_history), sums, tensors)
 
     def put_back(self, trainer: Any) -> None:
-        """Let the sums of a trainer be as they were; the ``TrainerState`` brings its counters itself."""
+        """Restore a trainer's sums; the ``TrainerState`` restores its own counters."""
         trainer._tr_loss = self.tensors["loss"].to(trainer.args.device, copy=True)
         for name, value in self.sums.items():
             setattr(trainer, name, value)
 
     def put_back_random(self, device: torch.device) -> None:
-        """Let random numbers go on as they did."""
+        """Restore the random states."""
         torch.set_rng_state(self.tensors["random.cpu"])
         if "random.cuda" in self.tensors and device.type == "cuda":
             torch.cuda.set_rng_state(self.tensors["random.cuda"], device)
@@ -108,7 +108,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        moment: when it was.
+        moment: its moment in training.
         history: the points logged until then.
         best: the best evaluation until then.
         seconds: how long training took until then.
@@ -130,7 +130,7 @@ def save_checkpoint(
 ) -> None:
     """Write ``checkpoints/step-NNNNNN`` under the run folder and drop all but the last ``KEEP``.
 
-    A checkpoint with a file of somebody else in it is kept.
+    A checkpoint with somebody else's file in it is kept.
     """
     optimizer = trainer.optimizer.state_dict()
     tensors = {f"moment.{name}": value for name, value in moment.tensors.items()}
@@ -159,7 +159,7 @@ def save_checkpoint(
 
 
 def drop_old(folder: Path) -> None:
-    """Remove all checkpoints but the last ``KEEP``; of a run that was killed before it could."""
+    """Remove all checkpoints but the last ``KEEP``, for a run that was killed before it could do so."""
     for old in checkpoints(folder)[:-KEEP]:
         discard(old)
 
@@ -172,7 +172,7 @@ def checkpoints(folder: str | Path) -> list[Path]:
 
 
 def read_latest(folder: str | Path) -> Checkpoint | None:
-    """The last whole checkpoint of a run folder, None where there is none; a damaged one is told and passed over.
+    """The last complete checkpoint of a run folder, None if there is none; a damaged one is reported and skipped.
 
     Raises:
         InputError: all are damaged.
@@ -182,30 +182,30 @@ def read_latest(folder: str | Path) -> Checkpoint | None:
         try:
             if is_whole(path):
                 return _read(path)
-        except DAMAGE:  # a folder that somebody else made, or of another version
+        except DAMAGE:  # a folder made by somebody else, or by another version
             pass
         if path != found[0]:
-            warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is taken.', stacklevel=2)
+            warnings.warn(f'The checkpoint "{path}" is damaged; the one before it is used.', stacklevel=2)
     if found:
         raise InputError(
-            f'The checkpoint "{found[-1]}" is damaged, and there is no whole one before it; begin anew in another '
+            f'The checkpoint "{found[-1]}" is damaged, and there is no intact one before it; start over in another '
             "folder, or with --overwrite."
         )
     return None
 
 
 def check_inputs(saved: Any, given: Mapping[str, str], what: Path) -> None:
-    """Raise :class:`InputError` where a run was trained on something else than what is given now."""
+    """Raise :class:`InputError` if a run was trained on something other than what is given now."""
     for name, hashed in given.items():
         if isinstance(saved, dict) and saved.get(name) != hashed:
             raise InputError(
-                f"{_TOLD.get(name, name)} changed since {what} was saved, and going on would train another model; put "
-                "back what it was, or add --accept-changes (in Python accept_changes=True)."
+                f"{_TOLD.get(name, name)} changed since {what} was saved, and resuming would train another model; put "
+                "it back, or add --accept-changes (in Python accept_changes=True)."
             )
 
 
 def digest(rows: Iterable[Any]) -> str:
-    """A hash of a sequence, of numbers, texts and what is made of them."""
+    """A hash of a sequence of numbers, texts and nested values."""
     found = hashlib.sha256()
     for row in rows:
         found.update(repr(row).encode("utf-8", "surrogatepass") + b"\n")
@@ -213,7 +213,7 @@ def digest(rows: Iterable[Any]) -> str:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, those that are one by one of their names."""
+    """Parameters and buffers by name; tied ones once, under one of their names."""
     found, seen = dict[str, Tensor](), set[tuple[Any, ...]]()
     for name, tensor in model.state_dict().items():
         place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
@@ -224,7 +224,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def put_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Let a model's parameters and buffers be those of :func:`weights_of`."""
+    """Load the weights from :func:`weights_of` into a model's parameters and buffers."""
     own = weights_of(model)
     if own.keys() != weights.keys():
         raise KeyError("these are weights of another model")

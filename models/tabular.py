@@ -1,9 +1,9 @@
-"""A language model that is a table: one row of logits for every text that can occur, each free of all others.
+"""A language model that is a table: one independent row of logits for every text that can occur.
 
-It can represent every policy exactly, and a gradient with respect to it can be read state by state. It has the
-interface of any transformers decoder: attention mask, positions, key-value caches (which keep the tokens read).
+It can represent every policy exactly, and its gradient can be read state by state. It has the interface of any
+transformers decoder: attention mask, positions, key-value caches (which keep the tokens read).
 
-Notation: n rows, q columns that are read, K columns that are attended to, S states, V_model columns of the table.
+Notation: n rows, q columns read, K columns attended to, S states, V_model columns of the table.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TabularLM(PreTrainedModel):
 
     config_class = TabularConfig
     config: TabularConfig
-    takes_whole_masks = False  # it follows tokens in their order: a mask says which, not who sees whom
+    takes_whole_masks = False  # it follows tokens in order: a mask says which ones, not who sees whom
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__(config)
@@ -73,7 +73,7 @@ class TabularLM(PreTrainedModel):
 
     @classmethod
     def of(cls, texts: Iterable[Sequence[int]], vocab_size: int, **options: Any) -> TabularLM:
-        """A random table over the given texts and all their beginnings; any other text is in state ``NOWHERE``."""
+        """A random table over the given texts and all their prefixes; any other text is in state ``NOWHERE``."""
         moves: dict[tuple[int, int], int] = {}  # (state, token) -> state
         for text in texts:
             state = START
@@ -105,15 +105,15 @@ class TabularLM(PreTrainedModel):
         return CausalLMOutputWithPast(logits=logits, past_key_values=past_key_values)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The transitions: what a token does."""
+        """The transitions between states."""
         return self.transitions
 
     def get_output_embeddings(self) -> nn.Module:
-        """What reads the row: nothing is left to do, unless it is replaced to read a value instead."""
+        """The head: an identity, unless replaced to read a value instead."""
         return self.head
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace what reads the row."""
+        """Replace the head."""
         self.head = new_embeddings
 
 

@@ -1,4 +1,4 @@
-"""Values of states, read from the policy's own trunk or from one of their own."""
+"""Values of states, read from the policy's trunk or from a separate one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What watches a supervised run: a progress bar, TensorBoard events, and a stop as soon as a loss is no number."""
+"""Callbacks of a supervised run: a progress bar, TensorBoard events, and a stop as soon as a loss is NaN."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class StopOnDivergence(TrainerCallback):
     """Stop with a clear error as soon as a logged loss is not a number."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Look at every loss of a point."""
+        """Check every loss of a point."""
         for name, value in (logs or {}).items():
             if name.endswith("loss") and not math.isfinite(value):
                 raise FloatingPointError(f"{name} is {value} at step {state.global_step}: lower the learning rate.")
 
 
 class Progress(ProgressCallback):
-    """A bar that begins where a resumed run goes on, so that the time left is right."""
+    """A progress bar that begins where a resumed run continues, so that the time left is right."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the bar."""
@@ -36,11 +36,11 @@ class Events(TensorBoardCallback):
 
     Args:
         folder: of the events.
-        history: the points that a resumed run goes on from; all others in the file go. None begins the file.
+        history: the points that a resumed run continues from; all others in the file are dropped. None starts the file.
     """
 
     def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]] | None) -> None:
-        from ..storage.events import open_events  # late: it takes a second, and most runs of a library need none
+        from ..storage.events import open_events  # late: it takes a second, and most library runs need none
 
         told = {(tag, point["step"]) for point in history or () for tag in rewrite_logs(point)}
         resumed = history is not None
@@ -49,12 +49,12 @@ class Events(TensorBoardCallback):
         self.resumed = resumed
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write what stands at step 0 once."""
+        """Write the points of step 0 once."""
         if not self.resumed:
             super().on_train_begin(args, state, control, **kwargs)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Write a point, but what another of the same step has told already."""
+        """Write a point, except what another one of the same step already wrote."""
         known = {name for point in state.log_history[:-1] if point["step"] == state.global_step for name in point}
         super().on_log(args, state, control, {name: value for name, value in logs.items() if name not in known})
 

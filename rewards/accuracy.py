@@ -20,22 +20,22 @@ Z = 1.959963984540054
 def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
     """Return score(chosen) - score(rejected) of every comparison, (N,)."""
     texts = [(c.prompt, c.chosen) for c in comparisons] + [(c.prompt, c.rejected) for c in comparisons]
-    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # a text of many comparisons is read once
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # a text in several comparisons is read once
     scores = pm.score([prompt for prompt, _ in place], [text for _, text in place], batch_size)
     chosen, rejected = scores[[place[text] for text in texts]].reshape(2, len(comparisons))
     return chosen - rejected
 
 
 def accuracy(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> dict[str, float]:
-    """Return the share of comparisons in which the chosen response scores higher; see :func:`accuracy_of_leads`."""
+    """Return the share of comparisons where the chosen response scores higher; see :func:`accuracy_of_leads`."""
     return accuracy_of_leads(leads(pm, comparisons), comparisons)
 
 
 def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Comparison]) -> dict[str, float]:
     """Return ``{"mean", "low", "high", "n"}``: how often the lead (N,) of the chosen response is above 0.
 
-    A lead of 0 counts half, and so does a tie, whatever the lead. ``low`` to ``high`` is a 95 % Wilson interval whose
-    sample size is the effective one: comparisons of one prompt depend on each other (cluster-robust variance).
+    A lead of 0 counts half, and so does a tie, whatever its lead. ``low`` to ``high`` is a 95 % Wilson interval whose
+    sample size is the effective one: comparisons of the same prompt are dependent (cluster-robust variance).
     """
     if not len(comparisons):
         raise InputError("There is no comparison to measure accuracy on.")
@@ -52,9 +52,9 @@ def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Compariso
 
 
 def wilson_interval(rate: float, n: float, z: float = Z) -> tuple[float, float]:
-    """Return the interval of a rate seen in ``n`` independent trials; ``z`` = 1.96 for 95 %.
+    """Return the interval of a rate observed in ``n`` independent trials; ``z`` = 1.96 for 95 %.
 
-    It stays inside 0-1 and has a width at 0 % and 100 % too.
+    It stays within 0-1 and has positive width even at 0 % and 100 %.
 
     Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
     """

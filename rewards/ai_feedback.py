@@ -1,7 +1,7 @@
-"""Models as annotators: which of two responses is better, by a language model's verdict or by a preference model.
+"""Models as annotators: which of two responses is better, judged by a language model or a preference model.
 
 An annotator is a function ``(prompts, first, second) -> (N,) probability that the first is better`` of plain texts,
-without a template. Both kinds give an answer that does not depend on the order of the two.
+without a template. The answer of either kind does not depend on the order of the two.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class LanguageModelAnnotator:
 
         P(a is better) = (p(" 1" after a, b) + p(" 2" after b, a)) / 2,    p(" 1") = σ(log π(" 1") - log π(" 2"))
 
-    The mean over both orders takes out the model's liking for one of the two numbers or places. Nothing is generated.
+    The mean over both orders removes the model's bias towards one of the two numbers or positions. Nothing is
+    generated.
     Source: H. Lee et al., "RLAIF" (2023), section 3.1: soft labels, without their chain of thought.
 
     Attributes:
@@ -51,7 +52,7 @@ class LanguageModelAnnotator:
     """
 
     def __init__(self, lm: LanguageModel, question: str = QUESTION, batch_size: int = 8) -> None:
-        """Raise :class:`InputError` where the question lacks one of its three places, or has one twice."""
+        """Raise :class:`InputError` if the question lacks one of its three placeholders, or has one twice."""
         for place in _PLACES:
             if question.count(place) != 1:
                 raise InputError(f"The question to an annotator must contain {place} exactly once, got {question!r}.")
@@ -65,7 +66,7 @@ class LanguageModelAnnotator:
         return 0.5 * (self.in_order(prompts, first, second) + 1 - self.in_order(prompts, second, first))
 
     def in_order(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> Array:
-        """Return the probability (N,) of the verdict "1", ``first`` being shown as 1."""
+        """Return the probability (N,) of the verdict "1" when ``first`` is shown as 1."""
         found = [np.zeros(0)]
         for start in range(0, len(prompts), self.batch_size):
             chunk = slice(start, start + self.batch_size)
@@ -75,9 +76,9 @@ class LanguageModelAnnotator:
         return np.concatenate(found)
 
     def _ask(self, prompt: str, first: str, second: str) -> list[int]:
-        """The tokens of one question; a prompt that is too long is cut as everywhere, the responses never."""
+        """The tokens of one question; a prompt that is too long is cut as elsewhere, the responses never."""
         texts = {"first": first.strip(), "second": second.strip()}
-        hidden = {name: text.replace("{prompt}", "{ prompt }") for name, text in texts.items()}  # no place of ours
+        hidden = {name: text.replace("{prompt}", "{ prompt }") for name, text in texts.items()}  # not our placeholder
         template = Template(re.sub(r"\{(first|second)\}", lambda match: hidden[match[1]], self.question))
         room = self.lm.context_length - max(map(len, self.verdicts))
         if len(self._encode(template.render(""))) >= room:
@@ -88,7 +89,7 @@ class LanguageModelAnnotator:
         return fit_prompt(self._encode, template, prompt, room).ids
 
     def _encode(self, text: str) -> list[int]:
-        """The text's tokens behind whatever the tokenizer begins a document with, and without an end."""
+        """The text's tokens after the tokenizer's start-of-document tokens, and without an end token."""
         ids = list(self.lm.tokenizer(text, verbose=False)["input_ids"])
         return ids[:-1] if ids[-1:] == [self.lm.eos_token_id] else ids
 
@@ -118,11 +119,11 @@ def load_annotator(
         name: ``"embedded"`` (the embedded preference model), a folder or a hub id: a sequence classifier judges by its
             score, any other model by its verdicts.
         device: where it runs.
-        question: what a language model is asked.
-        template: the text around a prompt as a preference model knows it.
+        question: the question to a language model.
+        template: the text around a prompt that a preference model expects.
 
     Raises:
-        InputError: no such model, or one that is unsafe or unfit; see the loaders.
+        InputError: no such model, or an unsafe or unsuitable one; see the loaders.
     """
     if not _is_classifier(name):
         return LanguageModelAnnotator(LanguageModel.load(name, device=device), question)
@@ -145,7 +146,7 @@ def _is_classifier(name: str) -> bool:
 
 
 def verdict(probability: float, tie: float = 0.0) -> str:
-    """Return ``"first"``, ``"second"``, or ``"tie"`` where the probability is within ``tie`` of one half.
+    """Return ``"first"``, ``"second"``, or ``"tie"`` if the probability is within ``tie`` of 0.5.
 
     >>> verdict(0.7), verdict(0.3), verdict(0.5), verdict(0.55, tie=0.1)
     ('first', 'second', 'tie', 'tie')
@@ -156,13 +157,13 @@ def verdict(probability: float, tie: float = 0.0) -> str:
 def ai_comparisons(
     annotator: ModelAnnotator, pairs: Sequence[TextPair], *, tie: float = 0.0, name: str | None = None
 ) -> list[Comparison]:
-    """Let a model judge pairs: the comparisons that a preference model is trained on, one for each pair.
+    """Let a model judge pairs: one comparison per pair, to train a preference model on.
 
     Args:
         annotator: from :func:`load_annotator`.
-        pairs: what is judged.
-        tie: a probability this close to one half is a tie.
-        name: of the annotator, to be noted.
+        pairs: what to judge.
+        tie: a probability this close to 0.5 is a tie.
+        name: of the annotator, to be recorded.
     """
     found = annotator(*([getattr(pair, part) for pair in pairs] for part in ("prompt", "first", "second")))
     comparisons = []

@@ -1,15 +1,15 @@
 """Simulated people who compare two summaries of a post from the embedded world.
 
-Annotator a, shown a text first and another second, prefers the first with probability
+Annotator a, shown one text first and another second, prefers the first with probability
 
     σ((u_a(first) - u_a(second) + position_bias) / noise),    u_a(text) = gold_a(text) + length_bias · words(text)
 
 where gold_a is the gold preference with the annotator's own weights: every weight of gold times exp(disagreement · z),
-z standard normal, drawn once for each annotator. So people differ in what they value (disagreement), judge with a slip
-of the hand (noise), and like longer texts (length bias) and the one they read first (position bias) a little too well.
+z standard normal, drawn once for each annotator. So people differ in what they value (disagreement), make random errors
+(noise), and are a little too fond of longer texts (length bias) and of the one they read first (position bias).
 
-What is written down of a comparison is which text won and who judged, not which text was shown first. A preference
-model reads texts alone. The best possible predictor of the labels from texts, biases included, therefore knows
+A comparison records which text won and who judged, not which text was shown first. A preference model reads only the
+texts. The best possible predictor of the labels from the texts, biases included, therefore predicts
 `Annotators.probability`: the mean over annotators and both orders. Its accuracy, the mean of max(p, 1 - p), is the
 ceiling of a preference model (`Annotators.ceiling`).
 """
@@ -42,12 +42,12 @@ class Annotators:
     """A pool of people. The defaults make two of them agree on about 75 % of the pairs that are collected.
 
     Attributes:
-        noise: scale of the logistic slip, in gold points, above 0.
-        length_bias: gold points that a further word is worth to an annotator.
+        noise: scale of the logistic noise, in gold points, above 0.
+        length_bias: gold points that each further word is worth to an annotator.
         position_bias: gold points that being shown first is worth.
         disagreement: standard deviation of the logarithm of an annotator's weights.
         size: number of people, at least 2.
-        seed: draws their weights.
+        seed: for drawing their weights.
     """
 
     noise: float = 1.1
@@ -64,7 +64,7 @@ class Annotators:
         return _GOLD_WEIGHTS * np.exp(self.disagreement * z)
 
     def utilities(self, scores: Sequence[gold.GoldScore]) -> Array:
-        """(N, size) what each of N texts is worth to each annotator, in gold points."""
+        """(N, size) the utility of each of N texts to each annotator, in gold points."""
         lengths = np.array([score.length for score in scores], dtype=np.float64)[:, None]  # (N, 1)
         own_gold = np.maximum(gold.EMPTY, gold.BASE + features(scores) @ self.weights.T)
         return np.where(lengths == 0, gold.EMPTY, own_gold) + self.length_bias * lengths
@@ -79,7 +79,7 @@ class Annotators:
         return self._by_annotator(first, second).mean(1)
 
     def agreement(self, first: Sequence[gold.GoldScore], second: Sequence[gold.GoldScore]) -> float:
-        """Expected share of pairs on which two different annotators, each shown a random order, choose alike."""
+        """Expected share of pairs on which two different annotators, each shown a random order, agree."""
         return expected_agreement(self._by_annotator(first, second))
 
     def ceiling(self, first: Sequence[gold.GoldScore], second: Sequence[gold.GoldScore]) -> float:
@@ -97,7 +97,7 @@ def expected_agreement(p: Array) -> float:
     """Expected share of N pairs on which two different annotators agree.
 
     Args:
-        p: (N, A) how likely each of A annotators is to prefer the one text; a vote that was cast is 0, 1 or one half.
+        p: (N, A) how likely each of A annotators is to prefer one given text; a cast vote is 0, 1 or one half.
     """
     size = p.shape[1]
     both = (p.sum(1) ** 2 - (p**2).sum(1)) / (size * (size - 1))  # mean of p_a p_b over a ≠ b
@@ -105,7 +105,7 @@ def expected_agreement(p: Array) -> float:
 
 
 def features(scores: Sequence[gold.GoldScore]) -> Array:
-    """(N, 12) what annotators weigh: facts covered (0 or 1 for each slot), then the amounts that cost."""
+    """(N, 12) what annotators weigh: facts covered (0 or 1 for each slot), then the penalised amounts."""
     rows = [
         [float(slot in score.covered) for slot in _SLOTS]
         + [score.invented, score.distracting, 1 - score.fluency, score.repetition, score.length_cost]
@@ -116,11 +116,11 @@ def features(scores: Sequence[gold.GoldScore]) -> Array:
 
 @dataclass(frozen=True)
 class Simulated:
-    """Comparisons, and what is known of them as they are simulated.
+    """Comparisons, and what is known about them because they are simulated.
 
     Attributes:
-        comparisons: the labels, with the number of who judged.
-        probabilities: (N,) for each how likely its chosen text wins, judge and order being unknown.
+        comparisons: the labels, with the annotator's number.
+        probabilities: (N,) how likely each chosen text was to win, with annotator and order unknown.
         agreement: expected share of these pairs on which two different annotators agree; NaN without a pair.
     """
 
@@ -147,9 +147,9 @@ def simulate_comparisons(
     Args:
         posts: the posts.
         candidates: for each post its candidate summaries; equal texts count once.
-        seed: decides pairs, orders, annotators and slips; same seed, same comparisons.
+        seed: decides pairs, orders, annotators and noise; same seed, same comparisons.
         pairs_per_post: how many of a post's pairs are drawn, without replacement; None takes all.
-        annotators: who judges; the default pool when left out.
+        annotators: who judges; by default the default pool.
     """
     annotators = annotators or Annotators()
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Where a preference model is right: by annotator, by length, and beside how far people agree with each other."""
+"""Where a preference model is right: by annotator, by length, and compared with how far people agree."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ def breakdown(lead: Array, comparisons: Sequence[Comparison], seed: int = 0) -> 
     Args:
         lead: (N,) score of the chosen response minus that of the other, at temperature 1.
         comparisons: the N comparisons, at least one.
-        seed: of the division of :func:`prefgym.rewards.calibration.calibration`.
+        seed: of the split in :func:`prefgym.rewards.calibration.calibration`.
 
     Returns:
-        ``accuracy``, ``calibration``, ``by_annotator`` (None where annotators are not known) and
-        ``by_length_difference``.
+        ``accuracy``, ``calibration``, ``by_annotator`` (None if annotators are unknown) and ``by_length_difference``.
     """
     return {
         "accuracy": accuracy_of_leads(lead, comparisons),
@@ -39,7 +38,7 @@ def breakdown(lead: Array, comparisons: Sequence[Comparison], seed: int = 0) -> 
 
 
 def by_annotator(lead: Array, comparisons: Sequence[Comparison]) -> dict[str, dict[str, float]] | None:
-    """Accuracy on the comparisons of each annotator, who made most first; None where no annotator is known."""
+    """Accuracy on each annotator's comparisons, the most active annotator first; None if no annotator is known."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, comparison in enumerate(comparisons):
         if comparison.annotator is not None:
@@ -49,10 +48,10 @@ def by_annotator(lead: Array, comparisons: Sequence[Comparison]) -> dict[str, di
 
 
 def by_length_difference(lead: Array, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Accuracy by how many words longer the chosen response is; ties, in which none is chosen, are left out.
+    """Accuracy by how many words longer the chosen response is; ties, where none is chosen, are left out.
 
     A model that likes long texts is right where the chosen one is longer and wrong where it is shorter. Five ranges,
-    cut at 0 and at the median difference to both sides; each with ``from`` and ``to``, the differences found in it,
+    cut at 0 and at the median difference on either side; each with ``from`` and ``to``, the differences found in it,
     and its ``accuracy``. Empty ranges are left out.
     """
     kept = [row for row, comparison in enumerate(comparisons) if not comparison.tie]
@@ -69,9 +68,9 @@ def by_length_difference(lead: Array, comparisons: Sequence[Comparison]) -> list
 
 
 def agreement(comparisons: Sequence[Comparison]) -> dict[str, float] | None:
-    """How often one judgement of a pair predicts another one of the same pair; None where no pair was judged twice.
+    """How often one judgement of a pair predicts another of the same pair; None if no pair was judged twice.
 
-    Counted as the accuracy of a model is, a tie being half right: v w + (1 - v)(1 - w) for votes v and w, 1 for one
+    Counted like a model's accuracy, with a tie half right: v w + (1 - v)(1 - w) for votes v and w, 1 for one
     text, 0 for the other and one half for a tie; the mean over the pairs of judgements, then over the texts judged.
 
     Returns:
@@ -90,15 +89,16 @@ def agreement(comparisons: Sequence[Comparison]) -> dict[str, float] | None:
 
 
 def ceiling_bounds(low: float, high: float) -> dict[str, float]:
-    """Between which accuracies the best possible predictor of labels lies whose annotators agree so often.
+    """Bounds on the accuracy of the best possible predictor of labels, given how often annotators agree.
 
-    A pair whose first text wins with probability p, whoever judges, is agreed on with p² + (1 - p)² = (1 + d²) / 2 and
-    predicted with max(p, 1 - p) = (1 + d) / 2, d = |2 p - 1|. As d² ≤ d, the mean of the second is at least that of the
-    first; and at most (1 + √(2 · agreement - 1)) / 2, as the mean of d is at most the root of the mean of d².
+    On a pair whose first text wins with probability p, whoever judges, two judges agree with probability p² + (1 - p)²
+    = (1 + d²) / 2 and the best prediction is right with probability max(p, 1 - p) = (1 + d) / 2, where d = |2 p - 1|.
+    As d² ≤ d, the mean of the second is at least that of the first; and at most (1 + √(2 · agreement - 1)) / 2, as the
+    mean of d is at most the root of the mean of d².
 
     Args:
-        low: the least that the agreement may be, such as the lower end of its interval.
-        high: the most.
+        low: lowest possible agreement, such as the lower end of its interval.
+        high: highest possible agreement.
 
     >>> ceiling_bounds(0.68, 0.68)
     {'low': 0.68, 'high': 0.8}

@@ -1,7 +1,7 @@
-"""Whether a preference model is as sure as it is right: calibration error, reliability, temperature.
+"""Whether a preference model is as confident as it is accurate: calibration error, reliability, temperature.
 
-A preference model that scores the chosen response higher by ``lead`` says σ(|lead|) of the response it prefers. Among
-comparisons of which it says 80 % it should be right in 80 %. A tie is half right, whatever it says.
+A preference model that scores one response higher by ``lead`` prefers it with confidence σ(|lead|). Where its
+confidence is 80 % it should be right in 80 % of comparisons. A tie is half right, whatever the confidence.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ BINS = 10
 
 
 def share_right(lead: Array, tie: NDArray[np.bool_]) -> Array:
-    """1 where the chosen response scores higher, 0 where lower, one half in a tie or at equal scores; (N,)."""
+    """1 where the chosen response scores higher, 0 where lower, one half for a tie or equal scores; (N,)."""
     return np.where(tie | (lead == 0), 0.5, lead > 0)
 
 
 def reliability(lead: Array, tie: NDArray[np.bool_], bins: int = BINS) -> list[dict[str, float]]:
-    """Return for each bin that is not empty the mean ``confidence``, the ``accuracy`` and the number ``n``.
+    """Return, for each nonempty bin, the mean ``confidence``, the ``accuracy`` and the number ``n``.
 
     Args:
         lead: (N,) score of the chosen response minus that of the other.
         tie: (N,) whether neither was preferred.
-        bins: number of bins of equal width from 0.5 to 1, an upper edge belonging to the next one.
+        bins: number of bins of equal width from 0.5 to 1; an upper edge belongs to the next bin.
     """
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(lead), 500)))
     right = share_right(lead, tie)
@@ -51,7 +51,7 @@ def expected_calibration_error(lead: Array, tie: NDArray[np.bool_], bins: int = 
     """Return Σ_bins n / N · |accuracy - confidence|; arguments as in :func:`reliability`.
 
     Source: C. Guo et al., "On Calibration of Modern Neural Networks" (2017), equation 3. Even a perfect model has an
-    error above 0 on few comparisons, as each bin's accuracy is then a noisy one.
+        error above 0 on few comparisons, as each bin's accuracy is then noisy.
     """
     rows = reliability(lead, tie, bins)
     return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / sum(row["n"] for row in rows)
@@ -61,7 +61,7 @@ def fit_temperature(lead: Array, tie: NDArray[np.bool_]) -> float:
     """Return the temperature within ``TEMPERATURES`` that minimises the Bradley-Terry loss of lead / temperature.
 
     The loss is convex in 1 / temperature, so a ternary search finds it. The bounds are for a model that ranks no better
-    than chance, which would else be scaled to nothing (temperature scaling, Guo et al. 2017).
+    than chance, whose scores would otherwise be scaled to nothing (temperature scaling, Guo et al. 2017).
 
     Args:
         lead: (N,) at temperature 1.
@@ -84,20 +84,20 @@ def fit_temperature(lead: Array, tie: NDArray[np.bool_]) -> float:
 
 
 def calibration(lead: Array, comparisons: Sequence[Comparison], *, folds: int = 5, seed: int = 0) -> dict[str, Any]:
-    """Measure calibration before and after temperature scaling, no comparison being scaled by a fit to itself.
+    """Measure calibration before and after temperature scaling; no comparison is scaled by a fit to itself.
 
-    The comparisons are divided by prompt; those of a part are scaled by the temperature fitted to the other parts.
+    The comparisons are split by prompt; each part is scaled by the temperature fitted to the other parts.
 
     Args:
         lead: (N,) at temperature 1, of comparisons that the model was not trained on.
         comparisons: the N comparisons.
-        folds: number of parts, or of distinct prompts if those are fewer.
-        seed: of the division.
+        folds: number of parts, or of distinct prompts if there are fewer.
+        seed: of the split.
 
     Returns:
         ``ece_before`` and ``ece_after`` (see :func:`expected_calibration_error`), ``reliability_before`` and
-        ``reliability_after``, ``temperature`` (the mean of the fits) and ``n``. What a single prompt leaves unknown is
-        None.
+        ``reliability_after``, ``temperature`` (the mean of the fits) and ``n``. Values that need more than one prompt
+        are None for a single one.
 
     Raises:
         InputError: there is no comparison.

@@ -1,4 +1,4 @@
-"""Calling code of a user's: whatever it raises or returns, the run ends with a sentence that names it."""
+"""Calling a user's code: whatever it raises or returns, the run ends with a sentence that names it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 _LONGEST = 200
 LARGEST = 1e30
-"""Scores beyond this overflow in the single precision that learners compute in."""
+"""Scores beyond this overflow in the single precision that learners use."""
 
 
 def called(function: Callable[..., Any], **given: Any) -> list[Any]:
-    """What a function answers, as a list of values; what it changed for all of PyTorch is put back.
+    """A function's result, as a list of values; its changes to PyTorch's global state are undone.
 
-    Bytes and mappings can be listed too, but nobody means the bytes or the keys: they count as one value.
+    Bytes and mappings can be turned into lists too, but nobody means their bytes or keys: they count as one value.
     """
     before = torch.get_default_dtype()
     try:
@@ -26,25 +26,25 @@ def called(function: Callable[..., Any], **given: Any) -> list[Any]:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an error is none of the code that raised it: the user's own Ctrl-C, or a machine out of memory."""
+    """Whether an error is not the code's fault: the user's own Ctrl-C, or a machine out of memory."""
     return isinstance(error, KeyboardInterrupt | MemoryError)
 
 
 def told(error: BaseException, *, named: bool = True) -> str:
-    """An error in one line, ``KeyError: 'a'``; what it says alone where it is not ``named``."""
+    """An error in one line, ``KeyError: 'a'``; only its message if not ``named``."""
     said = _safely(str, error)
     return f"{type(error).__name__}: {said}" if named else said
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it, also where its own ``repr`` fails."""
+    """A value as messages show it, even if its own ``repr`` fails."""
     return _safely(repr, value)
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a float of at most :data:`LARGEST`; None where it is none.
+    """``value`` as a float of at most :data:`LARGEST`; None if it is not one.
 
-    Texts and bytes are no numbers, though ``float`` reads some of them.
+    Texts and bytes are not numbers, although ``float`` reads some of them.
     """
     if isinstance(value, str | bytes | bytearray | memoryview):
         return None

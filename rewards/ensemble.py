@@ -1,7 +1,7 @@
-"""Several preference models as one reward, so that an agent cannot profit from what only one of them gets wrong.
+"""Several preference models as one reward, so that an agent cannot exploit what only one of them gets wrong.
 
-Coste et al. 2023, "Reward Model Ensembles Help Mitigate Overoptimization" (section 3): members that saw other data or
-other seeds agree where they were trained and disagree where a policy has left it.
+Coste et al. 2023, "Reward Model Ensembles Help Mitigate Overoptimization" (section 3): members with different data or
+seeds agree on their training distribution and disagree where a policy has left it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def worst(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_minus_std(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean less the standard deviation over members, uncertainty-weighted optimisation: (M, B) -> (B,).
+    """Mean minus the standard deviation over members, uncertainty-weighted optimisation: (M, B) -> (B,).
 
-    The paper takes off the variance times a coefficient to be tuned. The deviation, like the score, is in units of
-    log-odds, so it needs none.
+    The paper subtracts the variance times a tuned coefficient. The deviation, like the score, is in units of log-odds,
+    so it needs none.
 
     >>> mean_minus_std(np.array([[0.0], [4.0]])).tolist()
     [0.0]
@@ -53,14 +53,14 @@ COMBINATIONS: dict[str, Combination] = {"mean": mean, "worst": worst, "mean_minu
 
 
 class PreferenceEnsemble:
-    """Scores text by several preference models, each shifted and calibrated by itself, and combines the scores.
+    """Scores text with several preference models, each with its own shift and calibration, and combines the scores.
 
     Args:
-        models: two members or more.
+        models: two or more members.
         combine: ``"mean"``, ``"worst"`` or ``"mean_minus_std"``.
 
     Raises:
-        InputError: fewer than two members, or another rule.
+        InputError: fewer than two members, or an unknown rule.
     """
 
     def __init__(self, models: Sequence[PreferenceModel], combine: str = "mean") -> None:
@@ -83,7 +83,7 @@ class PreferenceEnsemble:
         return cls([_member(model, device) for model in models], combine)
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
-        """Return what each of M members says of B responses: (M, B)."""
+        """Return the scores of B responses by each of M members: (M, B)."""
         return np.stack([model.score(prompts, responses, batch_size) for model in self.models])
 
     def score(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
@@ -108,4 +108,4 @@ def _check(models: Any, combine: Any) -> None:
         known = ", ".join(COMBINATIONS)
         raise InputError(f'An ensemble combines by {known}, not by "{combine}".{nearest(str(combine), COMBINATIONS)}')
     if isinstance(models, str) or not isinstance(models, Sequence) or len(models) < 2:
-        raise InputError(f'"models" of an ensemble is a list of two preference models or more, not {models!r}.')
+        raise InputError(f'"models" of an ensemble is a list of two or more preference models, not {models!r}.')

@@ -1,7 +1,7 @@
 """Ready-made rewards in plain Python, with the signature that every reward function has.
 
 ``def reward(prompts, completions, **columns) -> list[float]``: one number per completion; each column of the prompt
-data arrives as a list beside them. Any function of this form, in any file, works the same way (`resolve_reward`).
+data is passed as a list too. Any function of this form, in any file, works the same way (`resolve_reward`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def rouge_l(
 ) -> list[float]:
     """F-measure, 0 to 1, of the longest common word subsequence with the reference text.
 
-    A row that has a list of ``references`` gets the best of them, as instructions with several right answers are
-    scored (Y. Wang et al., "Super-NaturalInstructions" (2022)).
+    A row with a list of ``references`` is scored against the best of them, as for instructions with several right
+    answers (Y. Wang et al., "Super-NaturalInstructions" (2022)).
 
     Source: C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004), as the ``rouge-score`` package
     computes it, without stemming.
@@ -51,9 +51,9 @@ def exact_match(
     references: Sequence[Sequence[str] | None] | None = None,
     **columns: Any,
 ) -> list[float]:
-    """1 where the completion is one of a row's ``references``, or else its reference; 0 where not.
+    """1 if the completion is one of a row's ``references``, or else its reference; otherwise 0.
 
-    Case, punctuation and spaces do not count.
+    Case, punctuation and spaces are ignored.
 
     Raises:
         ValueError: a row has no reference.
@@ -74,7 +74,7 @@ def _accepted(
 
 
 def answer_words(text: str) -> tuple[str, ...]:
-    """What counts of an answer: its words in lower case.
+    """What is compared in an answer: its words in lower case.
 
     >>> answer_words(" At my sister's wedding!")
     ('at', 'my', 'sister', 's', 'wedding')
@@ -83,5 +83,5 @@ def answer_words(text: str) -> tuple[str, ...]:
 
 
 def length(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
-    """Number of words. With a small negative weight it makes summaries shorter; with weight 0 it is logged alone."""
+    """Number of words. With a small negative weight it makes summaries shorter; with weight 0 it is only logged."""
     return [float(len(completion.split())) for completion in completions]

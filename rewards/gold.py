@@ -1,16 +1,16 @@
-"""The gold preference: the known true worth of a summary of a post from the embedded world.
+"""The gold preference: the known true value of a summary of a post from the embedded world.
 
     gold = Σ_covered w_slot + 1 - 1.5 · invented - 0.5 · distracting - 5 · (1 - fluency) - 4 · repetition - length cost
 
-- *covered*: the post's facts that the text states (`WEIGHTS`: the question asked weighs most);
-- *invented*: values stated that the post does not, another question than the writer's included;
-- *distracting*: values stated that stand in the post but are beside its point;
-- *fluency*: share of adjacent word pairs that the world's own texts hold, values replaced by the names of their slots;
-- *repetition*: share of word triples that already stood earlier in the text;
-- *length cost*: 0 up to 32 words, then growing smoothly to 0.12 a word (`length_cost`).
+- *covered*: the post's facts that the text states (`WEIGHTS`: the question weighs most);
+- *invented*: values stated that the post does not state, including a question other than the writer's;
+- *distracting*: values stated that are in the post but beside its point;
+- *fluency*: share of adjacent word pairs that occur in the world's own texts, with values replaced by slot names;
+- *repetition*: share of word triples that occurred earlier in the text;
+- *length cost*: 0 up to 32 words, then growing smoothly to 0.12 per word (`length_cost`).
 
-A flawless summary reaches 7.75. An empty text has the lowest score there is, -8, and nothing falls below it. Gold
-judges and simulates annotators; no training sees it. It reads text alone and knows no models.
+A flawless summary reaches 7.75. An empty text has the lowest possible score, -8. Gold judges and simulates annotators;
+training never sees it. It reads only text and knows no models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..data.world import comments, oracle, post, words
 from ..data.world.mentions import blank_values, mentions
 
 WEIGHTS = {"question": 2.0, "event": 1.0, "thing": 1.0, "who": 1.0, "feeling": 0.75, "place": 0.5, "time": 0.5}
-"""What stating each fact is worth."""
+"""The value of stating each fact."""
 
 INVENTED, DISTRACTING, DISFLUENCY, REPETITION = 1.5, 0.5, 5.0, 4.0
 BASE = 1.0
@@ -40,7 +40,7 @@ _POSTS_READ = 1200
 
 @dataclass(frozen=True)
 class GoldScore:
-    """Worth of one text and its parts; every cost is at least 0.
+    """The value of one text and its parts; every cost is at least 0.
 
     Attributes:
         total: the gold score, within [-8, 7.75].
@@ -51,7 +51,7 @@ class GoldScore:
         fluency: share of known word pairs, 0 to 1.
         repetition: share of repeated word triples, 0 to 1.
         length: number of words.
-        length_cost: what the words beyond 32 cost.
+        length_cost: cost of the words beyond 32.
     """
 
     total: float
@@ -108,7 +108,7 @@ def gold(
 
 
 def invented_facts(facts: Mapping[str, str], distractors: Iterable[Sequence[str]], text: str) -> int:
-    """Number of different values that ``text`` states and the post does not, a wrong question included."""
+    """Number of different values that ``text`` states and the post does not, including a wrong question."""
     return len(_sort_mentions(facts, distractors, _plain(text))[1])
 
 
@@ -133,7 +133,7 @@ def _repetition(tokens: Sequence[str]) -> float:
 
 
 def _pieces(text: str) -> list[str]:
-    """Words in order, values as slot names, numbers as one word, one boundary at each end of a sentence."""
+    """Words in order, values as slot names, numbers as one word, one boundary at the end of each sentence."""
     pieces = [_BOUNDARY]
     for piece in _PIECE.findall(blank_values(text).lower()):
         if piece[0] in ".?!":

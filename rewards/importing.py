@@ -1,4 +1,4 @@
-"""Finding a Python function that a user names by a dotted path or by a file."""
+"""Finding a Python function that a user names by a dotted path or a file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
 
     Args:
         path: where it is.
-        kind: what messages call it; a class is found in the same way.
+        kind: what messages call it; a class is found the same way.
 
     Raises:
         InputError: no such file, module or function.
-        RewardError: the module raised while it was imported, or is no Python.
+        RewardError: the module raised while being imported, or is not Python.
     """
     module_name, _, attribute = path.rpartition(":" if ":" in path else ".")
     if not module_name or not attribute or path.endswith(".py"):
@@ -39,7 +39,7 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
         function = getattr(module, attribute, None)
     except (InputError, MachineError):
         raise
-    except BaseException as error:  # SystemExit too: a module that ends the program is one that cannot be imported
+    except BaseException as error:  # SystemExit too: a module that ends the program cannot be imported
         if is_stop(error):
             raise
         raise RewardError(f'The module "{module_name}" of "{path}" could not be imported ({told(error)}).') from error
@@ -50,9 +50,9 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
 
 
 def sources_of(path: str) -> list[Path]:
-    """The files that importing what a path names runs, found without running any of them.
+    """The files that would run on importing what a path names, found without running any of them.
 
-    They are the file or module itself, the packages that it is in, and what :func:`with_imports` adds.
+    They are the file or module itself, the packages it is in, and what :func:`with_imports` adds.
     """
     module, _, _ = path.rpartition(":" if ":" in path else ".")
     if module.endswith(".py"):
@@ -61,9 +61,9 @@ def sources_of(path: str) -> list[Path]:
 
 
 def with_imports(files: Iterable[Path]) -> list[Path]:
-    """Files of Python and all that they import in turn, but for installed packages and Python's own modules.
+    """Python files and all that they import in turn, except installed packages and Python's own modules.
 
-    The statements ``import`` are read, wherever they stand; an import by a name that is put together is not seen.
+    ``import`` statements are read wherever they are; an import by a computed name is not seen.
     """
     found, left, homes = dict[Path, Path](), list(files), _homes()
     while left:
@@ -79,14 +79,14 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
 def _imported(file: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # importing it will say what is wrong
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # importing it will report what is wrong
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names, places = [name.name for name in node.names], [str(file.parent), *sys.path, os.getcwd()]
         elif isinstance(node, ast.ImportFrom):
             base = [node.module] if node.module else []
-            names = [".".join([*base, name.name]) for name in node.names]  # a module of the package, or a thing in it
+            names = [".".join([*base, name.name]) for name in node.names]  # a module of the package, or a name in it
             home = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else file.parent
             places = [str(home)] if node.level else [str(home), *sys.path, os.getcwd()]
         else:
@@ -97,7 +97,7 @@ def _imported(file: Path) -> Iterator[Path]:
 
 
 def _files_of(module: str, places: Any) -> list[Path]:
-    """The file of a module and of each package that it is in, as far as they are found."""
+    """The files of a module and of each package it is in, where found."""
     found = []
     for depth in range(1, module.count(".") + 2):
         try:
@@ -115,15 +115,15 @@ def _files_of(module: str, places: Any) -> list[Path]:
 
 
 def _is_installed(file: Path, homes: set[Path]) -> bool:
-    """Whether a file is of Python, an installed package or prefgym, and not the user's own."""
+    """Whether a file belongs to Python, an installed package or prefgym, rather than to the user."""
     return file.suffix != ".py" or not homes.isdisjoint(file.resolve().parents)
 
 
 def _homes() -> set[Path]:
-    """Where Python, installed packages and prefgym lie."""
+    """The folders of Python, installed packages and prefgym."""
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "prefgym":  # installed in place, it lies elsewhere
+        if name.partition(".")[0] == "prefgym":  # in an editable install it is elsewhere
             homes.update(getattr(module, "__path__", ()))
     return {Path(home).resolve() for home in homes}
 
@@ -135,7 +135,7 @@ def _module_by_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (ModuleNotFoundError, ValueError, TypeError) as error:  # of "", "a..b" and ".a" too
         if isinstance(error, ModuleNotFoundError) and not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks another
+            raise  # the module exists, but lacks another
         if not isinstance(error, ModuleNotFoundError) and _is_name(name):
             raise
         raise InputError(
@@ -151,7 +151,7 @@ def _module_from_file(name: str) -> ModuleType:
     file = user_path(name)
     if not file.is_file():
         raise InputError(f'There is no file "{file}" to take it from.')
-    read_bytes(file, 0)  # where the machine refuses it, its code has not failed
+    read_bytes(file, 0)  # if the machine refuses it, its code has not failed
     name = f"prefgym_reward_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
     module_spec = importlib.util.spec_from_file_location(name, file)
     assert module_spec is not None  # a .py file always has a loader

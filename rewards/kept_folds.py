@@ -17,7 +17,7 @@ from .preference_model import PreferenceModel
 
 
 class Fold(NamedTuple):
-    """What was measured on a fold: by how much the preferred response leads, and how many texts did not fit."""
+    """The results of a fold: by how much the preferred response leads, and how many texts did not fit."""
 
     leads: list[float]
     prompts_cut: int
@@ -25,20 +25,20 @@ class Fold(NamedTuple):
 
 
 class KeptFolds:
-    """Measures each fold once.
+    """Measures each fold only once.
 
     Args:
-        folder: where they are kept, one file each.
-        count: how many there are.
-        inputs: hashes of what they depend on, of :func:`fold_inputs`.
-        accept_changes: measure again what was measured on something else, instead of refusing it.
+        folder: where results are kept, one file each.
+        count: number of folds.
+        inputs: hashes of what they depend on, from :func:`fold_inputs`.
+        accept_changes: re-measure what was measured on other inputs, instead of refusing it.
     """
 
     def __init__(self, folder: Path, count: int, inputs: Mapping[str, str], accept_changes: bool) -> None:
         self.folder, self.count, self.inputs, self.accept_changes = folder.resolve(), count, inputs, accept_changes
 
     def get(self, fold: int, measure: Callable[[], Fold]) -> Fold:
-        """The measures of a fold, from the folder or measured now.
+        """The results of a fold, from the folder or measured now.
 
         Raises:
             InputError: it was measured on something else.
@@ -61,7 +61,7 @@ class KeptFolds:
         return measured
 
     def _read(self, path: Path) -> Fold | None:
-        """The measures of a finished fold; None where there are none, or damaged ones."""
+        """The results of a finished fold; None if missing or damaged."""
         if not path.is_file():
             return None
         manifest = covering(path)
@@ -81,7 +81,7 @@ class KeptFolds:
 
 
 def fold_inputs(pm: PreferenceModel, comparisons: Sequence[Comparison], options: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of what a fold's measures depend on."""
+    """Hashes of what a fold's results depend on."""
     return {
         "data": digest(comparisons),
         "model": digest([pm.checksum(), pm.max_length]),

@@ -1,7 +1,7 @@
-"""Estimators of the KL divergence between a policy and its reference, and controllers of its coefficient.
+"""Estimators of the KL divergence between a policy and its reference, and controllers for its coefficient.
 
-Every figure is in nats. The estimators are elementwise and know nothing of masks or sums: whoever holds the response
-mask multiplies by it, so a padded position contributes exactly 0.
+Everything is in nats. The estimators are elementwise and know nothing about masks or sums: the caller multiplies by the
+response mask, so a padded position contributes exactly 0.
 
 Source: J. Schulman, "Approximating KL Divergence" (2020), http://joschu.net/blog/kl-approx.html, with p = π_ref, q = π;
 D. Ziegler et al., "Fine-Tuning Language Models from Human Preferences" (2019), section 2.2, for the coefficient.
@@ -19,7 +19,7 @@ from ..errors import InputError, nearest
 
 
 def k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """log π(y) - log π_ref(y), for y drawn from π: unbiased, and negative on many single samples.
+    """log π(y) - log π_ref(y), for y drawn from π: unbiased, but negative for many single samples.
 
     It is never clamped: clamping at 0 would bias it upwards.
 
@@ -31,7 +31,7 @@ def k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
 
 def k2(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """½ (log π(y) - log π_ref(y))²: never negative, low variance; biased, little where π is near π_ref."""
+    """½ (log π(y) - log π_ref(y))²: never negative, low variance; biased, but only slightly where π is near π_ref."""
     return 0.5 * (log_probs - ref_log_probs) ** 2
 
 
@@ -44,7 +44,7 @@ def k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 def exact(log_dist: Tensor, ref_log_dist: Tensor) -> Tensor:
     """Σ_v π(v) (log π(v) - log π_ref(v)) over the whole vocabulary: no sampling error.
 
-    A token that π gives probability 0 (log-probability -inf) contributes exactly 0, to the value and to the gradient;
+    A token with probability 0 under π (log-probability -inf) contributes exactly 0 to the value and to the gradient;
     one that π allows and π_ref forbids makes the divergence infinite.
 
     Args:
@@ -59,7 +59,7 @@ def exact(log_dist: Tensor, ref_log_dist: Tensor) -> Tensor:
 
 
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3, "exact": exact}
-"""Estimators by name. ``exact`` takes whole distributions (..., V), the others those of sampled tokens."""
+"""Estimators by name. ``exact`` takes full distributions (..., V), the others log-probs of sampled tokens."""
 
 
 def estimator(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -70,7 +70,7 @@ def estimator(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class FixedKL:
-    """A coefficient β that stays what it is."""
+    """A constant coefficient β."""
 
     def __init__(self, coef: float) -> None:
         if not (math.isfinite(coef) and coef >= 0):
@@ -83,7 +83,7 @@ class FixedKL:
 
 
 class AdaptiveKL(FixedKL):
-    """A log-space proportional controller that steers the KL of a response to a target.
+    """A log-space proportional controller that steers the KL per response to a target.
 
         e_t = clip((KL_t - target) / target, -0.2, 0.2)
         β_{t+1} = β_t (1 + gain · e_t)
@@ -92,9 +92,9 @@ class AdaptiveKL(FixedKL):
 
     Args:
         coef: β of the first batch, above 0.
-        target: KL of a response to steer to, in nats, above 0.
+        target: KL per response to steer to, in nats, above 0.
         gain: K_β, above 0.
-        clip: largest proportional error that one batch may count for.
+        clip: largest proportional error counted for one batch.
     """
 
     def __init__(self, coef: float, target: float, gain: float = 0.1, clip: float = 0.2) -> None:

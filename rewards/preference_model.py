@@ -1,4 +1,4 @@
-"""A learned preference: a sequence classifier with one output, read as a Bradley-Terry score of a text.
+"""A learned preference: a sequence classifier with one output, used as a Bradley-Terry score of a text.
 
 Takes text, so its tokenizer and architecture may differ from the policy's. Nothing here trains; see ``training.py``.
 """
@@ -44,7 +44,7 @@ from .scorer import Scorer, init_head
 FACTS_FILE = "preference.json"
 _NUMBERS = {"shift": float, "temperature": float}
 _FURTHER = {"max_length": int | None, "facts": dict[str, object] | None}
-_UNBOUNDED = 1_000_000  # tokenizers state "no limit" by numbers far above this
+_UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Encoded:
 
     Attributes:
         input_ids: all tokens, special ones included.
-        token_type_ids: where the encoder takes them, else None.
-        prompt_length: how many tokens of a decoder's text are its prompt's; 0 for encoders.
+        token_type_ids: if the encoder takes them, else None.
+        prompt_length: how many tokens of a decoder's text belong to the prompt; 0 for encoders.
     """
 
     input_ids: list[int]
@@ -67,17 +67,17 @@ class PreferenceModel:
 
     The shift makes reference responses average 0; the temperature makes sigma(score_a - score_b) a calibrated
     probability that people prefer a. The scored text is prompt, response, EOS for decoders and the text pair (prompt,
-    response) for encoders. Where that is too long, the end of the prompt is cut, and only where the response alone does
-    not fit the end of the response.
+    response) for encoders. If that is too long, the end of the prompt is cut, and the end of the response only if the
+    response alone does not fit.
 
     Attributes:
         model: a sequence classifier with one output.
         tokenizer: its own tokenizer.
-        name: what the user called it.
+        name: the name the user gave.
         shift: logit of an average reference response.
         temperature: positive divisor.
-        max_length: the most tokens it reads.
-        facts: how it was trained, as saved beside the weights.
+        max_length: maximum number of tokens it reads.
+        facts: how it was trained, as saved next to the weights.
         prompts_cut: texts scored so far whose prompt was cut.
         responses_cut: texts scored so far whose response was cut.
     """
@@ -96,8 +96,8 @@ class PreferenceModel:
         """Check that model and tokenizer belong together.
 
         Raises:
-            InputError: not one output, another vocabulary, no EOS for a decoder, or an unusable shift, temperature
-                or length.
+            InputError: not exactly one output, another vocabulary, no EOS for a decoder, or an unusable shift,
+                temperature or length.
         """
         if model.config.num_labels != 1:
             raise InputError(f'"{name}" has {model.config.num_labels} outputs; a preference model needs exactly one.')
@@ -136,7 +136,7 @@ class PreferenceModel:
         A folder without ``preference.json`` (trained elsewhere) has shift 0 and temperature 1.
 
         Raises:
-            InputError: the folder is missing, has no or pickle-only weights, or holds no trained score of one output.
+            InputError: the folder is missing, has no weights or only pickled ones, or no trained score with one output.
         """
         name = "embedded/preference" if str(name_or_path) == "embedded" else str(name_or_path)
         folder = locate(name)
@@ -158,13 +158,13 @@ class PreferenceModel:
     ) -> PreferenceModel:
         """Load a model to train: a causal language model, an encoder, or a preference model to train further.
 
-        A head that the folder lacks is drawn by :func:`init_head`.
+        A missing head is initialised by :func:`init_head`.
 
         Raises:
             InputError: as :meth:`load`, or the folder lacks weights of the trunk.
         """
         name = str(name_or_path)
-        with torch.random.fork_rng(devices=[]):  # what the folder lacks besides, such as a pooler, is drawn too
+        with torch.random.fork_rng(devices=[]):  # other missing weights, such as a pooler, are drawn too
             torch.manual_seed(seed)
             model, tokenizer, missing = _read(locate(name), name, num_labels=1)
         trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
@@ -177,7 +177,7 @@ class PreferenceModel:
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
-        """Return a model to train, on a copy of the trunk of ``lm``, with a new head drawn by :func:`init_head`."""
+        """Return a model to train, on a copy of the trunk of ``lm``, with a new head from :func:`init_head`."""
         config = copy.deepcopy(lm.model.config)
         config.num_labels = 1
         try:
@@ -190,7 +190,7 @@ class PreferenceModel:
         return cls(model, lm.tokenizer, name=lm.name, max_length=max_length)
 
     def save(self, folder: str | Path) -> None:
-        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` beside the weights."""
+        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights."""
         facts = {
             "shift": self.shift,
             "temperature": self.temperature,
@@ -203,7 +203,7 @@ class PreferenceModel:
             (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     def freeze(self) -> PreferenceModel:
-        """Let no parameter take a gradient; return self."""
+        """Disable gradients for all parameters; return self."""
         self.model.requires_grad_(False)
         return self
 
@@ -222,7 +222,7 @@ class PreferenceModel:
         longest: dict[str, int] = {}
         for prompt, row in zip(prompts, rows, strict=True):
             longest[prompt] = max(longest.get(prompt, 0), len(row.input_ids))
-        order = sorted(range(len(rows)), key=lambda i: (-longest[prompts[i]], prompts[i]))  # a prompt's side by side
+        order = sorted(range(len(rows)), key=lambda i: (-longest[prompts[i]], prompts[i]))  # those of a prompt adjacent
         self.model.eval()
         with torch.no_grad(), progress_bar("scoring", len(order), unit="text") as bar:
             for start in range(0, len(order), batch_size):
@@ -261,7 +261,7 @@ class PreferenceModel:
         return found["input_ids"]
 
     def _join(self, prompt: list[int], response: list[int], eos: int) -> Encoded:
-        """Prompt and response, tokenised each by itself as in the environment, then EOS."""
+        """Prompt and response, tokenised separately as in the environment, then EOS."""
         room = self.max_length - 1
         self.responses_cut += len(response) > room
         response = response[:room]
@@ -273,7 +273,7 @@ class PreferenceModel:
     def _pairs(
         self, prompts: Sequence[str], responses: Sequence[str], lengths: Sequence[tuple[int, int]]
     ) -> list[Encoded]:
-        """The text pairs as the tokenizer builds them, with its special tokens; those that are cut alike at once."""
+        """The text pairs as the tokenizer builds them, with special tokens; those cut alike form one batch."""
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         rows: dict[tuple[str, bool], list[int]] = {}
         for row, (prompt, response) in enumerate(lengths):
@@ -287,20 +287,20 @@ class PreferenceModel:
             for (strategy, answered), alike in rows.items():
                 for start in range(0, len(alike), BATCH):
                     batch = alike[start : start + BATCH]
-                    second = [responses[row] for row in batch] if answered else None  # of an empty one no second text
+                    second = [responses[row] for row in batch] if answered else None  # none for empty ones
                     joined = self._joined([prompts[row] for row in batch], second, strategy)
                     found.update(zip(batch, joined, strict=True))
                     bar.update(len(batch))
         return [found[row] for row in range(len(prompts))]
 
     def _joined(self, prompts: list[str], responses: list[str] | None, strategy: str) -> Iterator[Encoded]:
-        """Text pairs that are cut in one way."""
+        """Text pairs that are cut in the same way."""
         encoded = self.tokenizer(
             prompts,
             responses,
             truncation=strategy,
             max_length=None if strategy == "do_not_truncate" else self.max_length,
-            return_token_type_ids=self.scorer.takes_types,  # said by the model: a reloaded tokenizer may forget it
+            return_token_type_ids=self.scorer.takes_types,  # from the model: a reloaded tokenizer may forget it
             verbose=False,
         )
         types = encoded.get("token_type_ids") or [None] * len(prompts)
@@ -310,7 +310,7 @@ class PreferenceModel:
         """Pad encoded texts on the right to one batch on the model's device, (B, L) each.
 
         With ``share_prompts`` the batch says which texts of a decoder begin with the same prompt, so that
-        :class:`prefgym.rewards.scorer.Scorer` reads it once: worth it where a prompt has several responses.
+        :class:`prefgym.rewards.scorer.Scorer` reads it once; this pays if a prompt has several responses.
         """
         shape = (len(rows), max(len(row.input_ids) for row in rows))
         pad = self.tokenizer.pad_token_id
@@ -326,7 +326,7 @@ class PreferenceModel:
             batch["token_type_ids"] = types
         if share_prompts and all(row.prompt_length for row in rows):
             prompts = [tuple(row.input_ids[: row.prompt_length]) for row in rows]
-            if len(set(prompts)) == len(rows):  # nothing in common: all but the last token, where the score is read
+            if len(set(prompts)) == len(rows):  # nothing shared: all but the last token, where the score is read
                 prompts = [tuple(row.input_ids[:-1]) for row in rows]
             batch["prompt_of"] = numbered(prompts)
             batch["prompt_lengths"] = torch.tensor([len(prompt) for prompt in prompts])

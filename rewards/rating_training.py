@@ -1,6 +1,6 @@
-"""Training a preference model on ratings of single responses: regression, where ``training.py`` compares.
+"""Training a preference model on ratings of single responses: regression, where ``training.py`` uses comparisons.
 
-What comes out scores texts as any other preference model does, so both are measured on the same comparisons.
+The result scores texts like any other preference model, so both are measured on the same comparisons.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def train_on_ratings(
     Args:
         pm: as in :func:`prefgym.rewards.training.train_preference_model`.
         ratings: what to learn, on a scale of about 0 ± 1 (see :func:`prefgym.rewards.ratings.standardised`); prompts
-            are templated already.
+            are already templated.
         eval_ratings: held-out ratings on the same scale, for ``eval_loss``.
         keep_best: with held-out ratings, end with the weights of the smallest evaluation loss.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
@@ -66,7 +66,7 @@ class RatingTrainer(SupervisedTrainer):
         return len(example["text"].input_ids)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
-        return SequentialSampler(eval_dataset)  # the ratings of a prompt stand together already
+        return SequentialSampler(eval_dataset)  # the ratings of a prompt are already adjacent
 
     def compute_loss(  # type: ignore[override]
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any

@@ -1,17 +1,17 @@
-"""Simulated people who rate single summaries from 1 to 7, each on a scale of their own.
+"""Simulated people who rate single summaries from 1 to 7, each on their own scale.
 
 A person a who reads a text perceives
 
     u = u_a(text) + noise · (G - γ),    G standard Gumbel, γ its mean
 
-with the utility and the noise of `annotators.Annotators`: of two texts perceived so, by the same person, the first is
-the better one with probability σ((u_a(first) - u_a(second)) / noise), as in a comparison (the difference of two Gumbel
+with the utility and the noise of `annotators.Annotators`: of two texts perceived by the same person, the first is
+better with probability σ((u_a(first) - u_a(second)) / noise), as in a comparison (the difference of two Gumbel
 variables is logistic). Rating and comparing are therefore equally hard; what a rating adds is the scale:
 
     rating = round(4 + offset_a + spread_a · (u - centre) / step),    clipped to 1-7
 
 with offset_a ~ N(0, offset²) and spread_a = exp(spread · z), drawn once for each person: some are lenient, some use the
-ends, and who rated is a matter of chance. There is no first text, so no position bias.
+ends, and who rates is random. There is no first text, so no position bias.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 LOWEST, MIDDLE, HIGHEST = 1, 4, 7
 CENTRE, STEP = 4.0, 1.5
-"""Gold points of a text that a person without offset rates 4, and of one step of the scale."""
+"""The gold points that a person without offset rates 4, and the gold points per step of the scale."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rating:
     Attributes:
         prompt: the prompt.
         response: the response.
-        value: the rating, or what it was turned into.
+        value: the rating, or its transformed value.
         annotator: who rated.
     """
 
@@ -60,13 +60,13 @@ class Rating:
 
 @dataclass(frozen=True)
 class Raters:
-    """The people of ``annotators``, asked for ratings.
+    """The people of ``annotators``, giving ratings.
 
     Attributes:
-        annotators: who they are, what they value and how their hand slips.
+        annotators: who they are, what they value and their noise.
         offset: standard deviation of a person's leniency, in steps of the scale.
         spread: standard deviation of the logarithm of how much of the scale a person uses.
-        seed: draws their scales.
+        seed: for drawing their scales.
     """
 
     annotators: Annotators = field(default_factory=Annotators)
@@ -81,11 +81,11 @@ class Raters:
         return np.stack([self.offset * z[0], np.exp(self.spread * z[1])])
 
     def perceive(self, utilities: Array, rng: np.random.Generator) -> Array:
-        """What texts of these utilities, of any shape, are worth in the eye of a reader, slip included."""
+        """The perceived values of texts with these utilities, of any shape, noise included."""
         return utilities + self.annotators.noise * (rng.gumbel(size=utilities.shape) - np.euler_gamma)
 
     def rate(self, perceived: Array, person: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Ratings (N,) from 1 to 7 of perceived worths (N,) by persons (N,)."""
+        """Ratings (N,) from 1 to 7 of perceived values (N,) by persons (N,)."""
         offset, spread = self.scales[:, person]
         place = MIDDLE + offset + spread * (perceived - CENTRE) / STEP
         return np.clip(np.rint(place), LOWEST, HIGHEST).astype(np.int64)
@@ -104,9 +104,9 @@ def simulate_ratings(
     Args:
         posts: the posts.
         candidates: for each post its candidate summaries; equal texts count once.
-        seed: decides texts, persons and slips; same seed, same ratings.
+        seed: decides texts, persons and noise; same seed, same ratings.
         texts_per_post: how many of a post's texts are drawn, without replacement; None takes all.
-        raters: who judges; the default people when left out.
+        raters: who judges; by default the default people.
     """
     raters = raters or Raters()
     rng = np.random.default_rng(seed)
@@ -129,9 +129,9 @@ def simulate_ratings(
 
 
 def standardised(ratings: Sequence[Rating], *, by_annotator: bool = False) -> list[Rating]:
-    """The ratings with mean 0 and standard deviation 1, of all together or of each annotator's own.
+    """The ratings with mean 0 and standard deviation 1, over all together or per annotator.
 
-    The second takes every person's leniency and use of the scale out, as far as their ratings tell it. Ratings that are
+    The latter removes each person's leniency and use of the scale, as far as their ratings show it. Ratings that are
     all equal become 0.
     """
     groups: dict[str, list[int]] = defaultdict(list)

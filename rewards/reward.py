@@ -1,4 +1,4 @@
-"""What a text is worth: named parts, each a function of text with a weight; and how a user names one.
+"""The score of a text: named parts, each a weighted function of text; and how a user names one.
 
 A reward function is ``def reward(prompts, completions, **columns) -> list[float]``: one finite number per completion. A
 preference model has the same signature, so nothing here knows which kind it calls.
@@ -30,13 +30,13 @@ BUILT_IN = {
     "exact_match": "functions:exact_match",
     "length": "functions:length",
 }
-"""Rewards that have a short name, and where in this folder they live."""
+"""Rewards with a short name, and where in this folder they are."""
 
 
 class Reward:
     """The score of a response: Σ weight · part, over named parts.
 
-    A part of weight 0 is computed and logged, and adds nothing to the total.
+    A part of weight 0 is computed and logged, but adds nothing to the total.
 
     Args:
         parts: name -> (function, weight).
@@ -64,14 +64,14 @@ class Reward:
         Args:
             prompts: B prompt texts.
             completions: B response texts.
-            indices: the prompts' indices in their prompt set, for messages; 0 to B - 1 when left out.
+            indices: the prompts' indices in their prompt set, for messages; by default 0 to B - 1.
             columns: further columns of the prompt data, each of length B.
 
         Returns:
             The total (B,) and every part before its weight, name -> (B,).
 
         Raises:
-            RewardError: a part raised, returned NaN, inf or no number, or not one value per completion.
+            RewardError: a part raised, returned NaN, inf or a non-number, or not one value per completion.
             InputError: a part needs a column that the prompts do not have.
         """
         indices = range(len(prompts)) if indices is None else indices
@@ -100,7 +100,7 @@ class Reward:
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a builtin without a signature: hand it everything
+    except (TypeError, ValueError):  # a builtin without a signature: pass everything
         return {"columns": inspect.Parameter("columns", inspect.Parameter.VAR_KEYWORD)}
 
 
@@ -115,7 +115,7 @@ def _required_columns(function: RewardFunction) -> list[str]:
 
 
 def accepted_columns(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    """The columns that ``function`` has parameters for; all of them where it takes ``**columns``."""
+    """The columns that ``function`` has parameters for; all of them if it takes ``**columns``."""
     parameters = _parameters(function)
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         columns = {name: column for name, column in columns.items() if name in parameters}
@@ -134,7 +134,7 @@ def _evaluate(
     columns = accepted_columns(function, columns)
     try:
         values = called(function, prompts=list(prompts), completions=list(completions), **columns)
-    except BaseException as error:  # SystemExit too: sys.exit() in a reward must not pass for the end of a run
+    except BaseException as error:  # SystemExit too: sys.exit() in a reward must not look like the end of a run
         if is_stop(error):
             raise
         row = _failing_row(function, prompts, completions, columns)
@@ -162,7 +162,7 @@ def _evaluate(
 def _failing_row(
     function: RewardFunction, prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
 ) -> int | None:
-    """Find the first row that raises when scored alone, so that the message can name it; None when none does."""
+    """Find the first row that raises when scored alone, so that the message can name it; None if none does."""
     for row in range(len(prompts)):
         try:
             alone = {name: [column[row]] for name, column in columns.items()}
@@ -175,7 +175,7 @@ def _failing_row(
 
 
 def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
-    """Turn what a user names as the reward into a ``Reward``.
+    """Turn a user's specification of the reward into a ``Reward``.
 
     Args:
         spec: one of
@@ -192,7 +192,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
         device: where preference models run.
 
     Raises:
-        InputError: nothing goes by that name; the message names the nearest.
+        InputError: nothing has that name; the message names the nearest.
     """
     if isinstance(spec, Reward):
         return spec
@@ -207,7 +207,7 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
 
 
 def code_named(spec: Any) -> list[str]:
-    """The paths to Python functions in what :func:`resolve_reward` takes, as far as it is text; nothing is imported."""
+    """The paths to Python functions in a specification for :func:`resolve_reward`, if text; nothing is imported."""
     if isinstance(spec, Mapping):
         return [] if _is_ensemble(spec) else [path for part in spec.values() for path in code_named(_function_in(part))]
     if isinstance(spec, list | tuple):
@@ -239,7 +239,7 @@ def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]
 
 
 def _is_ensemble(spec: Mapping[str, Any]) -> bool:
-    """Whether a mapping is an ensemble and not parts by name: a list is no part."""
+    """Whether a mapping is an ensemble rather than named parts: a list cannot be a part."""
     return "models" in spec and (isinstance(spec["models"], list | tuple) or "combine" in spec)
 
 
@@ -275,7 +275,7 @@ def _function(spec: Any, device: str) -> RewardFunction:
         module, attribute = BUILT_IN[text].split(":")
         return getattr(importlib.import_module(f".{module}", __package__), attribute)
     if _is_preference(text):
-        from .preference_model import PreferenceModel  # imported late: a Python reward needs no torch
+        from .preference_model import PreferenceModel  # imported late: a Python reward does not need torch
 
         return PreferenceModel.load(text, device=device)
     if ":" in text or "." in text:

@@ -1,6 +1,6 @@
-"""From the tokens of a text to one logit: reading a sequence classifier, and drawing its head.
+"""From the tokens of a text to one logit: running a sequence classifier, and initialising its head.
 
-Nothing here knows text, shift or temperature; see ``preference_model.py``.
+Text, shift and temperature are not known here; see ``preference_model.py``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..models.shared_prompt import first_rows, read_behind, shares_prompts
 class Scorer(nn.Module):
     """Text tokens to one logit per row.
 
-    A decoder (its head is the linear layer ``score``) is read at the last real token, which the mask names and never
-    the id of padding: an EOS that is also the padding token counts. Everything else pools as it was trained to.
+    A decoder (its head is the linear layer ``score``) is read at the last real token, determined by the mask and never
+    by the padding id: an EOS that is also the padding token counts. Everything else pools as it was trained to.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -44,7 +44,7 @@ class Scorer(nn.Module):
         Args:
             input_ids: (B, L) int64.
             attention_mask: (B, L).
-            token_type_ids: (B, L), where the encoder takes them.
+            token_type_ids: (B, L), if the encoder takes them.
             prompt_of: (B,) int64 from 0 to G - 1, which of the batch's G prompts a row begins with. With
                 ``prompt_lengths`` (B,), a decoder reads each prompt once; rows are then padded on the right.
             prompt_lengths: (B,) int64, fewer than the row's real tokens.
@@ -71,7 +71,7 @@ class Scorer(nn.Module):
     def _last_hidden_shared(
         self, input_ids: Tensor, attention_mask: Tensor, prompt_of: Tensor, prompt_lengths: Tensor
     ) -> Tensor:
-        """The same, each prompt read once: rows are cut into G prompts and B responses."""
+        """The same, with each prompt read once: rows are cut into G prompts and B responses."""
         first, rows = first_rows(prompt_of), torch.arange(len(prompt_of), device=prompt_of.device)
         width = int(prompt_lengths.max())
         columns = torch.arange(width, device=rows.device) - width + prompt_lengths[first, None]  # (G, P), < 0: padding

@@ -1,8 +1,8 @@
 """Training a preference model on comparisons, measuring it, and setting its scale.
 
-The model of people is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). The comparisons of a
-prompt stand side by side, and a batch reads each text once however many comparisons it is in (Ouyang et al. 2022,
-section 3.5), and each prompt once however many texts begin with it.
+The model of preferences is Bradley and Terry's (1952): P(a is preferred to b) = sigma(r(a) - r(b)). The comparisons of
+a prompt are adjacent, and a batch reads each text once however many comparisons it is in (Ouyang et al. 2022, section
+3.5), and each prompt once however many texts begin with it.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def train_preference_model(
     keep_best: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``pm`` in place on comparisons, those of one prompt one after another.
+    """Train ``pm`` in place on comparisons, with those of a prompt adjacent.
 
     Args:
-        pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature go back to 0 and 1.
-        comparisons: what to learn; prompts are templated already.
+        pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature are reset to 0 and 1.
+        comparisons: what to learn; prompts are already templated.
         eval_comparisons: held-out comparisons, for ``eval_loss`` and ``accuracy``.
         keep_best: with held-out comparisons, end with the weights of the smallest evaluation loss.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
@@ -97,11 +97,11 @@ def train_scorer(
     keep_best: bool,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Train ``pm`` in place by one kind of judgement, from shift 0 and temperature 1.
+    """Train ``pm`` in place on one kind of judgement, from shift 0 and temperature 1.
 
     Args:
         pm: the model.
-        trainer_type: what the loss is.
+        trainer_type: defines the loss.
         collate: encoded examples to a batch.
         encode: judgements to encoded examples.
         examples: the judgements to learn.
@@ -135,7 +135,7 @@ def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -
     texts = [(c.prompt, text) for c in comparisons for text in (c.chosen, c.rejected)]
     distinct = list(dict.fromkeys(texts))
     rows = pm.encode([prompt for prompt, _ in distinct], [text for _, text in distinct])
-    encoded = dict(zip(distinct, rows, strict=True))  # a text of many comparisons is held once
+    encoded = dict(zip(distinct, rows, strict=True))  # a text in several comparisons is stored once
     return [
         {
             "texts": (encoded[c.prompt, c.chosen], encoded[c.prompt, c.rejected]),
@@ -155,7 +155,7 @@ class PreferenceTrainer(SupervisedTrainer):
         return max(len(text.input_ids) for text in example["texts"])
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
-        return SequentialSampler(eval_dataset)  # the comparisons of a prompt stand together already
+        return SequentialSampler(eval_dataset)  # the comparisons of a prompt are already adjacent
 
     def compute_loss(  # type: ignore[override]
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
@@ -192,7 +192,7 @@ class _PairCollator:
 
 
 def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> float:
-    """Set and return the temperature of the smallest held-out loss; see :func:`fit_temperature`. Margins play no part.
+    """Set and return the temperature of the smallest held-out loss; see :func:`fit_temperature`. Margins are ignored.
 
     Raises:
         InputError: there is no comparison.
@@ -205,7 +205,7 @@ def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]
 
 
 def reference_shift(pm: PreferenceModel, prompts: Sequence[str], references: Sequence[str]) -> float:
-    """Set and return the shift with which the reference responses average a score of 0 (Stiennon et al. 2020)."""
+    """Set and return the shift that makes the reference responses average a score of 0 (Stiennon et al. 2020)."""
     if not len(prompts):
         raise InputError("The reference shift needs at least one prompt with a reference response.")
     pm.shift = float(pm.logits(prompts, references).mean())
@@ -222,9 +222,9 @@ def cross_validate(
     accept_changes: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Measure on each fold a new model that was trained on the others; all comparisons of a prompt share a fold.
+    """Measure on each fold a new model trained on the others; all comparisons of a prompt are in the same fold.
 
-    Nothing is chosen on the held-out fold: epochs and all other ``options`` (as in :func:`train_preference_model`)
+    Nothing is selected on the held-out fold: epochs and all other ``options`` (as in :func:`train_preference_model`)
     are fixed beforehand.
 
     Args:
@@ -232,11 +232,11 @@ def cross_validate(
         comparisons: all of them.
         folds: number of folds, at most the number of distinct prompts.
         seed: of the folds and of training.
-        keep_in: folder that keeps the measures of finished folds, which are not computed again; None keeps none.
-        accept_changes: compute folds again that were computed on something else, instead of refusing them.
+        keep_in: folder that keeps the results of finished folds, which are not computed again; None keeps none.
+        accept_changes: recompute folds that were computed on other inputs, instead of refusing them.
 
     Returns:
-        The measures of :func:`prefgym.rewards.breakdown.breakdown`; on the same comparisons ``longer`` (how often the
+        The results of :func:`prefgym.rewards.breakdown.breakdown`; on the same comparisons ``longer`` (how often the
         longer response in characters wins); ``chance`` (0.5); ``folds`` (each fold's own accuracy); ``comparisons``,
         ``prompts``, ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
 

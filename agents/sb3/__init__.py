@@ -10,8 +10,8 @@
     model.save("agent.zip")
     PPO.load("agent.zip", env)  # unpickles, as stable-baselines3 does: load only what you trust
 
-``gamma=1.0`` is the discount of this task; stable-baselines3's own default is 0.99. ``learning_rate`` wants to be that
-of a language model, about 1e-5 to 1e-4. A saved agent holds weights, tokenizer and configuration, and no environment.
+``gamma=1.0`` is the discount of this task; stable-baselines3's own default is 0.99. ``learning_rate`` should be one for
+language models, about 1e-5 to 1e-4. A saved agent contains weights, tokenizer and configuration, but no environment.
 ``policy_kwargs={"lora_rank": 8}`` trains an adapter instead of all weights (``pip install "prefgym[peft]"``).
 
 With sb3-contrib (``pip install "prefgym[sb3-contrib]"``) its ``MaskablePPO`` takes ``MaskableLMActorCriticPolicy`` and
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs sb3-contrib only when it is asked for."""
+    """Import what needs sb3-contrib only on first use."""
     if name not in MASKABLE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

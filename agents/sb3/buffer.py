@@ -1,7 +1,7 @@
 """Whole episodes as minibatches, and transitions put back together into texts.
 
-stable-baselines3 learns from single transitions, and every transition of an episode holds a prefix of the same text: a
-minibatch of n transitions drawn at random reads up to n texts, one of whole episodes only as many as it has episodes.
+stable-baselines3 learns from single transitions, and all transitions of an episode contain prefixes of the same text: a
+minibatch of n random transitions reads up to n texts, one of whole episodes only as many as it has episodes.
 
 Notation: n transitions, E texts, L columns, V usable vocabulary.
 """
@@ -23,9 +23,9 @@ class EpisodeRolloutBuffer(DictRolloutBuffer):
     """``rollout_buffer_class`` of PPO and A2C: minibatches are whole episodes, so that each is read only once."""
 
     def get(self, batch_size: int | None = None) -> Iterator[Any]:  # type: ignore[override]
-        """Yield minibatches of about ``batch_size`` transitions, in random order; None: one of all.
+        """Yield minibatches of about ``batch_size`` transitions, in random order; None: one with all of them.
 
-        An episode that the rollout's end cuts counts as whole, and so does its rest in the next rollout.
+        An episode cut by the rollout's end counts as a whole one, and so does its rest in the next rollout.
         """
         next(super().get(1))  # on first use the arrays are laid out, one row of the environment after the other
         starts = self.episode_starts.astype(bool)  # (n_steps, n_envs)
@@ -37,7 +37,7 @@ class EpisodeRolloutBuffer(DictRolloutBuffer):
 
 
 def _pack(episodes: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Shuffle episodes and cut their row where each multiple of ``size`` transitions falls."""
+    """Shuffle episodes and cut the sequence at each multiple of ``size`` transitions."""
     shuffled = [episodes[place] for place in np.random.permutation(len(episodes))]
     begins = np.cumsum([0] + [len(episode) for episode in shuffled[:-1]])
     count = max(1, round(sum(map(len, episodes)) / size))
@@ -48,15 +48,15 @@ def _pack(episodes: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 @dataclass
 class Texts:
-    """Transitions as places in E texts.
+    """Transitions as positions in E texts.
 
     Attributes:
-        tokens: (E, W) prompt, then response, without the columns that none of them needs on the right.
+        tokens: (E, W) prompt, then response, without unused columns on the right.
         mask: (E, W) bool, True on real tokens.
         num_response: R, the columns of the response.
-        prompt_of: (E,) int64 from 0 on, which texts have the same prompt.
+        prompt_of: (E,) int64 from 0, which texts have the same prompt.
         text: (n,) each transition's text.
-        column: (n,) its place among the R columns.
+        column: (n,) its position among the R columns.
     """
 
     tokens: Tensor
@@ -68,14 +68,14 @@ class Texts:
 
 
 def join_transitions(tokens: Tensor, attention_mask: Tensor, actions: Tensor, max_prompt_tokens: int) -> Texts:
-    """Find the fewest texts that hold all transitions, whatever their order.
+    """Find the fewest texts that contain all transitions, whatever their order.
 
-    A transition is the text of its observation with the action behind it. Sorted, a text stands directly before those
-    that continue it, so comparing neighbours finds for each transition the longest text it is the beginning of.
+    A transition is the text of its observation followed by the action. When sorted, a text comes directly before those
+    that continue it, so comparing neighbours finds, for each transition, the longest text it is a prefix of.
 
     Args:
-        tokens: (n, L) observations; each row a run of real tokens with padding on either side.
-        attention_mask: (n, L), 1 on real tokens; the action goes to the first column behind them.
+        tokens: (n, L) observations; each row is a run of real tokens with padding on either side.
+        attention_mask: (n, L), 1 on real tokens; the action goes to the first column after them.
         actions: (n,) tokens.
         max_prompt_tokens: P, where responses begin.
     """

@@ -1,10 +1,10 @@
-"""How an environment learns log π of the actions that stable-baselines3 hands it.
+"""How an environment gets log π of the actions that stable-baselines3 passes to it.
 
-The reward holds -β log π, and stable-baselines3 gives an environment the actions alone. So a policy that has drawn
-actions hands over the distribution it drew them from, and the environment that is stepped next takes it, if it fits
-its observation. That names the right policy wherever actions come from: a rollout, ``evaluate_policy``, an
-``EvalCallback`` with an environment of its own, after ``load`` or ``set_env``. Actions that come without a distribution
-(a deterministic policy, one that is no language model) count as log π = 0.
+The reward contains -β log π, but stable-baselines3 gives an environment only the actions. So a policy that has sampled
+actions publishes the distribution it sampled from, and the environment that is stepped next uses it, if it matches its
+observation. That finds the right policy wherever actions come from: a rollout, ``evaluate_policy``, an ``EvalCallback``
+with its own environment, after ``load`` or ``set_env``. Actions without a distribution (from a deterministic policy, or
+one that is not a language model) count as log π = 0.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _left = threading.local()
 
 
 class Choice(NamedTuple):
-    """What actions were drawn from: the observation's ``tokens`` (B, L), and log π of every action (B, V)."""
+    """What actions were sampled from: the observation's ``tokens`` (B, L), and log π of every action (B, V)."""
 
     tokens: Tensor
     log_dist: Tensor
 
 
 class Player:
-    """Whoever made the last choice, as an environment asks a policy; see ``prefgym.envs.PolicyKL``."""
+    """The author of the last choice, with a policy's interface; see ``prefgym.envs.PolicyKL``."""
 
     choice: Choice | None = None
 
     def log_prob(self, observation: Any, action: Any) -> Tensor:
-        """log π of one action a row, (B,)."""
+        """log π of one action per row, (B,)."""
         log_dist = self.log_probs(observation)
         actions = torch.as_tensor(np.asarray(action), device=log_dist.device, dtype=torch.int64)
         return log_dist.gather(-1, actions[:, None]).squeeze(-1)
@@ -44,12 +44,12 @@ class Player:
 
 
 def hand_over(choice: Choice | None) -> None:
-    """Say what the actions that are about to be taken in this thread were drawn from; None: they are not random."""
+    """Publish what the next actions in this thread were sampled from; None: they are not random."""
     _left.choice = choice
 
 
 def handed_over(tokens: np.ndarray) -> Choice | None:
-    """What was handed over, if it is about the observation with these tokens (B, L)."""
+    """The published choice, if it is about the observation with these tokens (B, L)."""
     choice: Choice | None = getattr(_left, "choice", None)
     _left.choice = None
     return choice if choice is not None and np.array_equal(choice.tokens.cpu().numpy(), tokens) else None

@@ -13,7 +13,7 @@ from .policy import LMActorCriticPolicy
 
 
 class MaskableLMActorCriticPolicy(LMActorCriticPolicy, MaskableActorCriticPolicy):  # type: ignore[misc]
-    """``LMActorCriticPolicy`` as ``MaskablePPO`` takes it; arguments and errors as there."""
+    """``LMActorCriticPolicy`` for ``MaskablePPO``; arguments and errors as there."""
 
 
 class MaskableEpisodeRolloutBuffer(EpisodeRolloutBuffer, MaskableDictRolloutBuffer):  # type: ignore[misc]

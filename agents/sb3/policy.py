@@ -25,30 +25,30 @@ Observation = dict[str, Tensor]
 
 
 class LMActorCriticPolicy(ActorCriticPolicy):
-    """The language model of the environment, with values from a head on its trunk, as stable-baselines3 wants it.
+    """The environment's language model, with values from a head on its trunk, in stable-baselines3's interface.
 
-    It starts as a copy of the environment's model; every value starts at 0. Rollouts read one new token a step from a
-    key-value cache, which is dropped when parameters change. It holds no environment, so ``save`` writes none.
+    It starts as a copy of the environment's model; every value starts at 0. Rollouts read one new token per step with a
+    key-value cache, which is dropped when parameters change. It has no reference to the environment, so ``save`` writes
+    none.
 
-    ``policy_kwargs={"lora_rank": 8}`` trains an adapter, which changes nothing at the start, and the value head alone.
+    ``policy_kwargs={"lora_rank": 8}`` trains only the value head and an adapter, which changes nothing at the start.
     stable-baselines3's ``save`` writes the weights below it all the same, ``save_pretrained`` only the adapter.
 
     Notation: B rows, L columns, n transitions, V usable vocabulary.
 
     Args:
         observation_space: of the environment.
-        action_space: of ``make_vec_env``; it says which language model.
+        action_space: from ``make_vec_env``; it carries the language model.
         lr_schedule: learning rate of the optimiser, called with the progress remaining.
-        use_sde: stable-baselines3 says False for tokens.
+        use_sde: stable-baselines3 passes False for tokens.
         optimizer_class: as for every policy of stable-baselines3.
         optimizer_kwargs: its arguments; None = ``eps=1e-5``.
-        lora_rank: train an adapter of this rank; None trains all weights. This and the next two are as our agents take
-            them.
+        lora_rank: train an adapter of this rank; None trains all weights. This and the next two are as in our agents.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
         lora_targets: linear layers to adapt.
 
     Raises:
-        InputError: the environment is not one of ``make_vec_env``, or the adapter cannot be made.
+        InputError: the environment is not from ``make_vec_env``, or the adapter cannot be made.
     """
 
     action_space: TokenSpace
@@ -71,7 +71,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
                 "prefgym.agents.sb3.make_vec_env."
             )
         optimizer_kwargs = {"eps": 1e-5} if optimizer_kwargs is None else optimizer_kwargs
-        # Not ActorCriticPolicy's own, which builds perceptrons.
+        # Not ActorCriticPolicy's own, which builds MLPs.
         BasePolicy.__init__(
             self,
             observation_space,
@@ -90,7 +90,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
     def forward(  # type: ignore[override]
         self, obs: Observation, deterministic: bool = False, action_masks: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose the next token of every row: actions (B,), values (B, 1), log-probs (B,)."""
+        """Choose the next token for every row: actions (B,), values (B, 1), log-probs (B,)."""
         log_dist, values = self._next(obs, action_masks)
         actions = self._draw(obs, log_dist, deterministic)
         return actions, values, log_dist.gather(-1, actions[:, None]).squeeze(-1)
@@ -100,7 +100,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Values (n, 1), log-probs (n,) and entropies (n,) of n transitions, with gradient.
 
-        Transitions of one episode are read together, in one forward of its longest text.
+        Transitions of one episode are read together, in one forward pass of its longest text.
         """
         texts = join_transitions(obs["tokens"], obs["attention_mask"], actions, self.action_space.max_prompt_tokens)
         shape = (len(texts.tokens), texts.num_response, self.lm.vocab_size)
@@ -146,7 +146,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
         return log_dist, values[:, None]
 
     def _draw(self, obs: Observation, log_dist: Tensor, deterministic: bool) -> Tensor:
-        """Choose, and leave word of the choice for the environment."""
+        """Choose, and publish the choice for the environment."""
         if deterministic:
             hand_over(None)
             return log_dist.argmax(-1)

@@ -1,6 +1,6 @@
 """The action space through which a stable-baselines3 policy finds its language model.
 
-All that stable-baselines3 tells a policy about its environment are the two spaces, and these it saves and loads.
+All that stable-baselines3 tells a policy about its environment is the two spaces, which it saves and loads.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ...models.lora import AdaptedModel
 class TokenSpace(spaces.Discrete):
     """``Discrete(V)`` whose actions are the tokens of a language model.
 
-    Pickled, it keeps the model's shape and tokenizer but not its weights, which stable-baselines3 saves with the policy
-    and puts back after loading.
+    When pickled, it keeps the model's shape and tokenizer but not its weights, which stable-baselines3 saves with the
+    policy and restores after loading.
 
     Args:
-        language_model: gives V, and the start weights of a policy.
+        language_model: provides V, and the start weights of a policy.
         decoding: the shape of the distribution that actions are drawn from.
         max_prompt_tokens: P, the columns of an observation before the response.
 
@@ -62,7 +62,7 @@ def _blank(
     decoding: Decoding,
     max_prompt_tokens: int,
 ) -> TokenSpace:
-    """A space whose model has the right shape and weights that mean nothing."""
+    """A space whose model has the right shape but meaningless weights."""
     with torch.random.fork_rng():
         model: Any = model_type(config)
     return TokenSpace(LanguageModel(model.to(dtype), tokenizer, name), decoding, max_prompt_tokens)

@@ -1,4 +1,4 @@
-"""A stable-baselines3 ``VecEnv`` over the native vector environment, which shares one reference forward a step."""
+"""A stable-baselines3 ``VecEnv`` over the native vector environment: one shared reference forward per step."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def make_vec_env(id: str, num_envs: int = 1, **env_kwargs: Any) -> VecMonitor:
         A ``LanguageVecEnv`` that reports finished episodes, as stable-baselines3's logger and callbacks expect.
 
     Raises:
-        InputError: the id is no language environment, or an argument is wrong.
+        InputError: the id is not a language environment, or an argument is wrong.
     """
     entry_point = gym.spec(id).vector_entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     if not (isinstance(creator, type) and issubclass(creator, TokenVectorEnv)):
-        raise InputError(f'"{id}" is no environment of prefgym; use stable_baselines3.common.env_util.make_vec_env.')
+        raise InputError(f'"{id}" is not a prefgym environment; use stable_baselines3.common.env_util.make_vec_env.')
     env: Any = gym.make_vec(id, num_envs, "vector_entry_point", autoreset_mode=AutoresetMode.SAME_STEP, **env_kwargs)
     return VecMonitor(LanguageVecEnv(env))
 
@@ -71,7 +71,7 @@ class LanguageVecEnv(VecEnv):
         return self._observation
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Note the actions (B,)."""
+        """Store the actions (B,)."""
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -91,7 +91,7 @@ class LanguageVecEnv(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """The environment's attribute, once a row: the rows share it."""
+        """The environment's attribute, repeated for each row: the rows share it."""
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
@@ -105,13 +105,13 @@ class LanguageVecEnv(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Call a method of the environment once; an array or a tuple with an entry a row is dealt out to the rows."""
+        """Call a method of the environment once; an array or tuple with one entry per row is split among the rows."""
         result = getattr(self.env, method_name)(*args, **kwargs)
         dealt = isinstance(result, np.ndarray | tuple) and len(result) == self.num_envs
         return [result[row] if dealt else result for row in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Indices = None) -> list[bool]:
-        """Rows of a native vector environment have no wrappers of their own."""
+        """Rows of a native vector environment have no wrappers."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
@@ -119,7 +119,7 @@ class LanguageVecEnv(VecEnv):
         return [None] * self.num_envs
 
     def _attach(self) -> None:
-        """Let the environment ask whoever chose these actions, unless the user has attached a policy to it."""
+        """Let the environment query whoever chose these actions, unless the user has attached a policy to it."""
         self._player.choice = handed_over(self._observation["tokens"])
         policy = None if self._player.choice is None else self._player
         if self.env.policy in (None, self._player) and self.env.policy is not policy:

@@ -1,7 +1,7 @@
-"""What an iteration cannot do without: every forward and backward pass of the models once, and nothing else.
+"""The minimum of an iteration: every forward and backward pass of the models once, and nothing else.
 
 Decoding with a cache (no sampling), one pass of reference and reward, and the optimiser's epochs, all with a prompt
-read once for its samples, on responses of the lengths that the workload gives. No environment, text, loss or logging.
+read once for its samples, on responses with the workload's lengths. No environment, text, loss or logging.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Floor:
         return float(self.policy(self.prompts[:1]).logits[0, -1].softmax(-1)[0])
 
     def lengths(self, generator: torch.Generator) -> Tensor:
-        """(N,) numbers of response tokens, drawn as the workload's models would."""
+        """(N,) response lengths, distributed as for the workload's models."""
         limit = self.options.new_tokens
         if self.end_rate < 1e-6:
             return torch.full((self.options.episodes,), limit)
@@ -58,7 +58,7 @@ class Floor:
 
     @torch.no_grad()
     def decode(self, lengths: Tensor) -> None:
-        """The forward passes of decoding, rows leaving as they end."""
+        """The forward passes of decoding, with rows leaving as they end."""
         samples, limit = self.options.samples, int(lengths.max())
         rows = torch.arange(len(self.prompts) * samples)
         reader = make_reader(self.policy, self.prompts, torch.ones_like(self.prompts), samples, limit)
@@ -109,7 +109,7 @@ class Floor:
 
 
 def main() -> None:
-    """Run the passes, and say what each iteration took."""
+    """Run the passes, and report the time of each iteration."""
     options = arguments(__doc__ or "")
     floor, generator = Floor(options), torch.Generator().manual_seed(0)
     parts: dict[str, float] = defaultdict(float)

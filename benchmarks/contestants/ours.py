@@ -18,7 +18,7 @@ from prefgym.rewards.preference_model import PreferenceModel
 
 
 def log_ratio(agent: PolicyGradient, rollout: Rollout) -> dict[str, float]:
-    """How far the log-probs of the update are from those of sampling, before any step: 0 without rounding."""
+    """How far the update's log-probs are from those of sampling, before any step: 0 without rounding."""
     tokens = torch.cat([rollout.prompt_tokens, rollout.response_tokens], 1)
     mask = torch.cat([rollout.prompt_mask, rollout.response_mask], 1)
     with torch.no_grad():
@@ -28,7 +28,7 @@ def log_ratio(agent: PolicyGradient, rollout: Rollout) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train, and say what each iteration took."""
+    """Train, and report the time of each iteration."""
     options = arguments(__doc__ or "")
     env = gym.make(
         "Summarize-v0",

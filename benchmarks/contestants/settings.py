@@ -1,4 +1,4 @@
-"""What every contestant is told on its command line, and how it answers."""
+"""Every contestant's command line, and the format of its results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-LEARNING_RATE = 1e-12  # an optimiser step is made, but weights, and with them the lengths of responses, stay
+LEARNING_RATE = 1e-12  # an optimiser step is taken, but the weights, and so the response lengths, stay the same
 KL_COEF = 0.05
 
 
@@ -38,5 +38,5 @@ def prompts(workload: Path) -> list[str]:
 
 
 def answer(path: Path, result: dict[str, Any]) -> None:
-    """Write what was measured."""
+    """Write the measurements."""
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Tokens a second of stepping the native vector environment, beside a bare loop and one that reads the prefix anew.
+"""Tokens per second of stepping the native vector environment, against a bare loop and one that re-reads the prefix.
 
-``step``: policy and environment, token by token, as any Gymnasium agent does. ``bare``: policy and reference decode the
+``step``: policy and environment, token by token, as for any Gymnasium agent. ``bare``: policy and reference decode the
 same tokens with a cache, and nothing else happens. ``recompute``: both read the whole text for every token.
 """
 
@@ -37,7 +37,7 @@ def step(env: gym.vector.VectorEnv, policy: LMPolicy, new_tokens: int) -> float:
 
 @torch.no_grad()
 def bare(models: list[LanguageModel], tokens: torch.Tensor, new_tokens: int) -> float:
-    """Seconds of decoding with each model, its own cache kept."""
+    """Seconds of decoding with each model, using its own cache."""
     rows, width = tokens.shape
     began = time.perf_counter()
     caches = [RowCache(rows, width + new_tokens) for _ in models]
@@ -68,7 +68,7 @@ def recompute(models: list[LanguageModel], tokens: torch.Tensor, new_tokens: int
 
 
 def main() -> None:
-    """Measure all three by turns."""
+    """Measure all three in alternation."""
     options = arguments(__doc__ or "")
     model = LanguageModel.load(options.workload / "model")
     env = gym.make_vec(

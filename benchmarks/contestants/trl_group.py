@@ -1,4 +1,4 @@
-"""Iterations of TRL's RLOOTrainer or GRPOTrainer, which live in a virtual environment of their own."""
+"""Iterations of TRL's RLOOTrainer or GRPOTrainer, which need their own virtual environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 
 class Clock(TrainerCallback):
-    """Notes when each iteration ends."""
+    """Records when each iteration ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -25,7 +25,7 @@ class Clock(TrainerCallback):
 
 
 def main() -> None:
-    """Train, and say what each iteration took."""
+    """Train, and report the time of each iteration."""
     options = arguments(__doc__ or "")
     config_type, trainer_type = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[options.method]
     tokenizer = AutoTokenizer.from_pretrained(options.workload / "model", padding_side="left")

@@ -1,4 +1,4 @@
-"""Iterations of TRL's PPOTrainer, which lives in a virtual environment of its own."""
+"""Iterations of TRL's PPOTrainer, which needs its own virtual environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
 
 class Clock(TrainerCallback):
-    """Notes when each iteration ends, and what its parts took."""
+    """Records when each iteration ends, and the time of its parts."""
 
     def __init__(self) -> None:
         self.ends = [time.perf_counter()]
@@ -49,7 +49,7 @@ class Clock(TrainerCallback):
         return timed
 
     def watch(self, name: str, model: torch.nn.Module) -> None:
-        """Let the forward passes of a trunk count, apart from those of generating."""
+        """Count the forward passes of a trunk, separately from those of generation."""
 
         def before(*_: Any) -> None:
             self.began = time.perf_counter()
@@ -64,7 +64,7 @@ class Clock(TrainerCallback):
 
 
 def main() -> None:
-    """Train, and say what each iteration took."""
+    """Train, and report the time of each iteration."""
     options = arguments(__doc__ or "")
     tokenizer = AutoTokenizer.from_pretrained(options.workload / "model", padding_side="left")
     load = {"dtype": torch.float32}

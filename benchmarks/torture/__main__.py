@@ -6,7 +6,7 @@
     python -m benchmarks.torture --quick --output /tmp/t                  shows that it runs
 
 From the root of a clone; Linux with a C compiler. Every trial is a line of OUTPUT/results.jsonl; the same command again
-makes those that are missing. Writes README.md. Exit code 1 if anything went wrong.
+runs the missing ones. Writes README.md. Exit code 1 if anything went wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COMMANDS = ("train", "sft", "reward", "evaluate", "lecture", "overwrite")
 
 
 def main() -> None:
-    """Make every trial that is missing; write the page."""
+    """Run every missing trial; write the page."""
     options = read_options()
     options.output.mkdir(parents=True, exist_ok=True)
     results = Results(options.output / "results.jsonl")
@@ -69,11 +69,11 @@ def read_options() -> argparse.Namespace:
         prog="python -m benchmarks.torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [*COMMANDS, "train-plain"]
-    parser.add_argument("--command", nargs="*", choices=names, default=list(COMMANDS), help="none leaves trials out")
+    parser.add_argument("--command", nargs="*", choices=names, default=list(COMMANDS), help="none skips the trials")
     parser.add_argument("--mode", nargs="+", choices=[*KILLS, *DISKS], default=["kill", "torn", "after", "time"])
-    parser.add_argument("--trials", type=int, default=200, help="of all commands and modes together, drawn")
+    parser.add_argument("--trials", type=int, default=200, help="random trials over all commands and modes")
     parser.add_argument("--every", type=int, help="instead: at every K-th operation of each command and mode")
-    parser.add_argument("--folders", type=int, default=200, help="tries of whose files are whose")
+    parser.add_argument("--folders", type=int, default=200, help="tries of file ownership")
     parser.add_argument("--inputs", type=int, default=2000, help="bad inputs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", type=Path, help="working folder (default: a new temporary one)")
@@ -86,7 +86,7 @@ def read_options() -> argparse.Namespace:
 
 
 class Results:
-    """The lines of a results file, of which each stands for a trial that need not be made again."""
+    """The lines of a results file, each of which is a trial that need not be repeated."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -98,7 +98,7 @@ class Results:
         return [row for row in self.rows if row["what"] == what]
 
     def done(self, what: str) -> set[str]:
-        """Keys of what has been tried."""
+        """Keys of finished trials."""
         return {row["key"] for row in self.of(what)}
 
     def add(self, row: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ class Results:
 
 
 def run_trials(server: Server, scratch: Path, material: Path, options: argparse.Namespace, results: Results) -> None:
-    """Kill, fill and break: all commands, as drawn or enumerated."""
+    """Kill, fill and break: all commands, at random or enumerated operations."""
     cases = make_cases(server, scratch, material)
     share = options.trials / len(options.command)
     for index, name in enumerate(options.command):
@@ -129,7 +129,7 @@ def run_trials(server: Server, scratch: Path, material: Path, options: argparse.
 def draw_trials(
     case: Case, untouched: Untouched, modes: Iterable[str], count: int, rng: random.Random
 ) -> Iterator[Trial]:
-    """Trials at operations and moments drawn uniformly; the modes take turns."""
+    """Trials at uniformly random operations and moments; the modes alternate."""
     modes = list(modes)
     for index in range(count):
         mode = modes[index % len(modes)]
@@ -142,7 +142,7 @@ def draw_trials(
 
 
 def enumerate_trials(case: Case, untouched: Untouched, modes: Iterable[str], every: int) -> Iterator[Trial]:
-    """Trials at every K-th operation of each mode, the way back alternating."""
+    """Trials at every K-th operation of each mode, with alternating recovery."""
     for mode in modes:
         if mode != "time":
             for index, where in enumerate(places(untouched, mode)[::every]):

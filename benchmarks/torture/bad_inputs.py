@@ -23,21 +23,21 @@ KINDS = {"option": 6, "config": 4, "data": 4, "model": 3, "run": 4, "code": 2}
 AMOUNTS = re.compile(
     r"episodes|epochs|seeds|prompts|limit|batch|n_epochs|max|folds|demonstrations|seed$|shots|tokens|figure"
 )
-"""Options whose large values are no bad input, but hours of work; a number among odd values can be large."""
+"""Options whose large values are not bad input, but hours of work; a number among odd values can be large."""
 TIMEOUT = 60
 
 
 def try_inputs(
     server: Server, scratch: Path, material: Path, keys: Iterable[str], *, quick: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Make a try for each key, by which everything is drawn; a row for each. Quick: dry runs, and nothing is judged."""
+    """Make a try for each key, which seeds all randomness; a row for each. Quick: dry runs, and nothing is judged."""
     inputs = Inputs(scratch / "home", finished_run(server, scratch, material), material, quick=quick)
     for key in keys:
         yield try_input(server, inputs, key)
 
 
 def try_input(server: Server, inputs: Inputs, key: str) -> dict[str, Any]:
-    """One bad input; everything about it is drawn by the key."""
+    """One bad input; the key seeds everything about it."""
     kind, words, what = inputs.make(Random(key))
     ended = server.run(words, cwd=inputs.home, plain=True, timeout=TIMEOUT)
     faults = ended.bad_manners(CODES) + _half_written(inputs.home, ended)
@@ -48,10 +48,10 @@ def try_input(server: Server, inputs: Inputs, key: str) -> dict[str, Any]:
 
 
 class Inputs:
-    """Makes commands with something bad in what they are given.
+    """Makes commands with something bad in their input.
 
     Args:
-        home: working folder of the command, made anew for each.
+        home: working folder of the command, recreated for each.
         run: a finished run to copy and damage.
         material: good models and data.
         quick: leave out what takes more than a second.
@@ -63,7 +63,7 @@ class Inputs:
         self._rows = {path.stem: _read(path) for path in material.glob("*.jsonl")}
 
     def make(self, rng: Random) -> tuple[str, list[str], str]:
-        """Kind, words, and what is bad about them."""
+        """Kind, arguments, and what is bad about them."""
         if self.home.exists():
             shutil.rmtree(self.home)
         self.home.mkdir(parents=True)
@@ -76,7 +76,7 @@ class Inputs:
         return kind, words, what
 
     def _base(self, rng: Random) -> list[str]:
-        """A command that is in order, and short."""
+        """A valid, short command."""
         sft, reward = sft_words(self._material), reward_words(self._material)
         run, preference = str(self._run), str(self._material / "preference")
         label = ["label", str(self._material / "two.jsonl"), "--annotator", preference, "--limit", "2"]
@@ -188,7 +188,7 @@ class Inputs:
 
 
 def _with(words: list[str], option: str, value: str, *, add: bool = False) -> list[str]:
-    """Words with another value of an option."""
+    """Arguments with another value for an option."""
     words = list(words)
     if option in words:
         words[words.index(option) + 1] = value
@@ -198,7 +198,7 @@ def _with(words: list[str], option: str, value: str, *, add: bool = False) -> li
 
 
 def _half_written(home: Path, ended: Ended) -> list[str]:
-    """The output is absent, complete, or can be gone on with; nothing temporary is left."""
+    """The output is absent, complete, or can be resumed; nothing temporary is left."""
     out = home / "out"
     faults = [
         f"left over: {name}"

@@ -1,4 +1,4 @@
-"""The commands under torture: how each is started, gone on with, and what it needs beforehand."""
+"""The commands under torture: how each is started and resumed, and what it needs beforehand."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Case:
     """A command and its way back.
 
     Attributes:
-        words: the command, whose working folder is the trial's own.
-        resume: the command that goes on with what ``words`` left; None where that is ``words`` again.
-        prepare: makes what the command needs in the working folder.
+        words: the command, run in the trial's own working folder.
+        resume: the command that continues what ``words`` left; None if that is ``words`` again.
+        prepare: creates what the command needs in the working folder.
         ignore: names in the working folder that are not compared.
     """
 

@@ -33,7 +33,7 @@ def damaged(data: bytes, rng: Random) -> bytes:
 
 
 def damaged_json(data: bytes, rng: Random) -> bytes:
-    """A JSON text, or lines of JSON, with one value of another type, one key less, or broken."""
+    """JSON text, or JSON lines, with one value of another type, one key missing, or broken."""
     try:
         rows = [json.loads(line) for line in data.splitlines()] if data.count(b"\n{") else [json.loads(data)]
     except ValueError:
@@ -57,7 +57,7 @@ def _changed(value: Any, rng: Random) -> Any:
 
 
 def damage_file(path: Path, rng: Random) -> str:
-    """Damage a file, or remove it, or put a folder, a link or something unreadable in its place; what was done."""
+    """Damage a file, remove it, or replace it by a folder, a link or something unreadable; gives what was done."""
     how = rng.choices(["content", "gone", "folder", "dangling link", "loop", "unreadable"], [20, 1, 1, 1, 1, 1])[0]
     data = path.read_bytes()
     path.unlink()
@@ -76,7 +76,7 @@ def damage_file(path: Path, rng: Random) -> str:
 
 
 def data_file(folder: Path, rows: Iterable[dict[str, Any]], rng: Random) -> Path:
-    """Rows as a user's file of some format, with something wrong in it."""
+    """Rows as a user's file in some format, with something wrong in it."""
     rows = [dict(row) for row in rows]
     name = rng.choice(["jsonl", "jsonl", "json", "csv", "tsv", "parquet", "txt", "xyz", "jsonl.gz"])
     path = folder / f"data.{name}"

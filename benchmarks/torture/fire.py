@@ -1,4 +1,4 @@
-"""The shim and the server from the side of who gives the orders."""
+"""The controlling side of the shim and the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES = ("none", "count", "kill", "torn", "after", "full", "read-only", "broken"
 """What the shim does at the n-th operation, in the order of ``enum mode``.
 
 ``torn`` kills in the middle of a write and ``after`` right after one, both before anything else. The last three fail
-from the n-th on: with ENOSPC (only what needs room), EROFS and EIO.
+from the n-th on: with ENOSPC (only operations that need room), EROFS and EIO.
 """
 
 
@@ -62,13 +62,13 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """Of stderr, as a terminal shows them: of what a progress bar overwrites, the last."""
+        """Of stderr, as a terminal shows them: only the last of what a progress bar overwrites."""
         shown = (line.rstrip("\r").rsplit("\r", 1)[-1].strip() for line in self.err.split("\n"))
         return [line for line in shown if line]
 
     @property
     def sentence(self) -> list[str]:
-        """Our own lines on stderr, beside progress bars and what other packages warn of."""
+        """Our own lines on stderr, without progress bars and other packages' warnings."""
         return [line for line in self.lines if line.startswith("prefgym")]
 
     @property
@@ -88,7 +88,7 @@ class Ended:
         return found
 
     def told(self) -> str:
-        """A line for who reads a failure."""
+        """A line for readers of a failure."""
         return f"prefgym {' '.join(self.words)[:150]} -> {self.code} ({self.ended}): {self.last_line[:300]}"
 
 
@@ -103,7 +103,7 @@ class Server:
     def __init__(self, scratch: Path, *, quick: bool = False) -> None:
         self._streams = scratch / "streams"
         self._streams.mkdir(parents=True, exist_ok=True)
-        cache = scratch / "home-of-server"  # what a command notes outside its folder is no business of ours
+        cache = scratch / "home-of-server"  # what a command records outside its folder does not matter here
         cache.mkdir(exist_ok=True)
         environment = {
             **os.environ,
@@ -142,10 +142,10 @@ class Server:
             folder: the shim counts what changes below it.
             mode: of ``MODES``.
             n: the operation, from 1, at which the shim acts.
-            seconds: kill it after so long.
-            timeout: kill it after so long, as a fault.
+            seconds: kill it after this long.
+            timeout: kill it after this long, as a fault.
             plain: without root's right to write where permissions forbid it.
-            environment: variables beside those of the server.
+            environment: variables in addition to the server's.
         """
         out, err, log = (self._streams / name for name in ("out", "err", "log"))
         log.write_bytes(b"")
@@ -171,7 +171,7 @@ class Server:
         return Ended(tuple(words), answer["code"], answer["ended"], answer["seconds"], printed, told, operations)
 
     def close(self) -> None:
-        """Let the server end."""
+        """Stop the server."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

@@ -1,9 +1,9 @@
-/* Counts the calls by which a process changes files below one folder, and fails, or kills the process, at the n-th.
+/* Counts the calls with which a process changes files below one folder, and fails, or kills the process, at the n-th.
  *
  *     cc -shared -fPIC -O1 -o inject.so inject.c -ldl       then LD_PRELOAD=inject.so
  *
- * Armed at run time: inject_arm(folder, mode, n, log). Linux. Paths are compared as they are written, after the working
- * folder or that of a descriptor has been put before them; symbolic links are not followed. Not seen: what libc does
+ * Armed at run time: inject_arm(folder, mode, n, log). Linux. Paths are compared literally, with the working folder
+ * or that of a descriptor put before them; symbolic links are not followed. Not seen: what libc does
  * inside itself (the writes of a FILE), and the rename at the end of safetensors' save_file, which Rust asks the kernel
  * for directly; AFTER kills between its write and that rename.
  */

@@ -1,4 +1,4 @@
-"""What commands under torture work on: a random Llama of two narrow layers, a preference model, a few rows of data."""
+"""Inputs of the commands under torture: a random Llama with two narrow layers, a preference model, some data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EOS = "<|endoftext|>"
 
 
 def make_material(folder: Path) -> Path:
-    """Write models and data into ``folder``, unless they are there: 400 tokens, width 16."""
+    """Write models and data into ``folder``, unless they exist: 400 tokens, width 16."""
     if (folder / "complete").is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,14 +13,14 @@ WORDS = (
     *("nowhere.py:f", "os:system", "os:getcwd", "sys:exit", "json:nothing", ":", "a:", ":b", "\ud83d", "\udcff"),
     *("9" * 400, "-" + "9" * 30, "1e308", "👍", "٣", "１", "\t", "a\nb", "<script>", "|"),
 )
-"""Values that somebody types, or that a shell makes of what somebody types."""
+"""Values that somebody might type, or that a shell makes from it."""
 
 SCALARS: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1.5, 10**400, -(10**30), float("nan"), float("inf"), "", " ", "x", "9" * 5000),
     *("\ud83d", "\x00", [], {}, [1], {"a": 1}, [[[]]], ["x"] * 3, {"": ""}, "\x1b[2J", "$\\frac{$", "a" * 100000),
     *([None], {"a": None}),
 )
-"""Values of JSON where another type is expected."""
+"""JSON values where another type is expected."""
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
 LAUGHS += "seed: *a11\n"
@@ -34,7 +34,7 @@ NASTY_YAML = (
     *("env.reward: {fit: {}}", "env.reward: [a, b]", "env.reward: {fit: {function: rouge_l, weight: x}}"),
     *("env.reward: {a: {function: [1]}}", "seed: '\\ud83d'", LAUGHS),
 )
-"""Configs that are no mapping of our options, or only seem to be."""
+"""Configs that are not a mapping of our options, or only seem to be."""
 
 PYTHON = {
     "raises": "raise KeyError('x')",

@@ -1,4 +1,4 @@
-"""What a command has left behind: taken as a picture, to be compared with that of an untouched run."""
+"""What a command has left behind: a snapshot, to be compared with that of an untouched run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ EXACT = (".safetensors", ".yaml", ".jsonl", "config.json", "tokenizer.json")
 TEMPORARY = re.compile(
     r"(^|/)(\.(saving|writing|tmp)[^/]*|[^/]*\.(partial|lock|tmp|replaced)|trainer_output|prefgym-error-[^/]*)(/|$)"
 )
-"""What no finished command may leave, wherever it stands."""
+"""What no finished command may leave anywhere."""
 
-Rows = dict[tuple[str, int], list[float]]  # tag and step -> what was written there
+Rows = dict[tuple[str, int], list[float]]  # tag and step -> the values written there
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Picture:
     """A working folder at rest.
 
     Attributes:
-        names: of files and of folders, these with a slash; event files have one name, whatever the clock said.
-        contents: file -> what must be the same in two runs, in short.
+        names: of files and of folders (with a slash); event files have one name, whatever the clock said.
+        contents: file -> a digest of what must be the same in two runs.
         scalars: folder of events -> what TensorBoard shows.
-        written: folder of events -> all that its files hold.
+        written: folder of events -> everything in its files.
     """
 
     names: frozenset[str]
@@ -43,7 +43,7 @@ class Picture:
     written: dict[str, Rows]
 
     def doubled(self, untouched: Picture | None = None) -> list[str]:
-        """Points of TensorBoard that are there twice, shown or in the files; more than in an untouched run."""
+        """TensorBoard points that occur twice, shown or in the files; more often than in an untouched run."""
         found = []
         for how in ("scalars", "written"):
             for folder, rows in getattr(self, how).items():
@@ -57,7 +57,7 @@ class Picture:
 
 
 def picture(folder: Path, ignore: str = r"(?!)") -> Picture:
-    """Take the picture of a working folder; names that ``ignore`` matches from their start are not looked at."""
+    """Take a snapshot of a working folder; names that ``ignore`` matches at their start are skipped."""
     names, contents = set(), {}
     homes = set()
     for path in sorted(folder.rglob("*")):
@@ -76,7 +76,7 @@ def picture(folder: Path, ignore: str = r"(?!)") -> Picture:
 
 
 def differences(untouched: Picture, found: Picture) -> list[str]:
-    """Where a picture is not that of the untouched run, times and leftovers aside; empty where it is the same."""
+    """Where a snapshot differs from that of the untouched run, apart from times and leftovers; empty if equal."""
     told = [f"missing: {name}" for name in sorted(untouched.names - found.names)]
     told += [
         f"differs: {name}{_where(text, found.contents[name])}"
@@ -95,7 +95,7 @@ def differences(untouched: Picture, found: Picture) -> list[str]:
 
 
 def leftovers(untouched: Picture, found: Picture) -> list[str]:
-    """Files and folders that the untouched run has not, or that nobody may leave."""
+    """Files and folders that the untouched run does not have, or that nobody may leave."""
     return sorted(found.names - untouched.names | {name for name in found.names if TEMPORARY.search(name)})
 
 
@@ -110,12 +110,12 @@ def content(path: Path) -> str:
         if path.suffix == ".json":
             return json.dumps(_timeless(json.loads(data)))
     except ValueError:
-        pass  # damaged: then the bytes speak
+        pass  # damaged: compare the bytes
     return hashlib.sha256(data).hexdigest()
 
 
 def _listed(path: Path) -> str:
-    """The names on a list of files, of what is there; ids and sums are each run's own."""
+    """The names on a list of files, of existing files; ids and checksums differ by run."""
     manifest = Manifest.read(path.parent)
     return json.dumps([] if manifest is None else sorted([*manifest.files, *manifest.folders]))
 
@@ -138,7 +138,7 @@ def _timeless(value: Any) -> Any:
 def _shown(home: Path) -> Rows:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every restart
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it reports every restart
     events = EventAccumulator(str(home), size_guidance={"scalars": 0, "tensors": 0})
     events.Reload()
     rows: Rows = {}
@@ -159,12 +159,12 @@ def _written(home: Path) -> Rows:
             for event in LegacyEventFileLoader(str(file)).Load():
                 for value in event.summary.value:
                     rows.setdefault((value.tag, event.step), []).append(value.simple_value)
-        except Exception as error:  # a record cut in half, which the reader of TensorBoard skips
+        except Exception as error:  # a record cut in half, which TensorBoard's reader skips
             rows[f"{file.name} ends in the middle of a record ({type(error).__name__})", 0] = [0.0]
     return rows
 
 
 def hashes(folder: Path) -> Counter[str]:
-    """How often each content stands below a folder."""
+    """How often each content occurs below a folder."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)

@@ -1,4 +1,4 @@
-"""Whose files are whose: commands let loose on folders of a user, and what became of every file."""
+"""File ownership: commands run on a user's folders, and what became of every file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FINISHED = ("train", "sft", "reward")
 """Commands that leave metrics.json where they were told to write."""
 CODES = (0, 1, 2, 3, 4)
 
-Kept = dict[Path, str]  # path -> hash, or where a link points to
+Kept = dict[Path, str]  # path -> hash, or the target of a link
 
 
 def try_folders(
     server: Server, scratch: Path, material: Path, keys: Iterable[str], *, quick: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Make a try for each key, by which everything is drawn; a row for each. Quick: the shorter commands."""
+    """Make a try for each key, which seeds all randomness; a row for each. Quick: the shorter commands."""
     cases = make_cases(server, scratch, material)
     for key in keys:
         run = finished_run(server, scratch, material) if quick else old_run(server, scratch, material)
@@ -40,7 +40,7 @@ def try_folders(
 def try_folder(
     server: Server, home: Path, run: Path, material: Path, cases: dict[str, Case], key: str, weights: dict[str, int]
 ) -> dict[str, Any]:
-    """One command on one folder; everything in it is drawn by the key."""
+    """One command on one folder; the key seeds everything in it."""
     rng = Random(key)
     _remove(home)
     folder = home / rng.choice(["project", "a project", "run", "projet-é"])
@@ -73,7 +73,7 @@ def try_folder(
 
 
 def check(home: Path, before: Kept, after: Kept, ours: set[Path], words: list[str]) -> list[str]:
-    """What was lost: the user's files keep path and bytes, those of an old run keep their bytes somewhere.
+    """What was lost: the user's files must keep path and bytes, those of an old run their bytes somewhere.
 
     A single file that ``sample`` and ``label`` were told to write is the user's too, but may move when asked.
     """

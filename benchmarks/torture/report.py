@@ -1,4 +1,4 @@
-"""The page of what was tried: one table of trials, one of ownership, one of bad input, and what went wrong."""
+"""The page of results: one table of trials, one of ownership, one of bad input, and what went wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rows = Sequence[dict[str, Any]]
 def table(rows: Rows) -> str:
     """Trials by command and mode."""
     lines = [
-        "| command | what happens | trials | went on without hand work | same result | with leftovers "
+        "| command | what happens | trials | continued without manual work | same result | with leftovers "
         "| with doubled points | with tracebacks | other faults | good |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -36,7 +36,7 @@ def table(rows: Rows) -> str:
 
 
 def tries_table(rows: Rows, by: str, title: str) -> str:
-    """Generated tries by what kind they are."""
+    """Generated tries by kind."""
     lines = [f"| {title} | tries | good | exit codes |", "| --- | --- | --- | --- |"]
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -49,7 +49,7 @@ def tries_table(rows: Rows, by: str, title: str) -> str:
 
 
 def wrong(rows: Rows) -> str:
-    """What went wrong, the first of it."""
+    """The first things that went wrong."""
     bad = [row for row in rows if not row["good"]]
     if not bad:
         return "Nothing went wrong."
@@ -79,15 +79,17 @@ def _reason(row: dict[str, Any]) -> str:
 
 
 INTRODUCTION = """Models of two layers of width 16 and 400 tokens; each run takes seconds. `inject.c`, loaded before
-libc, counts the calls by which a command changes files in its working folder and acts at the n-th. After it the user
-does what a user does: `--resume`, or the same command again where there is nothing to resume; in half of the drawn
-trials the other way round, in a quarter of them the way back is killed too. Then the working folder is compared with
-that of an untouched run: weights and checkpoints, history and metrics without their times, the names of all files,
-every point of TensorBoard, shown and written. On a full, read-only or broken disk the command must exit with code 3
-and one sentence."""
-OWNERSHIP = """Generated folders of a user (a project with .git, data, a config.yaml, links, an old run with files of
-their own in it) and a command that writes there, with and without `--overwrite` or `--resume`. Good: every file that no
+libc, counts the calls with which a command changes files in its working folder and acts at the n-th. Then the user does
+the usual: `--resume`, or the same command again where there is nothing to resume; in half of the random trials in the
+opposite order, and in a quarter of them the recovery is killed too. Then the working folder is compared with that of an
+untouched run: weights and checkpoints, history and metrics without their times, the names of all files, every point of
+TensorBoard, shown and written. On a full, read-only or broken disk the command must exit with code 3 and one
+sentence."""
+
+OWNERSHIP = """Generated user folders (a project with .git, data, a config.yaml, links, an old run with the user's own
+files in it) and a command that writes there, with and without `--overwrite` or `--resume`. Good: every file that no
 prefgym command wrote keeps path and bytes, those of an old run keep their bytes somewhere, and there is no
 traceback."""
+
 INPUTS = """Generated options, configs, data files, model and run folders, rewards and judges. Good: an exit code from 0
 to 4, one sentence on stderr unless it is 0, no traceback, no report of an unexpected error, nothing half-written."""

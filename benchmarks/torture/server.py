@@ -1,6 +1,6 @@
-"""A server that has imported everything once and forks a child for each command, so that a trial costs its own seconds.
+"""A server that has imported everything once and forks a child per command, so that a trial costs only its own time.
 
-Started by :class:`~.fire.Server` under LD_PRELOAD; reads one order a line on stdin, answers with one line on stdout.
+Started by :class:`~.fire.Server` under LD_PRELOAD; reads one order per line on stdin, answers with one line on stdout.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MODULES = (
 def main() -> None:
     """Import, then serve until stdin ends."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # whatever an import prints is no answer
+    os.dup2(2, 1)  # whatever an import prints is not an answer
     for name in MODULES:
         try:
             import_module(name)
@@ -55,7 +55,7 @@ def main() -> None:
     if "--quick" not in sys.argv:
         from prefgym.rewards.gold import known_pairs
 
-        known_pairs()  # a second of every child that judges by gold
+        known_pairs()  # saves a second in every child that judges by gold
     gc.freeze()
     for line in sys.stdin:
         answer = attempt(json.loads(line))
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def attempt(order: dict[str, Any]) -> dict[str, Any]:
-    """Fork, let the child run, kill it when its time is over; how it ended."""
+    """Fork, let the child run, kill it when its time is over; gives how it ended."""
     began = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -78,7 +78,7 @@ def attempt(order: dict[str, Any]) -> dict[str, Any]:
     _, status = os.waitpid(child, 0)
     seconds = time.monotonic() - began
     timer.cancel()
-    timer.join()  # the next fork must not meet a thread
+    timer.join()  # there must be no thread at the next fork
     code = os.waitstatus_to_exitcode(status)
     by_signal = "timeout" if seconds >= order["timeout"] else "killed"
     ended = "itself" if code >= 0 else by_signal
@@ -86,7 +86,7 @@ def attempt(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def perform(order: dict[str, Any]) -> int:
-    """In the child: arm the shim, run the command, leave as an interpreter does; the exit code."""
+    """In the child: arm the shim, run the command, exit as an interpreter does; gives the exit code."""
     for fd, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -119,7 +119,7 @@ def perform(order: dict[str, Any]) -> int:
 
 
 def obey_permissions() -> None:
-    """Drop what lets root write everywhere: capabilities 1 to 3, by capset(2)."""
+    """Drop root's right to write everywhere: capabilities 1 to 3, with capset(2)."""
     libc, version = ctypes.CDLL(None, use_errno=True), 0x20080522
     header, sets = (ctypes.c_uint32 * 2)(version, 0), (ctypes.c_uint32 * 6)()
     if libc.capget(header, sets) == 0:

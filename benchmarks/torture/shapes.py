@@ -1,4 +1,4 @@
-"""Folders as users have them, drawn at random: a project, an old run with files of theirs, links, odd neighbours."""
+"""Random realistic user folders: a project, an old run with the user's files, links, odd neighbours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_VERSION = (
     *("score_against_kl.png", "tensorboard", "tokenizer.json", "tokenizer_config.json", "value_head.safetensors"),
     *("win_rates.png", "checkpoints"),
 )
-"""What a run of 0.1.0 had: nothing that says whose its files are."""
+"""The files of a run of 0.1.0: nothing says whose they are."""
 CONFIGS = (
     "",
     "# mine\n",
@@ -28,7 +28,7 @@ CONFIGS = (
 
 
 def note(folder: Path, name: str, text: str = "") -> None:
-    """Write a file of the user's; its text tells it from every other."""
+    """Write a user's file; its text is unique."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text or f"{path}: mine\n", encoding="utf-8")
@@ -47,14 +47,14 @@ def papers(folder: Path, _: Random) -> None:
 
 
 def config(folder: Path, rng: Random) -> None:
-    """A file that happens to be called as ours: empty, of another tool, or like ours."""
+    """A file that happens to have one of our names: empty, from another tool, or like ours."""
     note(folder, "config.yaml", rng.choice(CONFIGS) or "\n")
     if rng.random() < 0.5:
         (folder / "config.yaml").write_bytes(b"")
 
 
 def reports(folder: Path, rng: Random) -> None:
-    """Files and folders of the user's with names that our commands write."""
+    """The user's files and folders with names that our commands write."""
     names = ["report.md", "metrics.json", "README.md", "model.safetensors", "history.jsonl", "plots/report.html"]
     names += ["tensorboard/events.out.tfevents.1.mine.0", "checkpoints/epoch-3.pt", "checkpoints/iteration-000009/mine"]
     names += [
@@ -69,13 +69,13 @@ def reports(folder: Path, rng: Random) -> None:
 
 
 def temporary(folder: Path, _: Random) -> None:
-    """Names like those that an unfinished write of ours has."""
+    """Names like those of our unfinished writes."""
     for name in (".saving-mine/a", ".report.md.partial", "checkpoints/.writing-mine/b", ".lock", "run.lock"):
         note(folder, name)
 
 
 def links(folder: Path, rng: Random) -> None:
-    """Folders and files that stand elsewhere."""
+    """Links to folders and files elsewhere."""
     elsewhere = folder.parent / "elsewhere"
     for name in ("evaluation", "checkpoints", "data2", "tensorboard"):
         if not (folder / name).exists() and rng.random() < 0.6:
@@ -96,7 +96,7 @@ SHAPES: tuple[Callable[[Path, Random], None], ...] = (git, papers, config, repor
 
 
 def a_run(folder: Path, run: Path, rng: Random, *, first_version: bool) -> None:
-    """A finished run, and files of the user's at all depths of it."""
+    """A finished run, with the user's files at all depths of it."""
     for path in run.iterdir():
         if not first_version or path.name in FIRST_VERSION:
             copy = shutil.copytree if path.is_dir() else shutil.copy2
@@ -132,7 +132,7 @@ def name_it(home: Path, folder: Path, rng: Random) -> tuple[Path, str]:
 def command_words(
     command: str, target: str, case: dict[str, Case], material: Path, run: Path, rng: Random
 ) -> list[str]:
-    """A command that writes to the target; the quickest form there is, now and then with flags that it may not know."""
+    """A command that writes to the target, in its quickest form, sometimes with flags that it may not know."""
     flags = rng.choice([[], [], ["--overwrite"], ["--overwrite"], ["--resume"], ["--overwrite", "--resume"]])
     model = str(material / "model")
     if command in ("sft", "reward"):

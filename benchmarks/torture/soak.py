@@ -1,4 +1,4 @@
-"""A long training with all that a run writes: how memory, files and open handles grow over 10,000 episodes.
+"""A long training run with all its output: how memory, files and open handles grow over 10,000 episodes.
 
     python -m benchmarks.torture.soak --output benchmarks/torture
 
@@ -60,7 +60,7 @@ def watched(folder: Path, episodes: int) -> tuple[list[float], list[int]]:
 
 
 def page(found: dict[str, Any], kept: float) -> str:
-    """What was found, as Markdown."""
+    """The results, as Markdown."""
     memory, grown, handles = found["megabytes"], found["slope"], found["handles"]
     mean, low, high = (1000 * grown[name] for name in ("mean", "low", "high"))
     return (
@@ -71,7 +71,7 @@ def page(found: dict[str, Any], kept: float) -> str:
         "blocks.\n\n"
         "| resident memory after the first iteration | at the end | slope | open files, most | run folder at the end "
         "|\n|---|---|---|---|---|\n"
-        f"| {memory[0]:.0f} MB | {memory[-1]:.0f} MB | {mean:+.0f} kB an iteration [{low:+.0f}, {high:+.0f}] | "
+        f"| {memory[0]:.0f} MB | {memory[-1]:.0f} MB | {mean:+.0f} kB per iteration [{low:+.0f}, {high:+.0f}] | "
         f"{max(handles)} | {kept:.0f} MB |\n"
     )
 

@@ -1,4 +1,4 @@
-"""One trial: a command is killed, or meets a full disk; then the way back a user has; then the comparison."""
+"""One trial: a command is killed, or meets a full disk; then a user's recovery; then the comparison."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DISK_CODE = 3
 
 @dataclass
 class Trial:
-    """What is tried, and what came of it.
+    """What is tried, and the result.
 
     Attributes:
-        where: the operation, from 1; of mode ``time`` the moment, in seconds.
+        where: the operation, from 1; for mode ``time`` the moment, in seconds.
         again: where the recovering command is killed too, an operation; 0 leaves it alone.
         first: what the user tries first, ``"resume"`` or ``"rerun"`` (the same command again).
-        operation: what the shim saw there; empty where the command ended before.
-        recovered: what brought the result, ``"resume"``, ``"rerun"``, or ``""``.
+        operation: what the shim saw there; empty if the command ended before.
+        recovered: what led to the result, ``"resume"``, ``"rerun"``, or ``""``.
         faults: everything that is not as it must be.
     """
 
@@ -47,7 +47,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Names the trial among others."""
+        """Identifies the trial."""
         return f"{self.command} {self.mode} {self.where:g} {self.again} {self.first}"
 
     @property
@@ -71,7 +71,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Untouched:
-    """The run to compare with, and how long it is: operations, those that need room, seconds."""
+    """The run to compare with, and its length: operations, those that need room, seconds."""
 
     picture: Picture
     operations: tuple[str, ...]
@@ -80,7 +80,7 @@ class Untouched:
 
 
 def measure(server: Server, case: Case, work: Path) -> Untouched:
-    """Let the command run in peace, and count; raises where it fails."""
+    """Let the command run undisturbed, and count; raises if it fails."""
     _clear(work, case)
     ended = server.run(case.words, cwd=work, mode="count")
     if ended.code:
@@ -90,7 +90,7 @@ def measure(server: Server, case: Case, work: Path) -> Untouched:
 
 
 def attempt(server: Server, case: Case, untouched: Untouched, trial: Trial, work: Path) -> Trial:
-    """Try it in ``work``, which is made anew; the trial with what came of it."""
+    """Try it in ``work``, which is recreated; gives the trial with its result."""
     _clear(work, case)
     before = {path: _hash(path) for path in _old_files(work)}
     ended = _strike(server, case.words, trial.mode, trial.where, work)
@@ -101,7 +101,7 @@ def attempt(server: Server, case: Case, untouched: Untouched, trial: Trial, work
         _check_refusal(trial, ended)
     elif ended.code >= 0 and ended.code != 0:
         trial.faults.append(f"untouched by the kill it failed: {ended.told()}")
-    if ended.code == 0:  # it came to its end before the blow
+    if ended.code == 0:  # it finished before the kill
         trial.recovered = "finished"
     else:
         _recover(server, case, trial, work)
@@ -130,7 +130,7 @@ def _recover(server: Server, case: Case, trial: Trial, work: Path) -> None:
         assert words is not None
         ended = server.run(words, cwd=work, mode="kill", n=trial.again)
         _note(trial, ended)
-        if _has_ended(case, order[0], ended, work):  # before the second blow
+        if _has_ended(case, order[0], ended, work):  # before the second kill
             trial.recovered = order[0]
             return
     for way in order:
@@ -148,7 +148,7 @@ def _recover(server: Server, case: Case, trial: Trial, work: Path) -> None:
 
 
 def _has_ended(case: Case, way: str, ended: Ended, work: Path) -> bool:
-    """Whether a way back led to the end of the run that is wanted, and not of the one that it replaces."""
+    """Whether a recovery led to the end of the wanted run, not of the one that it replaces."""
     return ended.code == 0 and not (case.name == "overwrite" and way == "resume" and _is_old(work))
 
 
@@ -171,7 +171,7 @@ def _check_refusal(trial: Trial, ended: Ended) -> None:
 
 
 def _check_old_run(trial: Trial, before: dict[Path, str], work: Path) -> None:
-    """Of an overwritten run: the user's own files where they were, all others somewhere."""
+    """For an overwritten run: the user's own files where they were, all others somewhere."""
     if not before:
         return
     there = hashes(work)

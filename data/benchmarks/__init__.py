@@ -1,6 +1,6 @@
 """Benchmarks as their authors distribute them: MMLU, BIG-bench, BIG-Bench-Hard and Super-NaturalInstructions.
 
-Knows texts and right answers, no model: what a model makes of a task is the business of the evaluation.
+Knows texts and right answers, but no model: running one on a task is the job of the evaluation.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,24 +18,24 @@ READERS: Mapping[str, Callable[[str], Suite]] = {
     "bbh": read_bbh,
     "natural-instructions": read_natural_instructions,
 }
-"""What reads a suite, by the suite's name."""
+"""The reader of each suite, by the suite's name."""
 
 
 def read_suites(sources: Mapping[str, str | None], limit: int | None = None) -> Suite:
-    """All tasks of several suites; one in which every answer is right is among those that cannot be scored.
+    """All tasks of several suites; one where every answer is right counts as one that cannot be scored.
 
     Args:
-        sources: by name of ``READERS`` where its files are; ``None`` leaves the suite out.
-        limit: questions of each task that are asked, from its beginning; ``None`` for all.
+        sources: where each suite's files are, by its name in ``READERS``; ``None`` leaves the suite out.
+        limit: how many questions of each task are asked, from its beginning; ``None`` for all.
 
     Raises:
-        InputError: as the readers; or none of the tasks can be scored.
+        InputError: as for the readers; or none of the tasks can be scored.
     """
     read = [READERS[name](source) for name, source in sources.items() if source]
     tasks, unscored = [], {name: reason for suite in read for name, reason in suite.unscored.items()}
     for task in (task for suite in read for task in suite.tasks):
         if all(one.chance == 1 for one in task.examples[:limit]):
-            unscored[task.name] = "every option is right, so an answer tells nothing"
+            unscored[task.name] = "every option is right, so an answer shows nothing"
         else:
             tasks.append(task)
     if not tasks:

@@ -1,9 +1,9 @@
 """BIG-Bench-Hard: tasks of BIG-bench whose answers are written and compared exactly.
 
-Source: M. Suzgun et al., "Challenging BIG-Bench Tasks and Whether Chain-of-Thought Can Solve Them" (2022), whose prompt
-for a direct answer this is, without the sentence on the task that its demonstrations begin with: it is in no data file.
-White space around an answer does not count; lm-evaluation-harness's strict match takes the space that many tokenizers
-write before an answer for a mistake, and its "flexible" one does not.
+Source: M. Suzgun et al., "Challenging BIG-Bench Tasks and Whether Chain-of-Thought Can Solve Them" (2022). The prompt
+    is theirs for a direct answer, without the sentence on the task that precedes the demonstrations: it is in no data
+    file. White space around an answer does not count; lm-evaluation-harness's strict match counts the space that many
+    tokenizers write before an answer as a mistake, its "flexible" one does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def read_bbh(source: str) -> Suite:
     """Read ``NAME.json`` files, in the folder or in its ``bbh``: ``{"examples": [{"input", "target"}, ...]}``.
 
     Raises:
-        InputError: no such folder, a file that is no JSON, a key that is missing or holds something else.
+        InputError: no such folder, a file that is not JSON, a key that is missing or of the wrong type.
     """
     return Suite(tuple(_task(file) for file in find_files(source, "*.json", "bbh", ".")))
 

@@ -1,8 +1,8 @@
-"""BIG-bench: one ``task.json`` a task, with options to choose from (``target_scores``) or text to write (``target``).
+"""BIG-bench: one ``task.json`` per task, with options to choose from (``target_scores``) or text to write (``target``).
 
 Source: A. Srivastava et al., "Beyond the Imitation Game: Quantifying and extrapolating the capabilities of language
-models" (2022), and the schema of its JSON tasks. Departures: options that are appended to the input are shuffled by the
-task's name, and an answer is compared without the white space around it.
+models" (2022), and the schema of its JSON tasks. Departures: options that are appended to the input are shuffled with
+the task's name as seed, and an answer is compared without the white space around it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ NOT_COMPUTED = (
     "difference_score",
     "numeric_match_with_0_1_relative_error",
 )
-"""Metrics of BIG-bench that are known and not computed here."""
+"""Known BIG-bench metrics that are not computed here."""
 
 FIRST_SENTENCE = r"[^\.\?\!\;\n]+"
-"""What BIG-bench takes of a written answer where the task says neither ``output_regex`` nor ``stop_string``."""
+"""What BIG-bench takes from a written answer if the task has neither ``output_regex`` nor ``stop_string``."""
 
 
 def read_bigbench(source: str) -> Suite:
-    """Read every ``task.json`` below a folder; a task is named by the folders it stands in.
+    """Read every ``task.json`` below a folder; a task is named by the folders it is in.
 
-    A folder of a task that is a program (``task.py``) is named as unscored: code of a benchmark is not run.
+    The folder of a task that is a program (``task.py``) is listed as unscored: benchmark code is not run.
 
     Raises:
-        InputError: no such folder, a file that is no JSON, a key that is missing or holds something else, a metric that
+        InputError: no such folder, a file that is not JSON, a key that is missing or of the wrong type, a metric that
             BIG-bench does not have.
     """
     files = find_files(source, "**/task.json", ".")
@@ -63,7 +63,7 @@ def read_bigbench(source: str) -> Suite:
             unscored[name] = str(error)
     for file in sorted(root.glob("**/task.py")):
         if not (file.parent / "task.json").exists():
-            unscored[f"bigbench/{_name(file, root)}"] = "it is a program (task.py), and code of a benchmark is not run"
+            unscored[f"bigbench/{_name(file, root)}"] = "it is a program (task.py), and benchmark code is not run"
     return Suite(tuple(tasks), unscored)
 
 
@@ -98,14 +98,14 @@ def _task(node: Node, name: str) -> Task:
 
 
 def _metrics(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The preferred score and the task's other metrics of its kind that are computed here; and the rest."""
+    """The preferred score and the task's other metrics of the same kind that are computed here; and the rest."""
     listed = node.texts("metrics")
     preferred = node.get("preferred_score", str, listed[0])
     known = [*CHOSEN, *WRITTEN, *STANDS_FOR, *NOT_COMPUTED]
     for key, metric in [("metrics", metric) for metric in listed] + [("preferred_score", preferred)]:
         if metric not in known:
             raise node.child(key).error(
-                f'names the metric "{metric}", which BIG-bench has not.{nearest(metric, known)}'
+                f'names the metric "{metric}", which BIG-bench does not have.{nearest(metric, known)}'
             )
     if preferred in NOT_COMPUTED:
         raise UnscorableError(f'its preferred score is "{preferred}", which is not computed here')
@@ -120,7 +120,7 @@ def _example(node: Node, row: Node, chosen: bool, seed: str) -> Example:
     append = node.get("append_choices_to_input", bool, True)
     if options and append:
         order = sorted(options)
-        random.Random(seed).shuffle(order)  # in the files the right one often stands first
+        random.Random(seed).shuffle(order)  # in the files the right one often comes first
         mark = node.get("choice_prefix", str, "\n  choice: ")
         shown = "".join(mark + option for option in order)
     before = node.get("example_input_prefix", str, "\nQ: ")
@@ -138,22 +138,22 @@ def _options(row: Node) -> tuple[tuple[str, ...], tuple[float, ...]]:
         if isinstance(score, bool) or not isinstance(score, int | float):
             raise node.error(f'must give a number for "{option}", not {score!r}.')
         if not option:
-            raise UnscorableError(f"{node.key} has an empty option, whose likelihood says nothing")
+            raise UnscorableError(f"{node.key} has an empty option, whose likelihood means nothing")
         if not 0 <= score <= 1:
             raise UnscorableError(
-                f"{node.key} gives {min(max(score, -1e300), 1e300):g}, which is no share of a right answer (0 to 1)"
+                f"{node.key} gives {min(max(score, -1e300), 1e300):g}, which is not a share of a right answer (0 to 1)"
             )
     return tuple(scores), tuple(map(float, scores.values()))
 
 
 def _output_regex(node: Node, examples: Sequence[Example], stop: str | None) -> str | None:
-    """The task's own; BIG-bench's usual one where the task says nothing and every right answer survives it."""
+    """The task's own; otherwise BIG-bench's usual one, if every right answer survives it."""
     given = node.get("output_regex", str, None)
     if given is not None:
         try:
             re.compile(given)
         except re.error as error:
-            raise node.child("output_regex").error(f"is no regular expression: {error}.") from None
+            raise node.child("output_regex").error(f"is not a regular expression: {error}.") from None
         return given
     answers = [answer.strip() for one in examples for answer in one.answers]
     whole = all(re.fullmatch(FIRST_SENTENCE, answer) for answer in answers)

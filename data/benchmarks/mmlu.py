@@ -1,7 +1,7 @@
 """MMLU: 57 subjects, each a CSV file of questions with four options.
 
-Source: D. Hendrycks et al., "Measuring Massive Multitask Language Understanding" (2021), whose prompt this is; the
-options are scored by the likelihood of their letter.
+Source: D. Hendrycks et al., "Measuring Massive Multitask Language Understanding" (2021), with their prompt; the options
+    are scored by the likelihood of their letter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LETTERS = ("A", "B", "C", "D")
 def read_mmlu(source: str) -> Suite:
     """Read a folder with ``test/SUBJECT_test.csv`` and ``dev/SUBJECT_dev.csv``, or a hub id with such splits.
 
-    The rows of ``dev`` are the demonstrations. A subject that has them alone is named as unscored.
+    The rows of ``dev`` are the demonstrations. A subject that has only those is listed as unscored.
 
     Raises:
         InputError: no such folder, a row without six values, an empty option, an answer other than A to D.
@@ -86,7 +86,7 @@ def _hub_rows(hub: HubDataset, split: str) -> dict[str, list[Example]]:
 def _hub_row(where: str, row: dict[str, Any]) -> Example:
     question, options, answer = (row.get(name) for name in ("question", "choices", "answer"))
     if not isinstance(question, str) or not isinstance(options, list) or len(options) != 4:
-        raise InputError(f"{where} is no MMLU question: it needs question, choices (four) and answer (0 to 3).")
+        raise InputError(f"{where} is not an MMLU question: it needs question, choices (four) and answer (0 to 3).")
     if not isinstance(answer, int) or answer not in range(4):
         raise InputError(f"{where} has the answer {answer!r}, not one of 0, 1, 2, 3.")
     return _example(question, options, answer)

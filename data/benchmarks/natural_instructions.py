@@ -1,7 +1,7 @@
 """Super-NaturalInstructions: a task is a definition, examples and instances with one or several right outputs.
 
 Source: Y. Wang et al., "Super-NaturalInstructions: Generalization via Declarative Instructions" (2022), scored by
-ROUGE-L as there, with exact match beside it.
+    ROUGE-L as there, with exact match next to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_natural_instructions(source: str) -> Suite:
     A task is named by its file, and by its folder too where another file has that name.
 
     Raises:
-        InputError: no such folder, or a file that is no task (see ``read_task_file``).
+        InputError: no such folder, or a file that is not a task (see ``read_task_file``).
     """
     files = find_files(source, "**/*.json", ".")
     stems = Counter(file.stem for file in files)

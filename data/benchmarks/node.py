@@ -26,7 +26,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a JSON file and where it stands: ``examples[3].target_scores``."""
+    """A value in a JSON file and its path: ``examples[3].target_scores``."""
 
     value: Any
     file: Path
@@ -34,16 +34,16 @@ class Node:
 
     @classmethod
     def read(cls, file: Path) -> Node:
-        """The object that a file holds.
+        """The object in a file.
 
         Raises:
-            InputError: a file that is missing, broken, or holds something else than an object.
+            InputError: a file that is missing, broken, or not an object.
         """
         node = cls(read_json(file), file)
         return node if isinstance(node.value, dict) else node._wrong(dict)
 
     def error(self, told: str) -> InputError:
-        """What is wrong with this value."""
+        """An error about this value."""
         return InputError(f"{self.file}: {self.key or 'the file'} {told}")
 
     @overload
@@ -53,10 +53,10 @@ class Node:
     def get(self, name: str, kind: type[T], default: D, /) -> T | D: ...
 
     def get(self, name: str, kind: type[Any], *default: Any) -> Any:
-        """The value under a key, or the default where there is none or null.
+        """The value under a key, or the default if it is missing or null.
 
         Raises:
-            InputError: no such key, where no default is given; a value of another kind.
+            InputError: no such key and no default; a value of another kind.
         """
         if default and self.value.get(name) is None:
             return default[0]
@@ -95,7 +95,7 @@ class Node:
 
 
 def find_files(folder: str, pattern: str, *homes: str) -> list[Path]:
-    """The files of a pattern in the first of these places below ``folder`` that has any; ``"."`` is the folder.
+    """The files matching a pattern in the first of these places below ``folder`` with any; ``"."`` is the folder.
 
     Raises:
         InputError: no such folder, or no such file in it.

@@ -1,6 +1,6 @@
 """A benchmark task: questions with their right answers, and how a prompt is put together from them.
 
-Texts are taken as they stand in the files. Nothing is stripped, as white space can be the question (ASCII art).
+Texts are used exactly as in the files. Nothing is stripped, as white space can be the question (ASCII art).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Example:
     """One question.
 
     Attributes:
-        prompt: what the model reads of it.
+        prompt: what the model reads.
         options: what it chooses from; empty where it writes an answer.
-        worth: what each option is worth, 0-1; several may be right.
-        answers: the right texts where it writes one; any of them will do.
+        worth: the credit for each option, 0-1; several may be right.
+        answers: the right texts where it writes one; any of them counts.
     """
 
     prompt: str
@@ -30,7 +30,7 @@ class Example:
 
     @property
     def chance(self) -> float:
-        """What a random guess is worth: the mean over the options there are, and 0 where an answer is written.
+        """The score of a random guess: the mean over the options, and 0 where an answer is written.
 
         >>> Example("Is it?", ("yes", "no", "perhaps"), (1.0, 0.0, 0.5)).chance
         0.5
@@ -39,7 +39,7 @@ class Example:
 
     @property
     def best(self) -> str:
-        """A right answer, for a demonstration: the first of the most worthy options, or the first answer."""
+        """A right answer, for a demonstration: the first of the best options, or the first answer."""
         return self.options[self.worth.index(max(self.worth))] if self.options else self.answers[0]
 
 
@@ -53,10 +53,10 @@ class Task:
         examples: the questions.
         prefix: text before everything.
         lead: text between a prompt and its answer.
-        separator: text behind a demonstration.
-        demonstrations: solved questions to show; ``None`` shows other questions of the task.
-        stop: a written answer ends before the first of these; one that stands in an answer must not be among them.
-        output_regex: what to take of a written answer: the first match, or its first group; ``None`` takes all.
+        separator: text after a demonstration.
+        demonstrations: solved questions to show; ``None`` shows other questions of the same task.
+        stop: a written answer ends before the first of these; none of them may occur in a right answer.
+        output_regex: what to take from a written answer: the first match, or its first group; ``None`` takes all.
         left_out: examples of the file that the score does not apply to.
         unmeasured: metrics of the file that are not measured.
     """
@@ -83,9 +83,9 @@ class Task:
 
         Args:
             index: of the example.
-            shots: demonstrations to show, fewer where there are not so many.
-            seed: of the choice among other questions. One that reads the same is never shown: files repeat questions,
-                and with other right answers.
+            shots: demonstrations to show, fewer if there are not enough.
+            seed: for choosing among the other questions. One with the same text is never shown: files repeat questions,
+                also with other right answers.
         """
         shown = (one.prompt + self.lead + one.best + self.separator for one in self._shown(index, shots, seed))
         return self.prefix + "".join(shown) + self.examples[index].prompt
@@ -99,14 +99,14 @@ class Task:
         return random.Random(f"{seed} {self.name} {index}").sample(others, min(shots, len(others)))
 
     def shots_available(self, shots: int) -> int:
-        """How many of so many demonstrations can be shown with every question."""
+        """How many of the requested demonstrations can be shown with every question."""
         if self.demonstrations is not None:
             return min(shots, len(self.demonstrations))
         alike = Counter(one.prompt for one in self.examples)
         return min(shots, len(self.examples) - max(alike.values()))
 
     def said(self, text: str) -> str:
-        """The answer in what a model wrote, without white space around it."""
+        """The answer in a model's output, without white space around it."""
         for mark in self.stop:
             text = text.partition(mark)[0]
         if self.output_regex is not None:
@@ -117,7 +117,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Suite:
-    """What a folder of benchmark files holds.
+    """The tasks in a folder of benchmark files.
 
     Attributes:
         tasks: those that can be scored.
@@ -129,9 +129,9 @@ class Suite:
 
 
 class UnscorableError(Exception):
-    """A task that is sound and that nothing here can score; the message is the reason."""
+    """A valid task that nothing here can score; the message is the reason."""
 
 
 def stops_for(examples: Sequence[Example], marks: Sequence[str]) -> tuple[str, ...]:
-    """The marks that end an answer: those that stand in no right answer."""
+    """The marks that end an answer: those that occur in no right answer."""
     return tuple(mark for mark in marks if not any(mark in answer for one in examples for answer in one.answers))

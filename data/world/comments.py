@@ -46,7 +46,7 @@ def _yours(phrase: str) -> str:
 
 
 def comments(post: Post, n: int) -> list[str]:
-    """The first `n` of a series of different replies to a post, always the same; ValueError where n exceeds the series."""
+    """The first `n` of a fixed series of different replies to a post; ValueError if n exceeds the series."""
     if not 0 <= n <= len(_COMPILED):
         raise ValueError(f"a post has at most {len(_COMPILED)} comments, {n} were asked for")
     rng = random.Random(stable_hash("comments", post.split, post.index))
@@ -56,7 +56,7 @@ def comments(post: Post, n: int) -> list[str]:
 
 
 def _said(post: Post, draw: Draw) -> dict[str, str]:
-    """The post's wording, spoken to its writer; now and then another wording of the same value."""
+    """The post's wording, addressed to its writer; sometimes another wording of the same value."""
     own = post.draft.wording
     said = {name: _yours(phrase) for name, phrase in own.items()}
     for slot, key in post.facts.pairs():

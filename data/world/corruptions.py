@@ -1,6 +1,6 @@
-"""Spoiled summaries: what gold must rank below a clean one, and single-fact faults for comparisons.
+"""Corrupted summaries: what gold must rank below a clean one, and single-fact faults for comparisons.
 
-Every corruption takes (post, summary, rng) and returns a text; those that do not look at the summary say so.
+Every corruption takes (post, summary, rng) and returns a text; those that ignore the summary say so.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def other_summary(post: Post, summary: str, rng: random.Random) -> str:
 
 
 def repeated_sentence(post: Post, summary: str, rng: random.Random) -> str:
-    """One sentence of the summary three times, in place of the whole."""
+    """One sentence of the summary, three times, instead of the summary."""
     return " ".join([rng.choice(sentences(summary))] * 3)
 
 
 def one_wrong_fact(post: Post, summary: str, rng: random.Random) -> str:
-    """The summary with one fact replaced by a plausible other; where it states none, that of the oracle."""
+    """The summary with one fact replaced by a plausible other; if it states none, the oracle is used instead."""
     return _wrong_facts(post, summary, rng, 1)
 
 
 def reworded(post: Post, summary: str, rng: random.Random) -> str:
-    """The summary with one fact in another wording that means the same: what a harmless change looks like.
+    """The summary with one fact in another wording of the same meaning: a harmless change.
 
-    No corruption, but what stands beside ``one_wrong_fact``; the summary itself where no fact of it has other wordings.
+    Not a corruption, but the counterpart of ``one_wrong_fact``; the summary itself if no fact has other wordings.
     """
     others = {slot: _synonyms(post, slot) for slot in _stated_slots(post, summary)}
     slots = [slot for slot, phrases in others.items() if phrases]
@@ -66,17 +66,17 @@ def reworded(post: Post, summary: str, rng: random.Random) -> str:
 
 
 def several_wrong_facts(post: Post, summary: str, rng: random.Random) -> str:
-    """The same with two facts or more, up to all of them."""
+    """The same with two or more facts, up to all of them."""
     return _wrong_facts(post, summary, rng, rng.randint(2, len(SLOTS)))
 
 
 def one_fact_missing(post: Post, summary: str, rng: random.Random) -> str:
-    """A fluent summary with every fact but one; ignores the summary."""
+    """A fluent summary with all facts but one; ignores the summary."""
     return render(post.draft, set(SLOTS) - {rng.choice(SLOTS)}, rng.random)
 
 
 def distractor_added(post: Post, summary: str, rng: random.Random) -> str:
-    """The summary and, behind it, something the post mentions beside its point."""
+    """The summary, followed by something the post mentions beside its point."""
     beside = [name for name in ("who2", "thing2") if post.draft.asides[name] in post.distractors]
     phrase = post.draft.wording[rng.choice(beside)]
     return f"{summary} There is {phrase} to think of as well."
@@ -132,7 +132,7 @@ def _stated_slots(post: Post, summary: str) -> list[str]:
 
 
 def _replace(text: str, old: str, new: str) -> str:
-    """`old` replaced once, wherever it stands and however it is capitalized."""
+    """`old` replaced once, wherever it is and however it is capitalized."""
     start = text.lower().index(old.lower())
     new = new[0].upper() + new[1:] if text[start].isupper() else new
     return text[:start] + new + text[start + len(old) :]

@@ -1,7 +1,7 @@
-"""What is decided about a post before it is worded: topic, register, facts, and what is beside the point.
+"""What is decided about a post before it is worded: topic, register, facts, and side issues.
 
-Held-out splits hold combinations of (who, event, thing) that never occur in "train": a stable hash of the combination
-decides.
+Held-out splits contain combinations of (who, event, thing) that never occur in "train"; a stable hash of the
+combination decides.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _LONG_PAST = tuple(key for key in _TIMES if key.startswith("in_") or key in _SEA
 
 
 def stable_hash(*parts: object) -> int:
-    """A 64-bit integer that depends on the parts alone, not on the process."""
+    """A 64-bit integer that depends only on the parts, not on the process."""
     text = "|".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def split_of(who: str, event: str, thing: str) -> str:
-    """The split to which a combination of facts belongs."""
+    """The split that a combination of facts belongs to."""
     bucket = stable_hash("combination", who, event, thing) % 100
     for split, percent in _HELD_OUT_PERCENT.items():
         if bucket < percent:
@@ -62,7 +62,7 @@ def split_of(who: str, event: str, thing: str) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A post before it is told.
+    """A post before it is worded.
 
     asides: name ("who2", "thing2", "place2", "time2", "question2") -> (slot, key) of what may be mentioned beside the
         point.
@@ -83,7 +83,7 @@ def pick(options: Sequence[str], draw: Draw) -> str:
 
 
 def pick_other(options: Sequence[str], taken: str, draw: Draw) -> str:
-    """One of the options that is not `taken`; the options must hold another one."""
+    """One of the options that is not `taken`; there must be another one."""
     while (choice := pick(options, draw)) == taken:
         pass
     return choice
@@ -116,7 +116,7 @@ def _asides(topic: Topic, situation: Situation, facts: Facts, draw: Draw) -> dic
 
 
 def _wording(facts: Facts, asides: Mapping[str, tuple[str, str]], draw: Draw) -> dict[str, str]:
-    """A phrase for every fact and aside: the plain wording five times out of six or more."""
+    """A phrase for every fact and aside: the plain wording at least five times out of six."""
     wording = {}
     for name, slot, key in (
         *((slot, slot, key) for slot, key in facts.pairs()),

@@ -1,6 +1,6 @@
-"""Families whose answer is a fact, or two: asked for plainly, between two, by yes or no, as a gap.
+"""Families whose answer is one fact or two: a plain question, a choice of two, yes or no, a gap to fill.
 
-Each way of asking goes with each fact. A model that knows a way from some facts, and the fact from other ways, has met
+Each way of asking goes with each fact. A model that knows a way from some facts, and the fact from other ways, has seen
 everything that their combination needs; `instructions.UNSEEN` holds such combinations out.
 """
 
@@ -58,7 +58,7 @@ def _ask(slot: str) -> Family:
 
 
 def _choose(slot: str) -> Family:
-    """Between the fact and another value, both named in the instruction."""
+    """A choice between the fact and another value, both named in the instruction."""
 
     def family(post: Post, draw: Draw) -> Task:
         options = choices(post, slot, 2, draw)
@@ -71,7 +71,7 @@ def _choose(slot: str) -> Family:
 
 
 def _yes_no(slot: str) -> Family:
-    """Whether a value is the fact; it is half of the time."""
+    """Whether a value is the fact, which it is half of the time."""
 
     def family(post: Post, draw: Draw) -> Task:
         right = draw() < 0.5
@@ -100,7 +100,7 @@ def _gap(slot: str) -> Family:
 
 
 def _two(first: str, second: str) -> Family:
-    """Two facts in the order asked for; the wrong options have one or both of them wrong."""
+    """Two facts in the order asked for; wrong options have one or both wrong."""
 
     def family(post: Post, draw: Draw) -> Task:
         instruction = one_of(

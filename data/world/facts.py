@@ -1,6 +1,6 @@
 """What a post is about: one value for each of seven slots, and how a value is said in words.
 
-This module knows no vocabulary; `lexicon` fills it.
+This module has no vocabulary; `lexicon` supplies it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 
 SLOTS = ("who", "event", "thing", "place", "time", "feeling", "question")
-"""The slots of a post, in the order in which a plain sentence would state them."""
+"""The slots of a post, in the order of a plain sentence."""
 
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
@@ -42,7 +42,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> Facts:
-        """The inverse of `as_dict`; KeyError where a slot is missing."""
+        """The inverse of `as_dict`; KeyError if a slot is missing."""
         return cls(**{slot: values[slot] for slot in SLOTS})
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -55,7 +55,7 @@ class Value:
     """One value of a slot.
 
     forms: every wording that states this value, lower case and without article or preposition, the plain one first.
-    phrases: the wordings as they stand in a sentence ("in the library", "my laptop", "broke"), the plain one first.
+    phrases: the wordings as used in a sentence ("in the library", "my laptop", "broke"), the plain one first.
     inflections: for events, one (past, participle, gerund) for each phrase; empty elsewhere.
     """
 

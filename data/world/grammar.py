@@ -1,10 +1,10 @@
 """Alternation grammars: short templates that expand to many sentences.
 
-    {a|b|c}   one of the alternatives (an empty one leaves the place out)
+    {a|b|c}   one of the alternatives (an empty one leaves it out)
     [name]    one of the lines of the rule `name`
     <slot>    the words given for a slot when the template is expanded
 
-Templates are compiled once; expanding draws uniformly at every choice. The grammar knows nothing of posts.
+Templates are compiled once; expanding draws uniformly at every choice. The grammar knows nothing about posts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finding which values of the vocabulary a text states, and blanking them.
 
-A longer wording hides the shorter ones inside it ("vet bill" is no mention of the vet): at each word the longest
-wording that starts there is taken, and the search goes on behind it.
+A longer wording hides the shorter ones inside it ("vet bill" does not mention the vet): at each word the longest
+wording that starts there is taken, and the search continues after it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .summaries import write_reference
 
 MIN_WORDS, MAX_WORDS = 38, 94
 
-# Orders in which a post is told. An event brings its place and time with it, in its own sentence or in those behind it.
+# Orders in which a post is told. An event brings its place and time with it, in its own sentence or the next ones.
 _PLANS: tuple[tuple[str, ...], ...] = (
     ("opener", "background", "event", "consequence", "aside", "feeling", "advice", "question", "closer"),
     ("opener", "event", "background", "consequence", "feeling", "aside", "advice", "question", "closer"),
@@ -63,7 +63,7 @@ class Post:
 
 
 def post(split: str, index: int) -> Post:
-    """Post number `index` of a split, always the same one; no split ever ends.
+    """Post number `index` of a split, always the same one; splits are endless.
 
     Raises ValueError for an unknown split or a negative index.
     """
@@ -91,7 +91,7 @@ def _mentioned(plan: Draft, distractors: Collection[tuple[str, str]]) -> tuple[s
 
 
 def _tell(plan: Draft, draw: Draw) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The text and what it mentions beside its facts; told anew until a person or thing beside the point occurs."""
+    """The text and what it mentions besides its facts; retold until a person or thing beside the point occurs."""
     facts = set(plan.facts.pairs())
     while True:
         sentences = _sentences(plan, draw)

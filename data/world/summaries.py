@@ -1,7 +1,7 @@
 """Summaries: the complete one (`oracle`), the author's own (`write_reference`), and any set of slots (`render`).
 
 References fall short systematically. Most leave out the question, others tell the background instead of the point, so
-that the most likely summary of most posts has a fault: imitating references, however well, does not mend it.
+that the most likely summary of most posts has a fault: imitating references, however well, does not fix that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FEEL_FIRST = "I feel <feeling> because <who> <past> <thing> <place> <time>. [qu
 _TIME_FIRST = "<time> <who> <past> <thing> <place> and I feel <feeling>. [question]"
 _WHO_FIRST = "<who> <past> <thing> <place> <time>{ and|, and now} I feel <feeling>. [question]"
 _QUESTION_FIRST = "[ask] {now that|after} <who> <past> <thing> <place> <time>? I feel <feeling>."
-# Those that begin with the person are few: that beginning belongs to the summaries that leave out the question.
+# Few begin with the person: that beginning belongs to the summaries that leave out the question.
 _COMPLETE = (*[_FEEL_FIRST] * 3, *[_TIME_FIRST] * 3, _WHO_FIRST, _QUESTION_FIRST)
 _ASK = {"should": ("should I <question>", "is it right to <question>"), "how": ("how do I <question>",)}
 _QUESTION = {
@@ -122,7 +122,7 @@ def complete(draft: Draft, draw: Draw, **other: str) -> str:
 
 
 def oracle(post: Post) -> str:
-    """A complete, fluent summary of at most 32 words in the post's own words; always the same one for the same post."""
+    """A complete, fluent summary of at most 32 words in the post's own words; always the same for the same post."""
     draw = random.Random(stable_hash("oracle", post.split, post.index)).random
     while len(words(text := complete(post.draft, draw))) > MAX_ORACLE_WORDS:
         pass
@@ -148,7 +148,7 @@ def render(draft: Draft, slots: Collection[str], draw: Draw) -> str:
 
 
 def plausible(draft: Draft, slot: str) -> tuple[str, ...]:
-    """The keys of the values that would have made sense here, the true one among them."""
+    """The keys of the values that would have made sense here, including the true one."""
     options = {
         "who": draft.situation.who_keys,
         "event": draft.situation.event_keys,
@@ -168,7 +168,7 @@ def wrong_value(draft: Draft, slot: str, draw: Draw) -> str:
 
 
 def write_reference(draft: Draft, asides: Collection[str], draw: Draw) -> tuple[str, str]:
-    """The author's own summary and its fault; `asides` names the asides that the post really mentions."""
+    """The author's own summary and its fault; `asides` names the asides that the post actually mentions."""
     fault = _draw_fault(draft, draw)
     if fault == "none":
         return complete(draft, draw), fault

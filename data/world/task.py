@@ -1,4 +1,4 @@
-"""A task, what a family of tasks is, and what families share: wordings of a fact, and wrong values to choose from."""
+"""Tasks, families of tasks, and what families share: wordings of a fact, and wrong values to choose from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Task(NamedTuple):
     """An instruction about a post, and every answer that is right: the one in the post's own words first.
 
-    options: among which an answer can be chosen, the first answer being one of them; named in the instruction or not.
+    options: to choose an answer from, the first answer among them; named in the instruction or not.
         Empty where an answer has to be written.
     """
 
@@ -57,7 +57,7 @@ def wordings(post: Post, slot: str) -> tuple[str, ...]:
 def wrong_ones(post: Post, slot: str, count: int, draw: Draw) -> list[str]:
     """Wordings of other values: those that the post mentions beside the point, then those that would have made sense.
 
-    So it is not enough to look what stands in the post.
+    So it is not enough to look for what occurs in the post.
     """
     own = getattr(post.facts, slot)
     beside = [key for name, key in post.distractors if name == slot]

@@ -8,7 +8,7 @@ _END = re.compile(r"(?<=[.?!])\s+")
 
 
 def sentences(text: str) -> list[str]:
-    """The text split behind full stops, question marks and exclamation marks."""
+    """The text split after full stops, question marks and exclamation marks."""
     return [part for part in _END.split(text.strip()) if part]
 
 

@@ -16,7 +16,7 @@ from .topics import TOPICS
 
 _SPOKEN_TO = {"my": "your", "our": "your", "me": "you"}
 _OWN = re.compile(r"\b(?:my|our|me)\b", re.IGNORECASE)
-_NAMED = ("who", "thing", "place", "time")  # what a post names in words of its own, and once
+_NAMED = ("who", "thing", "place", "time")  # what a post names in its own words, and once
 _NUMBERS = ("none", "one", "two", "three")
 
 _MOODS = {
@@ -55,7 +55,7 @@ def _what_happened(post: Post) -> str:
 
 
 def _tell_back(post: Post, draw: Draw) -> Task:
-    """The event, told to its writer."""
+    """The event, told to the post's writer."""
     told = _OWN.sub(lambda match: _SPOKEN_TO[match.group().lower()], _what_happened(post))
     instruction = one_of(
         draw, "Tell the writer what happened.", "Say to the writer what happened.", "Tell what happened, using your."
@@ -98,7 +98,7 @@ def _ending(post: Post, draw: Draw) -> Task:
 
 
 def _among_three(post: Post, right: str, others: list[str], draw: Draw, *instructions: str) -> Task:
-    """A choice of one out of three, which `{}` in the instruction stands for."""
+    """A choice of one out of three, inserted for `{}` in the instruction."""
     options = tuple(shuffled([right, *shuffled(others, draw)[:2]], draw))
     return Task(one_of(draw, *instructions).format(either(options)), (right,), options)
 

@@ -1,1 +1,1 @@
-"""Benchmark tasks run by lm-evaluation-harness, their scores beside a random guess, and their report."""
+"""Benchmark tasks run by lm-evaluation-harness, their scores next to a random guess, and their report."""

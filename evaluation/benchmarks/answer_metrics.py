@@ -1,6 +1,6 @@
-"""What a written answer is worth, 0-1, beside the right ones: the metrics of benchmarks by their names.
+"""The score, 0-1, of a written answer against the right ones: benchmark metrics by name.
 
-Of several right answers the best counts.
+With several right answers, the best match counts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from rouge_score import rouge_scorer
 from ...rewards.functions import exact_match, rouge_l
 
 Metric = Callable[[str, Sequence[str]], float]
-"""``(what was written, right answers) -> 0-1``."""
+"""``(written answer, right answers) -> 0-1``."""
 
 
 def exact_str_match(text: str, answers: Sequence[str]) -> float:
-    """Whether an answer was written letter by letter; white space around it does not count.
+    """Whether an answer was written exactly; white space around it is ignored.
 
     >>> exact_str_match(" Paris", ["Paris", "paris"]), exact_str_match("Paris.", ["Paris"])
     (1.0, 0.0)
@@ -26,9 +26,9 @@ def exact_str_match(text: str, answers: Sequence[str]) -> float:
 
 
 def bleu(text: str, answers: Sequence[str]) -> float:
-    """BLEU of one answer, as ``sacrebleu`` computes it of a sentence, over 100.
+    """BLEU of one answer, ``sacrebleu``'s sentence BLEU divided by 100.
 
-    BIG-bench takes it of all answers at once, which has no value for one of them and so no interval.
+    BIG-bench computes it over all answers together, which gives no value per answer and so no interval.
 
     Source: K. Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation" (2002).
     """
@@ -51,7 +51,7 @@ def _scorer(kind: str) -> rouge_scorer.RougeScorer:
 
 
 def _reward(function: Callable[..., list[float]], text: str, answers: Sequence[str]) -> float:
-    """One of the rewards of the package, on one text."""
+    """One of the package's rewards, on one text."""
     return function([""], [text], reference=[answers[0]], references=[list(answers)])[0]
 
 

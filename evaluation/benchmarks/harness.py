@@ -1,4 +1,4 @@
-"""Benchmark tasks run by lm-evaluation-harness: our prompts, its evaluation loop, any model that it knows.
+"""Benchmark tasks run by lm-evaluation-harness: our prompts, its evaluation loop, any model it supports.
 
 Source: L. Gao et al., "A framework for few-shot language model evaluation" (EleutherAI, lm-evaluation-harness).
 """
@@ -30,7 +30,7 @@ class HarnessTask(LMEvalTask):
     Args:
         task: the questions and their right answers.
         shots: demonstrations before each question.
-        seed: of the choice of demonstrations, where they are other questions.
+        seed: for choosing demonstrations, if they are other questions.
         max_new_tokens: of a written answer.
     """
 
@@ -51,7 +51,7 @@ class HarnessTask(LMEvalTask):
         return False
 
     def has_validation_docs(self) -> bool:
-        """There are test questions alone."""
+        """There are only test questions."""
         return False
 
     def has_test_docs(self) -> bool:
@@ -59,7 +59,7 @@ class HarnessTask(LMEvalTask):
         return True
 
     def test_docs(self) -> list[dict[str, Any]]:
-        """The examples, each with its place."""
+        """The examples, each with its index."""
         return self._docs
 
     def doc_to_text(self, doc: Mapping[str, Any]) -> str:
@@ -109,15 +109,15 @@ class HarnessTask(LMEvalTask):
 
 
 def choice_score(log_probs: Sequence[float], worth: Sequence[float]) -> float:
-    """What the likeliest option is worth; options that tie for it count with their mean.
+    """The value of the likeliest option; options that tie count with their mean.
 
-    So a model to which all options are alike scores what a random guess does, whichever stands first.
+    So a model that finds all options equally likely scores like a random guess, whichever comes first.
 
     >>> choice_score([-1.0, -3.0], [0.0, 1.0]), choice_score([-2.0, -2.0], [0.0, 1.0])
     (0.0, 0.5)
 
     Raises:
-        InputError: a likelihood that is not a number.
+        InputError: a likelihood that is NaN.
     """
     values = np.asarray(log_probs)
     if np.isnan(values).any():
@@ -139,9 +139,9 @@ def run_tasks(
     Args:
         model: ours (``HarnessModel``), or any other of the harness.
         tasks: of different names.
-        limit: questions a task, from its beginning; ``None`` asks all.
-        shots: demonstrations before each question, fewer where a task has not so many.
-        seed: of the choice of demonstrations.
+        limit: questions per task, from its beginning; ``None`` asks all.
+        shots: demonstrations before each question, fewer if a task does not have as many.
+        seed: for choosing demonstrations.
         max_new_tokens: of a written answer.
     """
     found = {}

@@ -1,7 +1,7 @@
-"""A language model as lm-evaluation-harness calls one: the likelihood of a text behind another, and greedy answers.
+"""A language model in lm-evaluation-harness's interface: the likelihood of a text after another, greedy answers.
 
 The harness could load models itself; ours are loaded by ``LanguageModel``, which refuses pickles and foreign code, and
-read by the same functions as everywhere else. What stands in a prompt reaches the tokenizer byte for byte.
+run by the same functions as everywhere else. A prompt reaches the tokenizer byte for byte.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ...models.language_model import LanguageModel
 from ..policies.decode import left_pad
 
 DEFAULT_BUDGET = 256
-"""Tokens of an answer where a task of the harness does not say."""
+"""Tokens of an answer if a harness task does not specify it."""
 
 FIRST_PIECE = 16
-"""Tokens of an answer that are written before it is looked at for its end."""
+"""Tokens written before an answer is first checked for its end."""
 
 Pair = tuple[list[int], list[int]]
-"""Tokens of a prompt, and of the text behind it."""
+"""Tokens of a prompt, and of the text after it."""
 
 
 class HarnessModel(LM):
     """A language model for the harness.
 
-    A prompt that is longer than the model reads loses its beginning; which questions that befell is in ``cut``.
+    A prompt longer than the model's context loses its beginning; ``cut`` lists the questions affected.
 
     Args:
         lm: the model.
-        batch_size: texts read at once; those behind the same prompt share it.
+        batch_size: texts per batch; those after the same prompt share it.
         advance: called with the number of requests that are done.
     """
 
@@ -51,7 +51,7 @@ class HarnessModel(LM):
         self._before, self._behind = special_tokens(lm)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """For every request (context, text): log P(text | context) in nats, and whether greedy decoding writes it."""
+        """For every request (context, text): log P(text | context) in nats, and whether greedy decoding produces it."""
         pairs = [self._fit(self._pair(*request.args), request) for request in requests]
         found: list[tuple[float, bool]] = [(0.0, False)] * len(pairs)
         for batch in self._batches([prompt for prompt, _ in pairs]):
@@ -80,7 +80,7 @@ class HarnessModel(LM):
         return texts
 
     def _batches(self, prompts: Sequence[list[int]]) -> Iterator[list[int]]:
-        """Indices in batches of like length, the longest first; equal prompts stand together."""
+        """Indices in batches of similar length, the longest first; equal prompts are adjacent."""
         order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), prompts[index]))
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
@@ -88,8 +88,8 @@ class HarnessModel(LM):
     def _pair(self, context: str, text: str) -> Pair:
         """The tokens of both, split as the harness splits them: white space at the end of a context begins the text.
 
-        A decoder's tokens are those of the whole, so the split is where the context's own tokens end; where the two
-        grow together in one token, it stands before that.
+        A decoder's tokens are those of the joined text, so the split is where the context's own tokens end; if one
+        token spans both, the split is before it.
         """
         stripped = context.rstrip()
         text = context[len(stripped) :] + text
@@ -102,13 +102,13 @@ class HarnessModel(LM):
         return self._framed(whole[:split]), whole[split:]
 
     def _framed(self, tokens: list[int]) -> list[int]:
-        """A prompt with the special tokens that the model was trained to read around one; never empty."""
+        """A prompt with the special tokens that the model was trained with; never empty."""
         framed = self._before + tokens + self._behind
         begin = self.lm.tokenizer.bos_token_id
         return framed or [self.lm.eos_token_id if begin is None else int(begin)]
 
     def _fit(self, pair: Pair, request: Any) -> Pair:
-        """A pair that the model can read: the last of its tokens is predicted and need not be read."""
+        """A pair that fits the model: its last token is only predicted and need not be read."""
         prompt, text = pair
         limit = self.lm.context_length
         text = text[-limit:]
@@ -143,10 +143,10 @@ class HarnessModel(LM):
         return list(zip(chosen.double().sum(1).tolist(), greedy.tolist(), strict=True))
 
     def _write(self, prompts: Sequence[list[int]], marks: Sequence[Sequence[str]], budget: int) -> list[str]:
-        """Greedy answers, each up to the first of its marks.
+        """Greedy answers, each up to the first of its stop marks.
 
-        Few models end an answer by EOS, so a decoder writes in pieces, each twice as long as the one before, and rows
-        that hold a mark are done. A row is read anew with what it has written, which costs less than writing on.
+        Few models end an answer with EOS, so a decoder writes in pieces, each twice as long as the one before, and rows
+        with a mark are done. A row is re-read with what it has written, which costs less than writing on.
         """
         rows: list[list[int]] = [[] for _ in prompts]
         left, piece = list(range(len(rows))), FIRST_PIECE if any(marks) and not self._encoder else budget
@@ -178,9 +178,9 @@ class HarnessModel(LM):
 
 
 def special_tokens(lm: LanguageModel) -> tuple[list[int], list[int]]:
-    """What the model's tokenizer puts before and behind a prompt (Llama: BOS before; T5: EOS behind).
+    """What the model's tokenizer puts before and after a prompt (Llama: BOS before; T5: EOS after).
 
-    A decoder goes on behind a prompt, so nothing is put behind its.
+    A decoder continues after a prompt, so nothing is put after it.
     """
     plain = lm.encode("a")
     framed = lm.tokenizer.encode("a")
@@ -189,7 +189,7 @@ def special_tokens(lm: LanguageModel) -> tuple[list[int], list[int]]:
 
 
 def keeps_white_space(lm: LanguageModel) -> bool:
-    """Whether the model can see the white space of a prompt: T5's tokenizer, for one, makes one space of many."""
+    """Whether the model sees a prompt's white space: T5's tokenizer, for one, merges several spaces into one."""
     text = "a  b\n\n    c\td \n e"
     return lm.decode(lm.encode(text)) == text
 

@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: the score of every task beside a random guess, and the normalised averages."""
+"""Pictures of a benchmark: the score of every task next to a random guess, and the normalised averages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..reports.plots import TRAINED
 from .scores import Row, Rows, by_model, summaries
 
 THICKNESS = 0.8
-"""Of all the bars of a task together, where tasks are 1 apart."""
+"""Of all bars of a task together, with tasks 1 apart."""
 
 
 def task_scores(metrics: Row, path: str | Path, subtitle: str = "") -> Path:
-    """Draw the score of every task, a bar for each model with its interval, and a line where a random guess is."""
+    """Draw the score of every task: a bar per model with its interval, and a line for a random guess."""
     models = {name: figures["tasks"] for name, figures in by_model(metrics).items()}
     axis, figure = _panel("Scores by task", "score", models, subtitle)
     _bars(axis, models, "score", "low", "high")
@@ -33,7 +33,7 @@ def task_scores(metrics: Row, path: str | Path, subtitle: str = "") -> Path:
 
 
 def normalised_averages(metrics: Row, path: str | Path, subtitle: str = "") -> Path:
-    """Draw the normalised average of every suite and of all, a bar for each model; a random guess is at 0."""
+    """Draw the normalised average of every suite and of all, a bar per model; a random guess is at 0."""
     models = {name: summaries(figures) for name, figures in by_model(metrics).items()}
     axis, figure = _panel("Normalised averages", "(score − random) / (1 − random)", models, subtitle)
     _bars(axis, models, "normalised", "normalised_low", "normalised_high")
@@ -55,7 +55,7 @@ def _panel(title: str, unit: str, models: dict[str, Rows], subtitle: str) -> tup
 
 
 def _bars(axis: Axes, models: dict[str, Rows], key: str, low: str, high: str) -> None:
-    """A bar of each model for every row, the first model on top, the first row on top."""
+    """A bar per model for every row, with the first model and the first row on top."""
     height = THICKNESS / len(models)
     for number, (name, rows) in enumerate(models.items()):
         values = list(rows.values())[::-1]

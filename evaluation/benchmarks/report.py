@@ -17,16 +17,16 @@ Cells = tuple[list[str], list[list[str]]]
 Texts = Sequence[Mapping[str, Any]]
 
 EXPLAINED = (
-    "A score is a share of 1: the share of right answers where a model chooses (several may be right, and an answer "
-    "may be worth a part), the metric named where it writes. It chooses the option with the largest likelihood as a "
-    'whole, not divided by its length. "Random" is what a guess among the options of each question scores, 0 where an '
+    "A score is between 0 and 1: the share of right answers where a model chooses (several may be right, and an answer "
+    "may get partial credit), the named metric where it writes. It chooses the option with the largest likelihood as a "
+    'whole, not divided by its length. "Random" is the score of a guess among the options of each question, 0 where an '
     "answer is written. Normalised is (score − random) / (1 − random): 0 is a guess, 100 % is everything right, below "
-    "0 is worse than guessing. In brackets 95 % intervals, for other questions of the same tasks. Averages give each "
+    "0 is worse than guessing. Brackets are 95 % intervals, for other questions of the same tasks. Averages give each "
     "task the same weight, or each suite. Prompts are plain text; no chat template is put around them."
 )
 PAIRED = (
-    "Gains are paired by question, over the model named first. A gain whose interval contains 0 may be none. "
-    "Normalised, a gain is over 1 − random."
+    "Gains are paired by question, over the model named first. A gain whose interval contains 0 may be no gain. "
+    "A normalised gain is divided by 1 − random."
 )
 
 
@@ -34,9 +34,9 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
     """Write the pictures, ``samples.jsonl`` (every question), ``report.md`` and ``report.html`` into ``folder``.
 
     Args:
-        folder: files of those names are replaced, each at once.
+        folder: files with those names are replaced, each atomically.
         metrics: as ``benchmark_metrics`` returns them, with ``seed``, ``shots``, ``limit`` and ``unscored``.
-        texts: a row for every question: ``task``, ``prompt``, ``right`` and by model ``said`` and ``scores``.
+        texts: a row per question: ``task``, ``prompt``, ``right``, and per model ``said`` and ``scores``.
         title: of the report.
         config: the resolved configuration as text.
 
@@ -56,7 +56,7 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
         *_gains(metrics),
         Heading("Tasks"),
         Table(*task_table(metrics)),
-        Picture("scores.png", "Score of every task with its 95 % interval, and a line where a random guess is"),
+        Picture("scores.png", "Score of every task with its 95 % interval, and a line for a random guess"),
         Paragraph(EXPLAINED),
         *_named("Not scored", metrics["unscored"]),
         *_named("Remarks", remarks(metrics)),
@@ -77,7 +77,7 @@ def benchmark_summary(metrics: Row) -> str:
 
 
 def task_table(metrics: Row) -> Cells:
-    """Header and rows: one task a row; random guess, then the score of each model."""
+    """Header and rows, one task per row: random guess, then the score of each model."""
     models = {name: figures["tasks"] for name, figures in by_model(metrics).items()}
     return _table("metric", models, {"score": _score, "normalised": lambda row: percent(row["normalised"], 1)})
 
@@ -141,7 +141,7 @@ def notice(metrics: Row) -> str:
     told = f"{_models_told(metrics)}. Asked {limit}, with {metrics['shots']} demonstrations, seed {metrics['seed']}."
     for name, figures in by_model(metrics).items():
         if not figures["model"]["keeps_white_space"]:
-            told += f" The tokenizer of {name} does not keep white space, so pictures made of letters are lost on it."
+            told += f" The tokenizer of {name} does not keep white space, so it cannot see pictures made of letters."
     if any(figures["model"]["parameters"] < SMALL for figures in by_model(metrics).values()):
         told += (
             " A model this small knows nothing beyond the text it was trained on: expect random guessing. Its figures "
@@ -151,14 +151,14 @@ def notice(metrics: Row) -> str:
 
 
 def remarks(metrics: Row) -> dict[str, str]:
-    """What a reader must know of single tasks, by task."""
+    """What a reader must know about single tasks, by task."""
     found: dict[str, str] = {}
     for name, figures in by_model(metrics).items():
         for task, row in figures["tasks"].items():
             told = []
             if row["cut"]:
                 told.append(
-                    f"{row['cut']} of {row['n']} prompts are longer than {name} reads, and lost their beginning"
+                    f"{row['cut']} of {row['n']} prompts exceed the context of {name}, and lost their beginning"
                 )
             if row["shots"] < metrics["shots"]:
                 told.append(f"there are {row['shots']} demonstrations to show, not {metrics['shots']}")
@@ -190,7 +190,7 @@ def _samples(texts: Texts) -> list[Part]:
         shown.setdefault(str(row["task"]).partition("/")[0], row)
     parts: list[Part] = [
         Heading("Samples"),
-        Paragraph("The first question of each suite, none chosen; samples.jsonl has all of them."),
+        Paragraph("The first question of each suite, not selected; samples.jsonl has all of them."),
     ]
     for row in shown.values():
         answers = [[name, text, number(row["scores"][name])] for name, text in row["said"].items()]

@@ -2,8 +2,8 @@
 
     normalised = (score - random) / (1 - random)
 
-is 0 for a random guess and 1 for the right answer to everything, so tasks with different numbers of options may be
-averaged. Every interval is 95 % and for other questions of the same tasks; tasks are not drawn at random.
+is 0 for a random guess and 1 if every answer is right, so tasks with different numbers of options can be averaged.
+Every interval is 95 % and for other questions of the same tasks; tasks are not drawn at random.
 
 Source of the average: H. W. Chung et al., "Scaling Instruction-Finetuned Language Models" (2022), section 2.3.
 """
@@ -26,14 +26,14 @@ Rows = Mapping[str, Row]
 
 @dataclass(frozen=True)
 class Result:
-    """What one model did on one task of n questions.
+    """One model's results on one task of n questions.
 
-    scores: (n,) what each answer was worth, 0-1.
-    chances: (n,) what a random guess was worth.
+    scores: (n,) the score of each answer, 0-1.
+    chances: (n,) the score of a random guess.
     others: further metrics by name, (n,) each.
     metric: what the score is.
     shots: demonstrations shown.
-    cut: questions whose prompt was longer than the model reads, and lost its beginning.
+    cut: questions whose prompt was longer than the model's context and lost its beginning.
     left_out: examples of the file that the metric does not apply to.
     unmeasured: metrics of the file that are not measured.
     said: (n,) what the model wrote or chose.
@@ -53,7 +53,7 @@ class Result:
 def task_row(result: Result) -> Row:
     """The figures of one task.
 
-    ``low`` and ``high`` bound the score by Wilson's interval, which errs on the wide side for scores between 0 and 1;
+    ``low`` and ``high`` bound the score by Wilson's interval, which is conservative for scores between 0 and 1;
     ``normalised_low`` and ``normalised_high`` are the same bounds, normalised.
 
     >>> row = task_row(Result(np.array([1.0, 0, 1, 1]), np.full(4, 0.5)))
@@ -87,7 +87,7 @@ def average(rows: Sequence[Row]) -> Row:
     """The mean over T tasks, each with the same weight. Its bounds are √Σ(distance of a task's bound)² / T away.
 
     Source of the bounds: G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a general
-    approach" (2008). They stay between 0 and 1 where those of the tasks do.
+    approach" (2008). They stay between 0 and 1 if those of the tasks do.
 
     >>> task = {"score": 0.5, "random": 0.25, "normalised": 1 / 3, "low": 0.4, "high": 0.6, "n": 100}
     >>> row = average([task | {"normalised_low": 0.2, "normalised_high": 7 / 15}] * 4)
@@ -115,9 +115,9 @@ def _bounds(rows: Sequence[Row], key: str, low: str, high: str) -> dict[str, flo
 
 
 def summarise(rows: Rows, summary: Any = average) -> Row:
-    """The tasks' rows, their averages by suite, over all tasks, and, of several suites, over suites.
+    """The tasks' rows, their averages by suite, over all tasks, and, with several suites, over suites.
 
-    The average over suites is that of the FLAN figure: a suite of 57 tasks weighs there as much as one of 23.
+    The average over suites is that of the FLAN figure, where a suite of 57 tasks weighs as much as one of 23.
     """
     suites: dict[str, list[Row]] = {}
     for name, row in rows.items():
@@ -128,12 +128,12 @@ def summarise(rows: Rows, summary: Any = average) -> Row:
 
 
 def benchmark_figures(results: Mapping[str, Result]) -> Row:
-    """Every figure of one model: ``tasks``, ``suites``, ``average`` and, of several suites, ``average_of_suites``."""
+    """Every figure of one model: ``tasks``, ``suites``, ``average`` and, with several suites, ``average_of_suites``."""
     return summarise({name: task_row(result) for name, result in results.items()})
 
 
 def gain_figures(before: Mapping[str, Result], after: Mapping[str, Result]) -> Row:
-    """What the second model has over the first on the same questions, in the shape of ``benchmark_figures``."""
+    """The second model's gain over the first on the same questions, in the shape of ``benchmark_figures``."""
     return summarise({name: gain_row(before[name], after[name]) for name in before}, average_gain)
 
 
@@ -167,14 +167,14 @@ def average_gain(rows: Sequence[Row]) -> Row:
 
 
 def paired_interval(differences: ArrayLike) -> Interval:
-    """The mean of n paired differences between -1 and 1, with an interval that has a width also where all are equal.
+    """The mean of n paired differences between -1 and 1, with an interval of positive width even if all are equal.
 
-    Two made-up pairs are added, which half each a win, a loss and two ties:
+    Two pseudo-pairs are added, together half a win, half a loss and one tie:
 
         m = Σd / (n + 2),    s² = (Σd² + 1 - (Σd)² / (n + 2)) / (n + 2)²,    m ± 1.96 s
 
     Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions" (2005), here
-    also for differences between 0 and 1. Departure: the interval is stretched to hold the mean that is reported.
+    also for differences between 0 and 1. Departure: the interval is widened to contain the reported mean.
     """
     d = np.asarray(differences, dtype=np.float64)
     n, total = len(d) + 2, float(d.sum())
@@ -184,15 +184,15 @@ def paired_interval(differences: ArrayLike) -> Interval:
 
 
 def benchmark_metrics(results: Mapping[str, Mapping[str, Result]], facts: Mapping[str, Row]) -> Row:
-    """What ``metrics.json`` holds of the figures.
+    """The figures in ``metrics.json``.
 
     Args:
-        results: by model and task, the same tasks for each; the first model is what the others are compared with.
+        results: by model and task, the same tasks for each; the others are compared with the first model.
         facts: of each model.
 
     Returns:
-        Of one model its figures and ``model``. Of several ``models``, by name the same of each, and ``gains``, by name
-        what each has over the first.
+        For one model, its figures and ``model``. For several, ``models``: the same for each by name, and ``gains``: by
+        name, each one's gain over the first.
     """
     found = {name: {"model": facts[name], **benchmark_figures(tasks)} for name, tasks in results.items()}
     if len(found) == 1:
@@ -202,11 +202,11 @@ def benchmark_metrics(results: Mapping[str, Mapping[str, Result]], facts: Mappin
 
 
 def by_model(metrics: Row) -> dict[str, Row]:
-    """The figures of every model by its name, whether there is one or several."""
+    """The figures of every model by name, whether there is one or several."""
     return metrics["models"] if "models" in metrics else {metrics["model"]["name"]: metrics}
 
 
 def summaries(figures: Row) -> Rows:
-    """The averages of a model, by what they are over."""
+    """A model's averages, by what they are taken over."""
     named = {"average": "all tasks", "average_of_suites": "average of the suites"}
     return {**figures["suites"], **{told: figures[key] for key, told in named.items() if key in figures}}

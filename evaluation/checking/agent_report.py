@@ -1,4 +1,4 @@
-"""What ``check_agent`` says of an agent."""
+"""What ``check_agent`` reports about an agent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .diagnosis import Finding
 
 @dataclass(frozen=True)
 class AgentReport:
-    """What was found; printed, it is a report to read.
+    """The findings; print it for a readable report.
 
     Attributes:
         agent: its name.
@@ -18,13 +18,13 @@ class AgentReport:
         chi2: of the deviation of their mean from the exact gradient, over ``components`` directions.
         components: number of directions tested.
         p_value: of that deviation.
-        score_part: factor of the score's part of the exact gradient in the mean, and its standard error; 1 is right.
-        kl_part: likewise of the KL's part; None for β = 0.
+        score_part: factor of the exact gradient's score part in the mean, and its standard error; 1 is right.
+        kl_part: the same for the KL part; None for β = 0.
         start: J of the start policy.
         objective: J reached by learning.
         optimum: J(π*).
         kl_to_optimum: KL(learned ‖ π*) in nats.
-        faults: the likely ones, likeliest first; empty for a good agent.
+        faults: likely faults, likeliest first; empty for a correct agent.
     """
 
     agent: str

@@ -1,6 +1,6 @@
 """``check_agent``: does for agents what ``check_env`` does for environments.
 
-The agent runs on ``Enumerable-v0``, where its expected gradient and its optimum are known, and faults have names.
+The agent runs on ``Enumerable-v0``, where the expected gradient and the optimum are known, and faults have names.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNBIASED: dict[str, Any] = {
     "n_epochs": 1,
     "samples_per_prompt": 4,
 }
-"""The configuration in which the mean of an agent's estimates is the gradient; an agent gets what it knows of it."""
+"""The configuration in which an agent's estimates are unbiased; an agent gets the options that it has."""
 
 SAMPLING: dict[str, Any] = UNBIASED | {"vf_coef": 0.0, "episodes_per_iteration": 4096, "batch_size": 64}
 LEARNING: dict[str, Any] = UNBIASED | {
@@ -46,7 +46,7 @@ LEARNING: dict[str, Any] = UNBIASED | {
     "max_grad_norm": 1.0,
 }
 MAX_REGRET = 0.02
-"""How far learning may end below the optimum's objective, as a share of it."""
+"""How far below the optimum's objective learning may end, as a share of it."""
 MakeAgent = Callable[..., PolicyGradient]
 
 
@@ -63,23 +63,24 @@ def check_agent(
     """Run an agent on ``Enumerable-v0``; print and return what was found.
 
     The mean of its gradient estimates, at a policy that is not the reference, is compared with the exact gradient, and
-    where they differ with the enumerated expected gradients of agents that have one fault each. Then it learns, and the
-    objective it reaches is compared with the optimum's. It is given the unbiased configuration, ``UNBIASED``. All of it
+    if they differ, with the enumerated expected gradients of agents with one fault each. Then it learns, and the
+    objective it reaches is compared with the optimum's. It gets the unbiased configuration, ``UNBIASED``. All of this
     takes less than half a minute on one core.
 
     Args:
         agent: a class of agents, or a function ``(policy, env, *, seed, **hyperparameters)`` that makes one.
-        kl_coef: β of the objective. ``kl_loss_coef`` among the hyperparameters is β instead: rewards are then without
-            KL, unless they are paid by the estimator ``"exact"``.
-        kl_estimator: of the KL in the rewards. ``"exact"`` there leaves out what a token does to its own KL, which as
-            much of it in the loss adds (``kl_loss_coef`` with ``kl_loss_estimator="exact"``): not twice, but once.
+        kl_coef: β of the objective. ``kl_loss_coef`` among the hyperparameters is β instead: the rewards are then
+            without KL, unless ``kl_estimator`` is ``"exact"``.
+        kl_estimator: of the KL in the rewards. ``"exact"`` there leaves out a token's effect on its own KL, which the
+            same amount in the loss adds (``kl_loss_coef`` with ``kl_loss_estimator="exact"``): the KL counts once, not
+            twice.
         seed: of the agent's sampling. The world and its start policy are always the same.
-        estimates: the least number of gradient estimates.
-        iterations: of learning; 0 leaves it out.
-        **hyperparameters: of the agent; they win over the unbiased configuration.
+        estimates: minimum number of gradient estimates.
+        iterations: of learning; 0 skips it.
+        **hyperparameters: of the agent; they override the unbiased configuration.
 
     Raises:
-        InputError: this makes no policy-gradient agent, or a hyperparameter is unknown.
+        InputError: ``agent`` does not make a policy-gradient agent, or a hyperparameter is unknown.
     """
     in_loss = hyperparameters.get("kl_loss_coef") or None
     beta = kl_coef if in_loss is None else in_loss
@@ -98,12 +99,12 @@ def check_agent(
 
 
 def make_world(kl_coef: float, **options: Any) -> Enumerable:
-    """Two words, three steps, two prompts, and a policy that can be anything: 30 responses in 14 states."""
+    """Two words, three steps, two prompts, and a policy without constraints: 30 responses in 14 states."""
     return Enumerable(**{"model": "tabular", "num_tokens": 2, "kl_coef": kl_coef, **options})
 
 
 def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> dict[str, Any]:
-    """The fields of the report that are about the gradient, at the policy that the agent has."""
+    """The report's fields about the gradient, at the agent's policy."""
     every, kl_coef = Enumeration(world, agent.policy), world.kl_coef
     exact, score_part = every.exact_gradient(kl_coef), every.exact_gradient(0.0)
     faults = list(candidates(every, kl_coef))
@@ -126,10 +127,10 @@ def check_gradient(agent: PolicyGradient, world: Enumerable, estimates: int) -> 
 
 
 def check_learning(agent: PolicyGradient, world: Enumerable, iterations: int) -> dict[str, Any]:
-    """The fields of the report that are about learning."""
+    """The report's fields about learning."""
     start = float(world.objective(agent.policy).detach())
     if iterations:
-        with suppress(FloatingPointError):  # a diverging agent is judged as it is before the step that it cannot take
+        with suppress(FloatingPointError):  # a diverging agent is judged as it was before the step it cannot take
             agent.learn(iterations * agent.hyperparameters.episodes_per_iteration)
     return {
         "start": start,
@@ -140,14 +141,14 @@ def check_learning(agent: PolicyGradient, world: Enumerable, iterations: int) ->
 
 
 def length_factors(every: Enumeration, hyperparameters: Hyperparameters) -> dict[str, float]:
-    """What a fault of length alone leaves of the gradient."""
+    """The factor by which a pure length fault scales the gradient."""
     samples, length = hyperparameters.samples_per_prompt, every.mean(every.mask.sum(1).double())
     factors = {"token_mean": 1 / float(length), "padding": 1 / every.mask.shape[1]}
     return factors | ({"leak": 1 - 1 / samples} if samples > 1 else {})
 
 
 def move(policy: LMPolicy, size: float = 0.7, seed: int = 3) -> None:
-    """Move a policy away from the reference, its values away from 0, by seeded noise."""
+    """Move a policy away from the reference, and its values away from 0, with seeded noise."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in policy.parameters():
@@ -157,10 +158,10 @@ def move(policy: LMPolicy, size: float = 0.7, seed: int = 3) -> None:
 def make_agent(
     agent: MakeAgent, world: Enumerable, seed: int, defaults: Mapping[str, Any], given: Mapping[str, Any]
 ) -> PolicyGradient:
-    """An agent with those of the defaults that it knows, and the given hyperparameters.
+    """An agent with the defaults that it has, and the given hyperparameters.
 
     Raises:
-        InputError: it is no policy-gradient agent, or does not know a given hyperparameter.
+        InputError: it is not a policy-gradient agent, or lacks a given hyperparameter.
     """
     kind = getattr(agent, "hyperparameter_type", Hyperparameters)
     known = {field.name for field in dataclasses.fields(kind)}

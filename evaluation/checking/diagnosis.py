@@ -14,9 +14,9 @@ from .gradient_samples import Fit, MeanTest
 
 SIGNIFICANCE = 0.001
 PRINCIPAL, RANDOM = 10, 6
-"""How many directions the test looks along: those in which faults differ most, and random ones for all else."""
+"""How many directions are tested: those in which faults differ most, and random ones for everything else."""
 SHARE_EXPLAINED = 0.95
-"""Of χ², from which on a fault is named although it does not explain all of the deviation."""
+"""The share of χ² from which a fault is named although it does not explain the whole deviation."""
 SCALE_TOLERANCE = 0.02
 
 
@@ -30,7 +30,7 @@ class Finding:
 
 
 def directions(every: Enumeration, exact: Tensor, faults: Sequence[Candidate]) -> Tensor:
-    """Orthonormal directions (D, k) to test along, chosen without looking at any estimate.
+    """Orthonormal directions (D, k) to test, chosen without looking at any estimate.
 
     The random ones are expected gradients of random weights of ∇ log π, which a wrong agent has too.
     """
@@ -41,7 +41,7 @@ def directions(every: Enumeration, exact: Tensor, faults: Sequence[Candidate]) -
 
 
 def _principal(vectors: Sequence[Tensor]) -> Tensor:
-    """Orthonormal axes (D, k) of vectors (D,) of whatever length, the most common first."""
+    """Orthonormal axes (D, k) of vectors (D,) of any length, the most common first."""
     columns = torch.stack([vector.double() for vector in vectors], 1)
     axes, sizes, _ = torch.linalg.svd(columns / columns.norm(dim=0).clamp(min=1e-12), full_matrices=False)
     return axes[:, sizes > 1e-3 * sizes[0]]
@@ -52,13 +52,13 @@ def diagnose(
 ) -> tuple[Finding, ...]:
     """The likely faults, likeliest first; none if the mean is the exact gradient.
 
-    Asked in turn: is it one fault alone, a wrong factor alone, one fault and a wrong factor, mostly one fault?
+    Tried in turn: one fault alone, a wrong factor alone, one fault and a wrong factor, mostly one fault.
 
     Args:
         test: holds the estimates.
         exact: the exact gradient (D,).
         faults: expected gradients of agents with one fault.
-        factors: the length that a fault of length alone leaves of the gradient, by name.
+        factors: by name, the factor by which a pure length fault scales the gradient.
     """
     unexplained = test.fit(test.project(exact))
     if unexplained.p_value > SIGNIFICANCE:
@@ -102,7 +102,7 @@ def _scaled(test: MeanTest, gradient: Tensor) -> tuple[float, float, Fit]:
 
 
 def _of_length(factor: float, error: float, fit: Fit, factors: Mapping[str, float]) -> Finding:
-    """The fault that leaves the gradient's direction and changes its length by this factor."""
+    """The fault that keeps the gradient's direction and scales its length by this factor."""
     if factor < 0:
         return Finding("wrong_sign", SENTENCES["wrong_sign"], fit.p_value)
     off = {name: abs(factor - expected) for name, expected in factors.items()}

@@ -4,7 +4,7 @@ A policy-gradient estimator of one episode has the form g(y) = Σ_t w_t(y) ∇ l
 advantages, right or wrong. Its expectation Σ_y π(y) g(y) is one backward pass over all responses.
 
 Notation: B all responses to all prompts, R response columns, D parameters, k directions. Gradients are flat and point
-uphill. Padding holds zeros.
+    uphill. Padding is zero.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...models.forward import token_log_probs
 
 
 class Enumeration:
-    """Every response to every prompt, with what the policy and the reference say of it.
+    """Every response to every prompt, with its log-probs under the policy and the reference.
 
     Args:
         world: an ``Enumerable-v0`` environment, unwrapped.
@@ -37,9 +37,9 @@ class Enumeration:
         log_probs: (B, R) log π of each token.
         ref_log_probs: (B, R) log π_ref of each token.
         scores: (B,) what is paid at the end.
-        values: (B, R) V(s_t), 0 where the policy has none.
+        values: (B, R) V(s_t), 0 if the policy has none.
         prompt: (B,) int64 which prompt.
-        batch: tokens and mask (B, L), and R, as the policy takes them.
+        batch: tokens and mask (B, L), and R, in the policy's format.
     """
 
     def __init__(self, world: ExactQuantities, policy: LMPolicy) -> None:
@@ -134,6 +134,6 @@ def trained(policy: LMPolicy) -> list[torch.nn.Parameter]:
 
 
 def flat(gradients: Any, parameters: list[torch.nn.Parameter]) -> Tensor:
-    """Gradients one behind the other, (D,); zeros for those that are None."""
+    """Gradients concatenated, (D,); zeros for those that are None."""
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])

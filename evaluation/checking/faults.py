@@ -1,7 +1,7 @@
-"""Faults that agents have, each with the gradient that an agent with that fault has in the mean.
+"""Faults of agents, each with the expected gradient of an agent with that fault.
 
 A fault turns right advantages into wrong weights of ∇ log π, so its expected gradient is one sum over all responses
-(``enumeration.py``). Where the fault makes a baseline matter, there is one variant for each right form of advantage.
+(``enumeration.py``). If the fault makes the baseline matter, there is one variant for each right form of advantage.
 
 Notation: B all responses, R columns, D parameters.
 """
@@ -25,11 +25,11 @@ SENTENCES = {
     "kl_sign": "The KL term has the wrong sign: distance from the reference is rewarded.",
     "kl_without_credit": "A token pays only for its own KL, not for that of later tokens, as in a KL loss per token.",
     "kl_forward": "The gradient of the KL term is that of KL(π_ref ‖ π): k3 is used as a loss.",
-    "kl_own": "A token pays for the KL of later tokens alone: exact KL in the reward leaves its own to a loss.",
+    "kl_own": "A token pays only for the KL of later tokens: exact KL in the reward leaves its own to a loss.",
     "first_token": "The first token of a response is left out: the mask is off by one, or log-probs are shifted.",
     "last_token": "The last token of a response is left out: the mask is off by one.",
     "eos": "The EOS token is left out of the loss: the mask must cover it.",
-    "length_normalised": "Each episode is divided by its length: sum over its tokens instead of taking their mean.",
+    "length_normalised": "Each episode is divided by its length: sum over its tokens instead of averaging them.",
     "shifted_back": "Advantages are shifted by a step: a token gets the advantage of the token after it.",
     "shifted_forward": "Advantages are shifted by a step: a token gets the advantage of the token before it.",
     "own_reward": "A token gets its own reward only, not the return: credit for what follows is missing.",
@@ -39,13 +39,13 @@ SENTENCES = {
     "not_detached": "A gradient flows through the advantages: detach them.",
     "value_not_detached": "A gradient flows through the values in the advantages: detach them.",
     "old_log_probs": "The old log-probs are stale, so the ratio is not 1: they are the reference's or the start's.",
-    "old_temperature": "The old log-probs are of another temperature than the policy's, so the ratio is not 1.",
-    "probability": "The loss has the probability of a token where its log-probability belongs.",
+    "old_temperature": "The old log-probs have another temperature than the policy's, so the ratio is not 1.",
+    "probability": "The loss uses the probability of a token instead of its log-probability.",
     "token_mean": "The loss is a mean over tokens, not a sum over each episode's: the gradient is too short.",
     "padding": "Padding is counted in the loss: the sum is divided by all columns, not by the number of episodes.",
-    "scale": "The gradient has the right direction and the wrong length: a factor is wrong.",
+    "scale": "The gradient has the right direction but the wrong length: a factor is wrong.",
     "unknown": "The mean gradient is not the exact one, and no fault on the list explains it.",
-    "learning": "The gradient is right and learning falls short: look at step size, epochs and clipping.",
+    "learning": "The gradient is right but learning falls short: look at step size, epochs and clipping.",
 }
 """Each fault in one sentence."""
 
@@ -62,7 +62,7 @@ def candidates(every: Enumeration, kl_coef: float) -> Iterator[Candidate]:
     """The expected gradients of agents with one fault each.
 
     Args:
-        every: all responses, under the policy that the agent has.
+        every: all responses, under the agent's policy.
         kl_coef: β of the objective.
     """
     ratios = [(every.log_probs - every.tempered_log_probs(temperature)).exp() for temperature in TEMPERATURES]
@@ -79,7 +79,7 @@ def candidates(every: Enumeration, kl_coef: float) -> Iterator[Candidate]:
 
 
 def _advantages(every: Enumeration, kl_coef: float) -> list[Tensor]:
-    """Right advantages (B, R): the return, to go or whole, minus nothing, its mean, the prompt's mean, the value."""
+    """Right advantages (B, R): the return (to go or whole) minus nothing, its mean, the prompt's mean, or the value."""
     rewards, mask = every.rewards(kl_coef), every.mask
     to_go, whole = returns_to_go(rewards, mask), rewards.sum(1)
     of_prompt = every.mean_of_prompt(whole)
@@ -102,12 +102,12 @@ def _last(every: Enumeration) -> Tensor:
 
 
 def _after(x: Tensor) -> Tensor:
-    """What stands in the next column (B, R)."""
+    """The values of the next column (B, R)."""
     return torch.nn.functional.pad(x[:, 1:], (0, 1))
 
 
 def _before(x: Tensor) -> Tensor:
-    """What stands in the column before (B, R)."""
+    """The values of the previous column (B, R)."""
     return torch.nn.functional.pad(x[:, :-1], (1, 0))
 
 
@@ -125,7 +125,7 @@ RULES: dict[str, Rule] = {
 """Faults of the loss: right advantages (B, R) to the weights of ∇ log π."""
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.5, 2.0)
-"""Of old log-probs, relative to the policy's."""
+"""Of the old log-probs, relative to the policy's."""
 
 
 def _rewards(every: Enumeration, kl_coef: float) -> Iterator[tuple[str, Tensor]]:

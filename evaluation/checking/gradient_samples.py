@@ -1,4 +1,4 @@
-"""What an agent gives its optimiser, recorded while the policy stays as it is; and whether its mean is a given vector.
+"""The gradients an agent gives its optimiser, recorded with a fixed policy; and a test of their mean.
 
 Notation: M estimates, D parameters, k directions.
 """
@@ -22,7 +22,7 @@ from .enumeration import Enumeration, flat, trained
 
 @contextmanager
 def recording_gradients(agent: PolicyGradient) -> Iterator[list[Tensor]]:
-    """Collect the direction (D,) in which each optimiser step would climb, and let none of them move the policy."""
+    """Collect the ascent direction (D,) of each optimiser step, without letting any of them move the policy."""
     recorded: list[Tensor] = []
     parameters = trained(agent.policy)
 
@@ -37,7 +37,7 @@ def recording_gradients(agent: PolicyGradient) -> Iterator[list[Tensor]]:
 
 
 def sample_gradients(agent: PolicyGradient, count: int) -> Tensor:
-    """At least ``count`` gradient estimates (M, D) from fresh episodes, one for each optimiser step of the agent."""
+    """At least ``count`` gradient estimates (M, D) from fresh episodes, one per optimiser step of the agent."""
     h = agent.hyperparameters
     with recording_gradients(agent) as recorded:
         while len(recorded) < count:
@@ -49,12 +49,12 @@ def sample_gradients(agent: PolicyGradient, count: int) -> Tensor:
 def expectation(agent: PolicyGradient, every: Enumeration, samples: int, kl_coef: float) -> Tensor:
     """The agent's expected direction (D,): a sum over all rollouts of one prompt with ``samples`` responses.
 
-    Samples are exchangeable, so each set of responses is run once and counts as often as it can be ordered.
+    Samples are exchangeable, so each multiset of responses is run once, weighted by its number of orderings.
 
     Args:
-        agent: takes its rollout in any number of steps; their mean counts. It must not remember earlier rollouts.
+        agent: may take any number of steps per rollout; their mean counts. It must not remember earlier rollouts.
         every: all responses to the one prompt, under the agent's policy.
-        samples: responses of a rollout.
+        samples: responses per rollout.
         kl_coef: β of its rewards.
     """
     parameters = trained(agent.policy)
@@ -81,8 +81,8 @@ class Fit:
 class MeanTest:
     """Tests whether M estimates have a given mean, along k fixed directions, whitened by their covariance.
 
-    The statistic M d' S^-1 d (Hotelling 1931) would be χ² with k degrees of freedom were S known; S is estimated, so
-    its p-value is taken from the F distribution with k and M - k, to which the statistic is proportional.
+    If S were known, the statistic M d' S^-1 d (Hotelling 1931) would be χ² with k degrees of freedom; S is estimated,
+    so the p-value comes from the F distribution with k and M - k degrees, to which the statistic is proportional.
 
     Args:
         samples: (M, D), independent.
@@ -100,7 +100,7 @@ class MeanTest:
         (self.count, self.size), self.mean = projected.shape, projected.mean(0)
         covariance = torch.cov(projected.T) / self.count
         variances, axes = torch.linalg.eigh(covariance)
-        floor = variances.max() * 1e-6  # a direction without noise: any deviation there counts, rounding does not
+        floor = variances.max() * 1e-6  # a direction without noise: any deviation there counts, except rounding
         self.whiten = axes / variances.clamp(min=floor).sqrt()  # (k, k): coordinates of unit variance
 
     def project(self, vector: Tensor) -> Tensor:

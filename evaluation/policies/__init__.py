@@ -1,1 +1,1 @@
-"""Comparing policies: decoding them alike, judges, win rates against texts that no policy wrote, best of n."""
+"""Comparing policies: identical decoding, judges, win rates against texts that no policy wrote, best of n."""

@@ -1,4 +1,4 @@
-"""What stands in a comparison: texts of a policy or a yardstick, their scores, and how one fares against another."""
+"""The candidates of a comparison: texts of a policy or a yardstick, their scores, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .decode import Responses, Scorer
 from .judge import Judge
 
 JUDGE_SCORE = "judge_score"
-"""The score of a judge that is none of the reported scores; kept with them, so that every text is judged once."""
+"""The score of a judge that is not a reported score; kept with them, so that every text is judged once."""
 
 
 @dataclass
 class Candidate:
-    """One text for each of n prompts.
+    """One text per prompt, for n prompts.
 
-    texts: n texts; ``""`` where there is none.
-    lengths: (n,) tokens without EOS; of a text that no policy wrote, by the start policy's tokenizer.
+    texts: n texts; ``""`` if there is none.
+    lengths: (n,) tokens without EOS; for a text that no policy wrote, by the start policy's tokenizer.
     present: (n,) bool, whether there is a text: a prompt may have no reference.
-    responses: tokens and log-probabilities, of policies only.
-    kl: nats from the reference, (n,) or one number that is known for all; ``None`` for yardsticks.
+    responses: tokens and log-probabilities, for policies only.
+    kl: nats from the reference, (n,) or one known number for all; ``None`` for yardsticks.
     scores: score name -> (n,).
-    outcomes: figure -> (n,) what it took from an opponent on each prompt, NaN where one has no text; noted by
+    outcomes: figure -> (n,) outcome against an opponent on each prompt, NaN if one has no text; set by
         ``figures.figures``.
-    temperature: of sampling, where it was chosen.
+    temperature: of sampling, if it was selected.
     """
 
     texts: list[str]
@@ -45,7 +45,7 @@ class Candidate:
 
 
 def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
-    """The columns beside the prompt, as reward functions take them: name -> n values."""
+    """The columns other than the prompt, as passed to reward functions: name -> n values."""
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
     return {name: [prompt.row.get(name) for prompt in prompts] for name in names}
 
@@ -64,7 +64,7 @@ def as_scorer(name: str, function: RewardFunction | Reward) -> Scorer:
 def score_present(
     score: Scorer, prompts: Sequence[Prompt], texts: Sequence[str], present: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """(n,) scores, NaN where there is no text: that never enters a mean."""
+    """(n,) scores, NaN where there is no text, which never enters a mean."""
     result = np.full(len(prompts), np.nan)
     index = np.flatnonzero(present).tolist()
     result[index] = score([prompts[i] for i in index], [texts[i] for i in index])
@@ -72,9 +72,9 @@ def score_present(
 
 
 def compare(judge: Judge | str, prompts: Sequence[Prompt], a: Candidate, b: Candidate) -> NDArray[np.float64]:
-    """(n,) what a takes from b: 1 a win, 0.5 a tie, 0 a loss; NaN where one of them has no text.
+    """(n,) outcomes of a against b: 1 a win, 0.5 a tie, 0 a loss; NaN where one of them has no text.
 
-    ``judge`` is a judge, or the name of a score that both carry.
+    ``judge`` is a judge, or the name of a score that both have.
     """
     result = np.full(len(prompts), np.nan)
     index = np.flatnonzero(a.present & b.present).tolist()

@@ -1,7 +1,7 @@
-"""From the policies of several training runs to figures of each agent, and to what one agent has over another.
+"""From the policies of several training runs to figures for each agent, and differences between agents.
 
-A run is one training with one seed; an agent is one recipe, trained with one seed or with several. Every rate is a
-fraction 0-1, KL is in nats, length in tokens, every interval 95 %.
+A run is one training with one seed; an agent is one recipe, trained with one seed or several. Every rate is a fraction
+0-1, KL is in nats, length in tokens, every interval 95 %.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .evaluate import Evaluation
 
 RATES = ("win_rate_vs_references", "win_rate_vs_start")
 WAYS = {"sampled": "policies", "greedy": "greedy"}
-"""How texts were decoded, and where an evaluation's metrics hold the figures of every run."""
+"""How texts were decoded; the keys of every run's figures in an evaluation's metrics."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One policy of an evaluation and the training that it came from.
+    """One policy of an evaluation and the training it came from.
 
     name: of the policy in the evaluation.
-    agent: which recipe it is a run of.
-    seed: of the training; ``None`` where that is not known.
+    agent: the recipe it is a run of.
+    seed: of the training; ``None`` if unknown.
     episodes: trained on.
     seconds: of training.
     """
@@ -42,16 +42,15 @@ class Run:
 
 
 def compare_agents(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any]:
-    """What ``metrics.json`` holds besides the figures of every run.
+    """What ``metrics.json`` contains besides the figures of every run.
 
     Returns:
-        ``"agents"``: agent -> ``runs``, ``seeds``, ``episodes`` and ``seconds`` (of a run, on average), ``over``, and
+        ``"agents"``: agent -> ``runs``, ``seeds``, ``episodes`` and ``seconds`` (per run, on average), ``over``, and
         under ``sampled`` and ``greedy`` the mean of every figure with its interval, ``minus_start`` among them. The
         intervals of an agent with several runs are over seeds and prompts (``win_rate.crossed_interval``), those of one
-        with a single run over prompts; ``over`` says which.
-        ``"differences"``: for every pair of agents ``a``, ``b``, the ``seeds`` that pair them, ``over``, and under
-        ``sampled`` and ``greedy`` the figures of a minus those of b, seed by seed and prompt by prompt. Two agents that
-        share no seed have none, unless each has a single run.
+        with a single run over prompts; ``over`` says which. ``"differences"``: for every pair of agents ``a``, ``b``,
+        the ``seeds`` that pair them, ``over``, and under ``sampled`` and ``greedy`` the figures of a minus those of b,
+        seed by seed and prompt by prompt. Two agents without a common seed have none, unless each has a single run.
     """
     agents: dict[str, list[Run]] = {}
     for run in runs:
@@ -76,7 +75,7 @@ def _agent(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _figures(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, Any]:
-    """Every figure of one agent, and what it has over the start policy."""
+    """Every figure of one agent, and its differences to the start policy."""
     mine, start = _by_prompt(candidates, runs), _by_prompt(candidates, [Run("start", "start", None)])
     gains = {key: mine[key] - start[key] for key in mine if key not in ("win_rate_vs_start", "kl")}
     return {
@@ -86,13 +85,13 @@ def _figures(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[s
 
 
 def _pairs(a: Sequence[Run], b: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """The runs of two agents that share a seed; two single runs are a pair in any case."""
+    """The runs of two agents paired by seed; two single runs are always a pair."""
     shared = [(one, other) for one in a for other in b if one.seed == other.seed is not None]
     return shared or ([(a[0], b[0])] if len(a) == len(b) == 1 else [])
 
 
 def _difference(evaluation: Evaluation, a: str, b: str, pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any] | None:
-    """What a has over b: what a pair has in common (prompts read, random numbers) cancels."""
+    """The difference a minus b: what a pair has in common (prompts, random numbers) cancels."""
     if not pairs:
         return None
     first, second = zip(*pairs, strict=True)
@@ -113,7 +112,7 @@ def _ways(evaluation: Evaluation) -> dict[str, dict[str, Candidate]]:
 
 
 def _by_prompt(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
-    """Figure -> its value in each run on each prompt, (S, n)."""
+    """Figure -> its value for each run on each prompt, (S, n)."""
     rows = [
         {**own.outcomes, **own.scores, "kl": np.asarray(own.kl, dtype=np.float64), "length": own.lengths.astype(float)}
         for own in (candidates[run.name] for run in runs)
@@ -128,7 +127,7 @@ def _interval(values: NDArray[np.float64]) -> Interval:
 
 
 def _rate(values: NDArray[np.float64]) -> Interval:
-    """A win rate, within 0-1; of a single run Wilson's, as in its own figures."""
+    """A win rate, within 0-1; for a single run with Wilson's interval, as in its own figures."""
     if len(values) == 1:
         return win_rate_of(values[~np.isnan(values)])
     return {name: min(1.0, max(0.0, value)) for name, value in _interval(values).items()}

@@ -1,4 +1,4 @@
-"""Write responses with a language model, all policies alike, and measure how far each is from a reference model.
+"""Write responses with a language model, in the same way for all policies, and measure their KL from a reference.
 
 Shapes: N responses, P prompt columns (left padded), R response columns (right padded). Every mask is True on real
 tokens, KL in nats.
@@ -28,10 +28,10 @@ Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
 
 MANY = 2_000
-"""Up to so many responses are written without a bar."""
+"""Up to this many responses are written without a progress bar."""
 
 READ_AT_ONCE = 32
-"""Whole sequences read in one forward pass; on a CPU more of them are slower, as they leave the cache."""
+"""Whole sequences per forward pass; on a CPU more of them are slower, as they do not fit the cache."""
 
 Scorer = Callable[[Sequence[Prompt], Sequence[str]], NDArray[np.float64]]
 """``(n prompts, n responses) -> (n,) scores``."""
@@ -39,13 +39,13 @@ Scorer = Callable[[Sequence[Prompt], Sequence[str]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What all compared policies share.
+    """Settings shared by all compared policies.
 
     template: the text around a prompt.
     max_prompt_tokens: a longer prompt is cut, as the environment cuts it.
     max_new_tokens: the response budget, EOS included.
-    temperature: of the policies compared, and of the reference; the one that training shaped.
-    batch_size: responses decoded at once; prompts of like length go together.
+    temperature: of the policies compared, and of the reference; the one used in training.
+    batch_size: responses decoded at once; prompts of similar length go together.
     """
 
     template: Template = SUMMARIZE
@@ -64,7 +64,7 @@ class Responses:
     tokens: (N, R) int64; EOS is the last real token of a response that ended.
     mask: (N, R) bool.
     ended: (N,) bool, whether EOS was written within the budget.
-    log_probs: (N, R) log π, the distribution that was sampled from; of greedy responses, the one that was maximised.
+    log_probs: (N, R) log π of the distribution sampled from; for greedy responses, of the one maximised.
     ref_log_probs: (N, R) log π_ref at the settings' temperature, or ``None`` without a reference. Both 0 on padding.
     """
 
@@ -81,22 +81,22 @@ class Responses:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(N,) tokens of each text; EOS is not counted."""
+        """(N,) tokens of each text, not counting EOS."""
         return self.mask.sum(1).numpy() - self.ended
 
     @property
     def kl(self) -> NDArray[np.float64] | None:
         """(N,) Σ_t log π(y_t) - log π_ref(y_t), or ``None`` without a reference.
 
-        Of sampled responses the mean estimates KL(π ‖ π_ref) per response, with π as it was sampled: a lower
-        temperature costs KL too. Of greedy ones it is the log-ratio of the likeliest response, no estimate of the KL.
+        For sampled responses the mean estimates KL(π ‖ π_ref) per response, with π as it was sampled: a lower
+        temperature costs KL too. For greedy ones it is the log-ratio of the greedy response, not an estimate of the KL.
         """
         if self.ref_log_probs is None:
             return None
         return (self.log_probs - self.ref_log_probs).sum(1).double().numpy()
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Responses:
-        """The responses of some rows."""
+        """The responses in some rows."""
         index = torch.as_tensor(np.asarray(rows, dtype=np.int64))
         ref_log_probs = None if self.ref_log_probs is None else self.ref_log_probs[index]
         return Responses(
@@ -111,7 +111,7 @@ class Responses:
 
 
 def prepare(lm: LanguageModel, prompts: Prompts, settings: DecodeSettings) -> tuple[list[Prompt], int]:
-    """The prompts as ``lm`` reads them, in their template and cut as the environment cuts them; and how many were cut.
+    """The prompts as ``lm`` reads them, templated and cut as in the environment; and how many were cut.
 
     Raises:
         InputError: an empty prompt, or a template that leaves no room.
@@ -131,7 +131,7 @@ def decode(
     seed: int = 0,
     reference: LanguageModel | None = None,
 ) -> Responses:
-    """Write one response for every prompt.
+    """Write one response per prompt.
 
     The same seed gives every policy the same random numbers, batch by batch, which makes paired differences sharper.
 
@@ -139,9 +139,9 @@ def decode(
         lm: the policy.
         prompts: N prompts.
         settings: template, budgets and batch size.
-        decoding: how a token is drawn; by default from the whole distribution at the settings' temperature.
-        seed: of the draws.
-        reference: the KL is measured from it; ``None`` measures none.
+        decoding: how a token is drawn; by default from the full distribution at the settings' temperature.
+        seed: for sampling.
+        reference: the KL is measured from this model; ``None`` measures none.
     """
     settings = settings or DecodeSettings()
     decoding = decoding or Decoding(temperature=settings.temperature)
@@ -162,9 +162,9 @@ def best_of_n(
     *,
     seed: int = 0,
 ) -> Responses:
-    """Write n responses for every prompt and keep the one that ``scorer`` likes best, the first of equals.
+    """Write n responses per prompt and keep the one that ``scorer`` scores highest, the first in a tie.
 
-    What that is as a policy, and its KL: ``best_of_n.py``.
+    For this as a policy, and its KL, see ``best_of_n.py``.
     """
     settings = settings or DecodeSettings()
     written = write_samples(lm, prompts, n, settings, seed=seed)
@@ -183,7 +183,7 @@ def choose_temperature(
 ) -> tuple[float, dict[float, float]]:
     """Return the temperature whose responses score best on average, and the mean score of each.
 
-    Give it validation prompts and a score that judges nothing later, or the yardstick is chosen by its own exam.
+    Use validation prompts and a score that judges nothing later, or the yardstick is selected on its own test.
     """
     means = {}
     for temperature in temperatures:
@@ -201,7 +201,7 @@ def write_samples(
     *,
     seed: int = 0,
 ) -> Responses:
-    """Write n responses for every prompt, those of a prompt one after another; arguments as in ``decode``."""
+    """Write n responses per prompt, those of a prompt adjacent; arguments as in ``decode``."""
     settings = settings or DecodeSettings()
     decoding = decoding or Decoding(temperature=settings.temperature)
     prepared, _ = prepare(lm, prompts, settings)
@@ -253,9 +253,9 @@ def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings
 
 
 def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
-    """Indices in batches of like length, the longest first, so that memory runs out at once or never.
+    """Indices in batches of similar length, the longest first, so that memory runs out immediately or never.
 
-    Of many, a bar shows how far ``what`` has come.
+    With many, a progress bar is labelled ``what``.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     with progress_bar(what, len(order), unit="prompt", many=MANY) as bar:
@@ -266,7 +266,7 @@ def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[lis
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """(B, P) tokens and mask; the mask alone says what is padding."""
+    """(B, P) tokens and mask; only the mask says what is padding."""
     width = max(len(row) for row in rows)
     tokens = torch.tensor([[pad_token_id] * (width - len(row)) + list(row) for row in rows], dtype=torch.int64)
     mask = torch.arange(width) >= torch.tensor([[width - len(row)] for row in rows])

@@ -1,4 +1,4 @@
-"""Compare policies on the same prompts, decoded alike, beside summaries that no policy wrote.
+"""Compare policies on the same prompts, decoded alike, along with summaries that no policy wrote.
 
 Every rate is a fraction 0-1, KL is in nats, length in tokens without EOS.
 """
@@ -41,14 +41,14 @@ from .measures import figures, has_facts
 from .parts import Parts
 
 YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")
-"""Names that stand beside the policies; no policy may be called like one of them."""
+"""Names of the yardsticks; no policy may have one of them."""
 
 BEST_OF = 4
 
 
 @dataclass
 class Evaluation:
-    """What ``evaluate_policies`` measured, with the texts it was measured on.
+    """The results of ``evaluate_policies``, with the texts they were measured on.
 
     metrics: the content of ``metrics.json``; see ``figures`` for the figures of one policy.
     prompts: n prompts, as the start policy read them.
@@ -85,33 +85,32 @@ def evaluate_policies(
 ) -> Evaluation:
     """Decode, score and judge policies on the same prompts.
 
-    At the settings' temperature stand the policies, ``"start"``, ``"start_best_of_4"`` (picked by the preference
+    At the settings' temperature these are the policies, ``"start"``, ``"start_best_of_4"`` (picked by the preference
     score), ``"start_best_temperature"`` (chosen on ``validation`` by the preference score), ``"references"``,
-    ``"random_reference"``, ``"lead"`` and ``"oracle"``; greedily the policies and ``"start"``. What the data cannot
-    give is left out. Where there is no preference model, the first of ``rewards`` chooses in its place; gold never
-    does.
+    ``"random_reference"``, ``"lead"`` and ``"oracle"``; greedily, the policies and ``"start"``. What the data cannot
+    provide is left out. Without a preference model, the first of ``rewards`` chooses instead; gold never does.
 
     Args:
         policies: name -> policy; a training run calls its own ``"trained"``.
         start: the policy that training started from.
         prompts: n prompts; with a column ``facts`` (the embedded world) there are gold figures.
-        reference: what the KL is measured from; the start policy when left out.
+        reference: the model the KL is measured from; by default the start policy.
         preference: the preference model.
-        rewards: further scores to report by name, such as the reward that was trained on.
-        judge: ``"gold"``, ``"preference"``, or what ``resolve_judge`` takes. By default gold where there are facts,
+        rewards: further scores to report by name, such as the training reward.
+        judge: ``"gold"``, ``"preference"``, or anything ``resolve_judge`` accepts. By default gold if there are facts,
             else the preference model, else the first reward.
         validation: prompts to choose the temperature on; without them that yardstick is left out.
         settings: template, budgets, temperature.
         seed: of decoding, of the random references and of the bootstrap.
         episodes: episodes trained on, for the record.
-        seconds: training time alone, for the record.
+        seconds: training time, for the record.
         progress: show a progress bar.
-        parts: folder in which what is finished is kept, so that the same call after an interruption goes on from there
-            and ends the same; whoever calls removes it. ``None`` keeps nothing.
+        parts: folder that keeps finished parts, so that the same call after an interruption continues from there and
+            ends the same; the caller removes it. ``None`` keeps nothing.
 
     Raises:
-        InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick or another
-            vocabulary than the start policy.
+        InputError: there are no prompts, nothing to judge by, or a policy has the name of a yardstick or a different
+            vocabulary from the start policy.
     """
     check_names(policies)
     for policy in policies.values():
@@ -153,7 +152,7 @@ def evaluate_policies(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise :class:`InputError` where a policy has the name of what stands beside it."""
+    """Raise :class:`InputError` if a policy has the name of a yardstick."""
     for name in names:
         if name in YARDSTICKS:
             raise InputError(f'A policy cannot be called "{name}", which is the name of a yardstick.')
@@ -210,7 +209,7 @@ class _Exam:
 
     @property
     def selector(self) -> Scorer | None:
-        """What chooses among the start policy's samples: never gold, and never a judge of nothing but this exam."""
+        """The score that chooses among the start policy's samples: never gold, nor a judge used only here."""
         choices = [name for name in self.scorers if name not in ("gold_score", JUDGE_SCORE)]
         return self.scorers[choices[0]] if choices else None
 
@@ -234,7 +233,7 @@ class _Exam:
         return self._candidate(rendered, np.array([len(self.start.encode(text)) for text in rendered]))
 
     def with_prompts(self, candidate: Candidate) -> Candidate:
-        """The candidate with the prompts that all read alike, which a part does not hold."""
+        """The candidate with the prompts common to all, which a stored part does not contain."""
         if candidate.responses is None or candidate.responses.prompts:
             return candidate
         return replace(candidate, responses=replace(candidate.responses, prompts=self.prompts))
@@ -248,7 +247,7 @@ class _Exam:
 
 
 class _RememberedJudge:
-    """A judge that is asked once about the same texts, also after an interruption."""
+    """A judge that is asked only once about the same texts, even after an interruption."""
 
     def __init__(self, judge: Judge, memo: Parts) -> None:
         self.name, self._judge, self._memo = judge.name, judge, memo
@@ -272,7 +271,7 @@ def _scorers(
 
 
 def _judge(spec: Any, scorers: dict[str, Scorer]) -> tuple[str, Judge | str]:
-    """The judge's name, and the judge: of one that only scores, the name of its score, which ``scorers`` gains."""
+    """The judge's name, and the judge; for one that only scores, the name of its score, added to ``scorers``."""
     if spec is None:
         names = [name for name in ("gold_score", "preference_score", *scorers) if name in scorers]
         if not names:

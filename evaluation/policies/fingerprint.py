@@ -1,4 +1,4 @@
-"""A hash of everything that a result depends on: weights, prompts, settings, and the functions of a user."""
+"""A hash of everything that a result depends on: weights, prompts, settings, and a user's functions."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ...rewards.importing import with_imports
 
 VERSIONS = [version(name) for name in ("prefgym", "torch", "transformers")]
 DEEP = 12
-"""Objects within objects; what lies deeper is not looked at."""
+"""Nesting depth of objects; anything deeper is ignored."""
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-"""Where an object lies in memory, which is another place in another process."""
+"""An object's memory address, which differs between processes."""
 
 
 def fingerprint(*things: Any) -> str:
-    """Equal for things of equal content, in another process too; and under the same versions of the packages.
+    """Equal for equal content, across processes too, with the same versions of the packages.
 
-    Models and tensors count by their values. A function counts by its source file, what that imports, its name and
-    what it encloses; installed packages, and what stands behind a network, cannot be seen. An object of a class counts
-    by the class and its attributes of these kinds.
+    Models and tensors count by their values. A function counts by its source file, what that imports, its name and its
+    closure; installed packages, and anything behind a network, cannot be seen. An object of a class counts by the class
+    and its attributes of these kinds.
 
     >>> fingerprint({"a": 1}) == fingerprint({"a": 1}), fingerprint(1) == fingerprint(1.0)
     (True, False)
@@ -79,7 +79,7 @@ def _parts_of(thing: Any) -> Iterator[Any]:
         yield from _code(thing)
     elif isinstance(thing, ModuleType):
         yield thing.__name__
-    elif hasattr(thing, "checksum"):  # a model of ours; what else it holds counts or caches
+    elif hasattr(thing, "checksum"):  # our own model; its other attributes are counters or caches
         yield from (thing.checksum(), *(getattr(thing, name, None) for name in ("shift", "temperature", "max_length")))
         yield str(thing.model.device)
         yield repr(sorted(thing.tokenizer.get_vocab().items()))
@@ -90,7 +90,7 @@ def _parts_of(thing: Any) -> Iterator[Any]:
 
 
 def _code(function: Any) -> Iterator[Any]:
-    """Where a function or a class comes from, and what it encloses."""
+    """Where a function or a class comes from, and its closure."""
     yield f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
     plain = inspect.unwrap(function)
     try:

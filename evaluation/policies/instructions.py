@@ -1,6 +1,6 @@
 """How well a model follows the embedded instructions: by what it writes, and by which option it finds likeliest.
 
-The second asks nothing of form, so that learning to answer briefly and to stop is not counted as understanding.
+The latter does not depend on form, so that learning to answer briefly and to stop does not count as understanding.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SETTINGS = DecodeSettings(template=INSTRUCT, max_prompt_tokens=224)
 
 @dataclass(frozen=True)
 class Following:
-    """How n instructions of one family were followed.
+    """Results on n instructions of one family.
 
     exact: (n,) 1 where the greedy answer is an accepted one, else 0.
     rouge_l: (n,) overlap of the greedy answer with the best accepted one.
-    chosen: (n,) 1 where the right option is the likeliest, else 0; ``None`` where the family has no options.
-    chance: what guessing among the options gets on average, a fraction; ``None`` likewise.
+    chosen: (n,) 1 where the right option is the likeliest, else 0; ``None`` if the family has no options.
+    chance: average score of guessing among the options, a fraction; ``None`` likewise.
     """
 
     exact: NDArray[np.float64]
@@ -50,7 +50,7 @@ def follow(
         families: names of ``data.world.instructions.FAMILIES``.
         split: of the posts.
         count: how many posts.
-        start: how many posts of the split to pass over first.
+        start: how many posts of the split to skip first.
 
     Raises:
         InputError: an unknown family or split, or a count below 1.
@@ -73,11 +73,11 @@ def _follow(lm: LanguageModel, rows: PromptSet) -> Following:
 
 @torch.no_grad()
 def likeliest(lm: LanguageModel, rows: PromptSet, options: Sequence[Sequence[str]]) -> list[int]:
-    """Which option of each row has the largest log-probability behind the prompt, EOS not counted.
+    """Which option in each row has the largest log-probability after the prompt, not counting EOS.
 
     Args:
         lm: the model.
-        rows: n prompts, read as ``SETTINGS`` say.
+        rows: n prompts, read with ``SETTINGS``.
         options: n lists of texts.
     """
     prompts, _ = prepare(lm, rows, SETTINGS)

@@ -1,4 +1,4 @@
-"""Who says which of two texts is better: gold, a preference model, or a function of the user's."""
+"""Judges of which of two texts is better: gold, a preference model, or a user's function."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Judge(Protocol):
     def compare(
         self, prompts: Sequence[str], a: Sequence[str], b: Sequence[str], columns: Columns | None = None
     ) -> NDArray[np.float64]:
-        """(n,) what a takes from b: 1 a win, 0.5 a tie, 0 a loss, asked in both orders."""
+        """(n,) outcomes of a against b: 1 a win, 0.5 a tie, 0 a loss, asked in both orders."""
         ...
 
 
 class ScoreJudge:
-    """Judges by a score of each text alone, so the order of the two cannot matter."""
+    """Judges by a score of each text on its own, so the order of the two cannot matter."""
 
     def __init__(self, name: str, reward: Reward) -> None:
         self.name, self.reward = name, reward
@@ -54,11 +54,11 @@ class ScoreJudge:
 
 
 class PairwiseJudge:
-    """Judges by a function of two texts, which may prefer whatever it reads first; so it is asked in both orders.
+    """Judges with a function of two texts, which may prefer whatever it reads first, so it is asked in both orders.
 
         outcome of a = (f(a, b) + 1 - f(b, a)) / 2
 
-    A judge that always says "the first" thus calls everything a tie.
+    So a judge that always says "the first" calls everything a tie.
     """
 
     def __init__(self, name: str, function: PairwiseFunction) -> None:
@@ -99,16 +99,16 @@ class PairwiseJudge:
 
 
 def resolve_judge(spec: Any = "gold", device: str = "cpu") -> Judge:
-    """Turn what a user names as the judge into one.
+    """Turn a user's specification into a judge.
 
     Args:
-        spec: anything that ``rewards.reward.resolve_reward`` takes (``"gold"``, the folder of a preference model, a
+        spec: anything that ``rewards.reward.resolve_reward`` accepts (``"gold"``, the folder of a preference model, a
             function of single texts such as ``"my_rewards.py:score"``), a function of two texts with parameters named
             ``first`` and ``second``, which returns the probability that the first is better, or a judge.
         device: where a preference model runs.
 
     Raises:
-        InputError: nothing goes by that name.
+        InputError: nothing has that name.
     """
     if hasattr(spec, "compare"):
         return spec

@@ -1,4 +1,4 @@
-"""From candidates to the figures that ``metrics.json`` holds for each of them."""
+"""From candidates to their figures in ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIGURES = (
     "win_rate_length_controlled",
     "minus_start",
 )
-"""What every candidate has; any other key is a score that the caller asked for."""
+"""Keys of every candidate; any other key is a score that the caller requested."""
 
 EVEN: Interval = {"mean": 0.5, "low": 0.5, "high": 0.5}
 """The win rate of texts against themselves: all ties, by definition."""
@@ -45,14 +45,14 @@ def figures(
     """The figures of every candidate, by name.
 
     Each has ``gold_score``, ``preference_score``, ``kl``, ``length``, ``words``, ``eos_rate``, ``repetition``,
-    ``invented_facts`` (``None`` where a figure does not apply), any further score by its name, the win rates
-    ``win_rate_vs_references``, ``win_rate_vs_start`` and ``win_rate_length_controlled`` (against the references, or
-    against the start policy where there are none) as ``{"mean", "low", "high"}``, and ``minus_start``: paired
-    differences to the start policy with their intervals, in the win rate against references and in every score. The
-    outcomes behind the win rates are noted in each candidate.
+    ``invented_facts`` (``None`` if a figure does not apply), any further score by name, the win rates
+    ``win_rate_vs_references``, ``win_rate_vs_start`` and ``win_rate_length_controlled`` (against the references, or the
+    start policy if there are none) as ``{"mean", "low", "high"}``, and ``minus_start``: paired differences to the start
+    policy with their intervals, in the win rate against references and in every score. The outcomes behind the win
+    rates are stored in each candidate.
 
     Args:
-        candidates: by name; ``"start"`` is the one that others are compared with.
+        candidates: by name; the others are compared with ``"start"``.
         references: the human texts.
         prompts: the n prompts.
         judge: a judge, or the name of the score that judges.
@@ -84,7 +84,7 @@ def has_facts(prompts: Sequence[Prompt]) -> bool:
 
 
 def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What needs no opponent."""
+    """Figures that need no opponent."""
     index = np.flatnonzero(candidate.present).tolist()
     texts, kept = [candidate.texts[i] for i in index], [prompts[i] for i in index]
     return {
@@ -101,7 +101,7 @@ def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def mean_invented_facts(prompts: Sequence[Prompt], texts: Sequence[str]) -> float:
-    """The mean number of facts that a text states and its post does not; for prompts with hidden facts."""
+    """The mean number of facts stated in a text but not in its post; for prompts with hidden facts."""
     pairs = zip(prompts, texts, strict=True)
     return float(np.mean([invented_facts(p.row["facts"], p.row["distractors"], text) for p, text in pairs]))
 
@@ -123,7 +123,7 @@ def _minus_start(
     outcome: NDArray[np.float64] | None,
     start_outcome: NDArray[np.float64] | None,
 ) -> dict[str, Interval] | None:
-    """Paired by prompt: what the two have in common cancels, so the interval is narrower than of two separate means."""
+    """Paired by prompt: what the two have in common cancels, so the interval is narrower than for separate means."""
     if candidate is start:
         return None
     pairs = {name: (values, start.scores[name]) for name, values in candidate.scores.items()}

@@ -1,4 +1,4 @@
-"""Finished parts of a long piece of work, kept as files, so that the same work goes on where it was interrupted."""
+"""Finished parts of long work, kept as files, so that the same work continues where it was interrupted."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .decode import Responses
 T = TypeVar("T")
 
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Candidate, Responses, Result)}
-"""What a part may hold, beside numbers, texts, arrays, tensors, and lists and mappings of these."""
+"""What a part may contain besides numbers, texts, arrays, tensors, and lists and mappings of these."""
 
 SHARED = {(Responses, "prompts")}
-"""Fields that are left out, as all parts would hold the same; they are read back empty."""
+"""Fields that are left out, as they would be the same in all parts; they are read back empty."""
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What the reading of a damaged file can raise."""
+"""Errors that reading a damaged file can raise."""
 
 
 class Parts:
-    """A memo on disk: what was made once is read and not made again.
+    """A memo on disk: what was made once is read instead of made again.
 
-    A file of another key, of another name or with damage counts as not there, and is replaced.
+    A file with another key or name, or a damaged one, counts as missing and is replaced.
 
     Args:
-        folder: of the files, made with the first of them; ``None`` keeps nothing.
-        key: a hash of all that the parts depend on (``fingerprint.py``).
+        folder: of the files, created with the first one; ``None`` keeps nothing.
+        key: a hash of everything that the parts depend on (``fingerprint.py``).
     """
 
     def __init__(self, folder: str | Path | None = None, key: str = "") -> None:
@@ -47,7 +47,7 @@ class Parts:
         self.key = key
 
     def remember(self, name: str, make: Callable[[], T]) -> T:
-        """The part of that name, as it was made before, or made now and kept."""
+        """The part of that name, as made before, or made now and kept."""
         if self.folder is None:
             return make()
         file = self.folder / file_name(name)
@@ -71,7 +71,7 @@ class Parts:
 
 
 def file_name(name: str) -> str:
-    """A file for a part of any name: a word to know it by, and a hash.
+    """A file name for any part: a readable word and a hash.
 
     >>> file_name("sampled/../a b")
     'sampled-a-b-1410ba56.json'
@@ -85,7 +85,7 @@ def _checksum(value: Any) -> str:
 
 
 def pack(value: Any) -> Any:
-    """A value as JSON, from which ``unpack`` makes the very same, to the last bit of every number."""
+    """A value as JSON, from which ``unpack`` restores it exactly, to the last bit of every number."""
     if isinstance(value, Tensor):
         return {"tensor": pack(value.cpu().numpy())}
     if isinstance(value, np.ndarray):
@@ -103,10 +103,10 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """What ``pack`` was given.
+    """The value that ``pack`` was given.
 
     Raises:
-        ValueError, KeyError, TypeError: it was not packed so.
+        ValueError, KeyError, TypeError: it is not from ``pack``.
     """
     if isinstance(value, list):
         return [unpack(one) for one in value]

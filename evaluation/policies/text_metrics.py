@@ -1,4 +1,4 @@
-"""What can be said of a text without a judge: its length and how much it repeats itself."""
+"""Measures of a text that need no judge: its length and how much it repeats itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def repetition(text: str, n: int = 3) -> float:
-    """The share of a text's n-grams of words that stood in it before, 0-1; 0 for a text of fewer than n words.
+    """The share of a text's word n-grams that occurred earlier in it, 0-1; 0 for a text of fewer than n words.
 
         1 - (distinct n-grams) / (n-grams)
 

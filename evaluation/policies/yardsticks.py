@@ -1,4 +1,4 @@
-"""Summaries that no policy wrote, to stand beside them: the lead sentence, another post's reference, the oracle."""
+"""Summaries that no policy wrote, for comparison: the lead sentence, another post's reference, the oracle."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _HEADER = re.compile(r"^POST:\s*|\A### Instruction:\n(?:(?:.*\n)*### Input:\n)?"
 
 
 def lead_sentence(text: str) -> str:
-    """The first sentence of a post; after the ``POST:`` header, where a text has one as in the Reddit corpora.
+    """The first sentence of a post; after the ``POST:`` header, if a text has one as in the Reddit corpora.
 
-    Of an instruction it is that of its input, or of itself if it has none.
+    For an instruction, the first sentence of its input, or of the instruction if it has none.
 
     >>> lead_sentence("My dog ate my shoe. It was new!")
     'My dog ate my shoe.'
@@ -32,9 +32,9 @@ def lead_sentence(text: str) -> str:
 
 
 def random_references(references: Sequence[str], seed: int = 0) -> list[str]:
-    """For every prompt the reference of another one, each reference used once; a single prompt gets its own.
+    """For every prompt another one's reference, each used once; a single prompt gets its own.
 
-    The others are a cycle through a random order, so nobody meets themselves.
+    References are shifted along a random cycle, so no prompt gets its own.
     """
     order = np.random.default_rng(seed).permutation(len(references))
     result = [""] * len(references)
@@ -55,10 +55,10 @@ def _oracle_of(row: Mapping[str, Any]) -> str:
         "test",
         "validation",
         "train",
-    ):  # a row does not say its split; the same index is another post in another split
+    ):  # a row does not record its split; the same index is another post in another split
         made = world.post(split, row["post_index"])
         if made.text == row["prompt"]:
             return world.oracle(made)
     raise InputError(
-        f"Post {row['post_index']} is not of this version of the embedded world, so it has no oracle summary."
+        f"Post {row['post_index']} is not from this version of the embedded world, so it has no oracle summary."
     )

@@ -1,1 +1,1 @@
-"""What people look at: pages, tables, pictures, and how figures are written in them."""
+"""Output for people: pages, tables, pictures, and how figures are formatted in them."""

@@ -17,14 +17,14 @@ BEFORE, AFTER = TRAINED[1], TRAINED[0]
 
 
 def draw_reliability(calibration: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
-    """Draw accuracy over confidence, before and after temperature scaling, beside the line of perfect calibration.
+    """Draw accuracy over confidence, before and after temperature scaling, with the line of perfect calibration.
 
     Args:
         calibration: as ``rewards.calibration.calibration`` returns it.
         path: the PNG file.
         subtitle: a line of facts.
     """
-    figure = canvas.figure(5.6, 4.6, "As sure as it is right?", subtitle)
+    figure = canvas.figure(5.6, 4.6, "Is its confidence justified?", subtitle)
     axis = figure.subplots()
     axis.plot([0.5, 1], [0.5, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     for when, colour, shape in (("before", BEFORE, "s"), ("after", AFTER, "o")):
@@ -37,7 +37,7 @@ def draw_reliability(calibration: Mapping[str, Any], path: str | Path, subtitle:
         axis.plot(confidence, accuracy, color=colour, linewidth=1.2, alpha=0.6)
         sizes = [20 + 130 * n / max(counts) for n in counts]
         axis.scatter(confidence, accuracy, s=sizes, color=colour, marker=shape, edgecolor="white", zorder=3, label=name)
-    canvas.style(axis, "", "confidence: σ of the lead of the preferred response", "share of comparisons it is right in")
+    canvas.style(axis, "", "confidence: σ of the lead of the preferred response", "share of comparisons it gets right")
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set_xlim(0.49, 1.01)

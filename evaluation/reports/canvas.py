@@ -1,4 +1,4 @@
-"""What all pictures share: the look of a figure, an axis of KL in root scale, and PNG files drawn without a display."""
+"""Shared by all pictures: the look of a figure, a root-scaled KL axis, and PNG files drawn without a display."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ...files import write_bytes
 
 INK, MUTED, GRID = "#22303c", "#5f6c78", "#e6eaee"
 TALLEST = 500.0
-"""Inches; no picture may have more than 65,535 dots a side."""
+"""Inches; no picture may have more than 65,535 dots per side."""
 
 NAME_WIDTH, LINE_WIDTH = 48, 240
-"""Characters of a name beside an axis or in a legend, and of any other line."""
+"""Maximum characters of a name at an axis or in a legend, and of any other line."""
 
 POWER = "$\\mathdefault{"
-"""Begins the numbers on an axis of logarithmic scale."""
+"""Prefix of the numbers on a logarithmic axis."""
 
 SCORE_TITLES = {
     "preference_score": "Preference score: what training sees",
@@ -38,12 +38,12 @@ SCORE_TITLES = {
 
 
 def root(kl: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The position of a KL on the root axis; an estimate below 0 stands at 0."""
+    """The position of a KL on the root axis; an estimate below 0 is placed at 0."""
     return np.sqrt(np.maximum(kl, 0))
 
 
 def root_scale(axis: Axes) -> None:
-    """Let positions be roots and the ticks say nats."""
+    """Positions are roots; tick labels are in nats."""
     right = max(axis.get_xlim()[1], 0.5)
     axis.set_xlim(-0.06 * right, right)
     step = 10.0 ** math.floor(math.log10(right**2))
@@ -53,7 +53,7 @@ def root_scale(axis: Axes) -> None:
 
 
 def figure(width: float, height: float, title: str, subtitle: str) -> Figure:
-    """An empty figure of that many inches, with a title above and a line of facts below."""
+    """An empty figure of that size in inches, with a title above and a line of facts below."""
     made = Figure(figsize=(width, min(height, TALLEST)), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
     made.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
@@ -76,12 +76,12 @@ def style(axis: Axes, title: str, x: str, y: str) -> None:
 
 
 def score_panel(axis: Axes, score: str) -> None:
-    """Make a panel one of a score over KL."""
+    """Set up a panel of a score over KL."""
     style(axis, SCORE_TITLES.get(score, score), "KL from the reference policy (nats, root scale)", "mean score")
 
 
 def legend(figure: Figure, axis: Axes) -> None:
-    """List what is drawn in a panel, beside all panels."""
+    """Put a panel's legend beside all panels."""
     figure.legend(
         *axis.get_legend_handles_labels(),
         loc="outside right upper",
@@ -93,7 +93,7 @@ def legend(figure: Figure, axis: Axes) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a PNG file at once. Names are drawn as they are written, whatever stands in them."""
+    """Write a PNG file atomically. Names are drawn literally, whatever they contain."""
     _draw_as_written(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -104,7 +104,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def drawable(text: str, width: int = LINE_WIDTH) -> str:
-    r"""A text for a picture: no formula in it, no control character, at most three lines of a bearable width.
+    r"""A text for a picture: no formulas, no control characters, at most three lines of limited width.
 
     >>> drawable("$\\frac{$")
     '\\$\\frac{\\$'
@@ -114,7 +114,7 @@ def drawable(text: str, width: int = LINE_WIDTH) -> str:
 
 
 def _draw_as_written(figure: Figure) -> None:
-    """Keep texts from being read as formulas and from breaking the layout; numbers that matplotlib writes stay."""
+    """Keep texts from being read as formulas and from breaking the layout; numbers written by matplotlib stay."""
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
     names = {text for legend in legends if legend is not None for text in legend.get_texts()}
     for text in figure.findobj(Text):

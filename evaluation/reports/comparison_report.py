@@ -25,7 +25,7 @@ TITLES = {
     "length": "tokens",
 }
 SPOKEN_PAIRS = 3
-"""More differences than this stand in their table alone."""
+"""With more differences than this, they are only in their table."""
 
 
 def write_comparison(
@@ -34,9 +34,9 @@ def write_comparison(
     """Write the pictures, ``samples.jsonl`` (every text), ``report.md`` and ``report.html`` into ``folder``.
 
     Args:
-        folder: files of those names are replaced, each at once.
+        folder: files with those names are replaced, each atomically.
         evaluation: of all runs; its metrics hold the ``agents`` and ``differences`` of ``compare_agents``.
-        score: name of the score that the runs were trained on.
+        score: name of the training score.
         title: of the report.
         config: the resolved configuration as text.
         samples: how many posts to show, with the first run of each agent.
@@ -60,7 +60,7 @@ def write_comparison(
 
 
 def agent_table(metrics: Metrics, way: str = "sampled") -> Cells:
-    """Header and rows: the start policy, then one agent a row, every figure with its interval."""
+    """Header and rows: the start policy, then one agent per row, every figure with its interval."""
     agents, start = metrics["agents"], metrics[WAYS[way]]["start"]
     known = {key for agent in agents.values() for key in agent[way]} - {"minus_start", "win_rate_vs_start"}
     own = {key: start[key] for key in start if key in known}
@@ -73,7 +73,7 @@ def agent_table(metrics: Metrics, way: str = "sampled") -> Cells:
 
 
 def gap_table(metrics: Metrics, way: str = "sampled") -> Cells:
-    """Header and rows: what one agent has over another, paired."""
+    """Header and rows: paired differences between agents."""
     pairs = {f"{pair['a']} − {pair['b']}": pair for pair in metrics["differences"]}
     told = {name: [_paired(pair)] for name, pair in pairs.items()}
     figures = {name: pair[way] for name, pair in pairs.items()}
@@ -115,11 +115,11 @@ def _tables(metrics: Metrics) -> list[Part]:
         parts += [Heading(_way(metrics, way).capitalize(), 3), Table(*agent_table(metrics, way))]
     parts.append(Paragraph(_intervals(metrics)))
     if len({agent["episodes"] for agent in metrics["agents"].values()}) > 1:
-        told = "The agents were not trained for the same number of episodes, so they differ by their budgets too."
+        told = "The agents were not trained for the same number of episodes, so their budgets differ too."
         parts.append(Paragraph(told))
     if metrics["differences"]:
         parts += [Heading("Differences, sampled", 3), Table(*gap_table(metrics))]
-        parts.append(Paragraph("A difference whose interval contains 0 may be none."))
+        parts.append(Paragraph("A difference whose interval contains 0 may be no difference."))
     return parts
 
 
@@ -129,12 +129,12 @@ def _intervals(metrics: Metrics) -> str:
     told = []
     if "seeds and prompts" in over:
         told.append(
-            "An agent with several runs has the mean over its runs; the interval is for other seeds (Student's, wide "
-            "where seeds are few) and other prompts."
+            "An agent with several runs has the mean over its runs; the interval is for other seeds (Student's t, wide "
+            "with few seeds) and other prompts."
         )
     if "prompts" in over:
         told.append(
-            "An agent with a single run has intervals over prompts, which say nothing of how another seed would fare."
+            "An agent with a single run has intervals over prompts, which say nothing about how another seed would do."
         )
     return " ".join(told)
 
@@ -148,9 +148,9 @@ def _pictures(folder: Path, metrics: Metrics, score: str) -> list[Part]:
     frontier(metrics, folder / "frontier.png", score, subtitle=below)
     win_rates(metrics, folder / "win_rates.png", subtitle=below)
     explained = (
-        "Small marks are runs, large ones the mean of an agent. Their bars are 95 % intervals of the gain over the "
-        "start policy, which stands at KL 0, and of the KL. Of two agents at the same KL the higher is the better; "
-        "where the left panel rises and gold does not, the preference model was pleased and nothing else."
+        "Small marks are runs, large ones agent means. Their bars are 95 % intervals of the gain over the "
+        "start policy, which is at KL 0, and of the KL. Of two agents at the same KL, the higher is better; "
+        "where the left panel rises and gold does not, only the preference model was pleased."
     )
     return [
         Heading("Pictures"),
@@ -171,10 +171,10 @@ def _method(evaluation: Evaluation) -> list[Part]:
     metrics, settings = evaluation.metrics, evaluation.settings
     told = (
         f"All runs read the same {metrics['prompts']} held-out prompts in the same template, cut to "
-        f"{settings.max_prompt_tokens} tokens where they are longer ({metrics['truncated_prompts']} were), and write "
-        f"at most {settings.max_new_tokens} tokens from the same random numbers (seed {metrics['seed']}): once sampled "
-        f"from the whole distribution, once greedily. Training seeds: {_seeds(metrics)}; runs with the same seed drew "
-        "prompts and tokens from the same random numbers."
+        f"{settings.max_prompt_tokens} tokens if longer ({metrics['truncated_prompts']} were), and write "
+        f"at most {settings.max_new_tokens} tokens with the same random numbers (seed {metrics['seed']}): once sampled "
+        f"from the full distribution, once greedily. Training seeds: {_seeds(metrics)}; runs with the same seed drew "
+        "prompts and tokens with the same random numbers."
     )
     return [Heading("How it was measured"), Paragraph(told)]
 
@@ -185,7 +185,7 @@ def _cells(
     figures: Mapping[str, Mapping[str, Any]],
     show: Callable[[str, Any], str],
 ) -> Cells:
-    """A table of figures by name; the figures that nobody has are left out."""
+    """A table of figures by name, without those that nobody has."""
     scores = dict.fromkeys(key for row in figures.values() for key in row if key not in (*TITLES, "minus_start"))
     keys = [key for key in (*RATES, *scores, "kl", "length") if any(key in row for row in figures.values())]
     rows = [

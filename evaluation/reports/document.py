@@ -1,4 +1,4 @@
-"""A report as a list of parts, and how they are written as Markdown and as HTML. Text is escaped in both."""
+"""A report as a list of parts, and writing them as Markdown and HTML. Text is escaped in both."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Quote:
-    """A text of several lines, set apart."""
+    """A block of text, set apart."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it is, in a fixed width."""
+    """Preformatted text in a fixed-width font."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text. The first column is a name, columns named in ``prose`` hold sentences, the others figures."""
+    """Cells of text. The first column is a name, columns listed in ``prose`` are sentences, the others figures."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -72,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file beside the report; HTML carries it inside."""
+    """A PNG file beside the report, embedded in the HTML."""
 
     file: str
     description: str
@@ -80,7 +80,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Raw:
-    """HTML whose maker has escaped it, and what stands for it in Markdown."""
+    """HTML that its author has escaped, and its Markdown replacement."""
 
     html: str
     markdown: str
@@ -127,7 +127,7 @@ def to_html(title: str, parts: Sequence[Part], folder: Path) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text for HTML: no markup, no control character, nothing that turns the direction of writing."""
+    """Text for HTML: no markup, no control characters, nothing that changes the writing direction."""
     return html.escape(visible(text))
 
 

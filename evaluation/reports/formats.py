@@ -19,7 +19,7 @@ NONE = "–"
 
 
 def label(name: str) -> str:
-    """What a candidate is called in tables and pictures; a policy the user named keeps its name."""
+    """A candidate's name in tables and pictures; a policy the user named keeps its name."""
     return LABELS.get(name, name)
 
 
@@ -83,7 +83,7 @@ def points(values: Mapping[str, float], digits: int = 0) -> str:
 
 
 def difference(values: Mapping[str, float], share: bool = False) -> str:
-    """A signed difference with its 95 % interval; of two rates in percentage points.
+    """A signed difference with its 95 % interval; for two rates in percentage points.
 
     >>> difference({"mean": 0.2, "low": 0.15, "high": 0.25}, share=True)
     '+20.0 points [+15.0, +25.0]'

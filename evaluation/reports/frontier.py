@@ -1,4 +1,4 @@
-"""The picture of a comparison: what each agent gained, by the score it was trained on and by gold, and at which KL."""
+"""The picture of a comparison: each agent's gain, in its training score and in gold, and its KL."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ START = "#5f6c78"
 
 
 def frontier(metrics: Mapping[str, Any], path: str | Path, score: str, subtitle: str = "") -> Path:
-    """Draw mean scores over the root of KL, left the score that was trained on, right gold where it is known.
+    """Draw mean scores over the root of KL: left the training score, right gold if known.
 
-    Small marks are runs, large ones the mean of an agent; their bars are the 95 % intervals of what the agent gained
-    over the start policy, and of its KL. The start policy stands at KL 0, where every run began.
+    Small marks are runs, large ones agent means; their bars are the 95 % intervals of the agent's gain over the start
+    policy, and of its KL. The start policy is at KL 0, where every run began.
 
     Source of the axis: L. Gao et al., "Scaling Laws for Reward Model Overoptimization" (2023).
 
     Args:
         metrics: of an evaluation, with the ``"agents"`` of ``compare_agents``.
         path: of the PNG file.
-        score: name of the score that was trained on.
+        score: name of the training score.
         subtitle: a line of facts below.
     """
     start = metrics["policies"]["start"]
@@ -43,7 +43,7 @@ def frontier(metrics: Mapping[str, Any], path: str | Path, score: str, subtitle:
             _draw_agent(axis, name, agent["sampled"], start[key], key, look)
         canvas.score_panel(axis, key)
     for axis in panels:
-        canvas.root_scale(axis)  # after all is drawn: both share the scale
+        canvas.root_scale(axis)  # after everything is drawn: both share the scale
     canvas.legend(figure, panels[0])
     return canvas.save(figure, path)
 
@@ -63,7 +63,7 @@ def _draw_runs(axis: Axes, rows: list[Mapping[str, Any]], key: str, look: Mappin
 def _draw_agent(
     axis: Axes, name: str, figures: Mapping[str, Any], start: float, key: str, look: Mapping[str, Any]
 ) -> None:
-    """The agent's mean and its intervals: of KL, and of the paired gain, as the start policy's own score is no news."""
+    """The agent's mean and its intervals: of KL, and of the paired gain, as the start policy's own score is given."""
     gain = figures["minus_start"][key]
     low, mean, high = canvas.root(np.array([figures["kl"][bound] for bound in ("low", "mean", "high")]))
     axis.errorbar(

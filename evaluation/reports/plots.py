@@ -18,7 +18,7 @@ from .canvas import INK, MUTED
 from .formats import NONE, label, number, percent
 
 History = Sequence[Mapping[str, float]]
-"""One mapping of scalars for each iteration, ``"episodes"`` among them: an agent's ``history``."""
+"""One mapping of scalars per iteration, including ``"episodes"``: an agent's ``history``."""
 
 TRAINED = ("#1f6fb2", "#d9772b", "#7a55a8", "#b8405e")
 COLOURS = {
@@ -46,24 +46,24 @@ CURVES = (
     Curve("objective/rlhf_reward", "Reward: score − β · KL", "reward of a response"),
     Curve("rollout/response_length", "Response length", "tokens"),
     Curve("train/value_loss", "Value loss", "squared error"),
-    Curve("rollout/eos_rate", "Responses that end by themselves", "share of responses"),
+    Curve("rollout/eos_rate", "Responses that end with EOS", "share of responses"),
 )
 
 
 PART = "objective/score_"
-"""Begins the scalar of each part of the reward, before its weight."""
+"""Prefix of the scalar of each part of the reward, before its weight."""
 PENALTY = "objective/score_missing_eos_penalty"
-"""Stands among them, and is the environment's own."""
+"""One of them, but the environment's own."""
 
 
 def score_parts(history: History) -> dict[str, str]:
-    """Name -> scalar of the parts of the reward, where there are several; one alone is the score itself."""
+    """Name -> scalar of the parts of the reward, if there are several; a single one is the score itself."""
     keys = dict.fromkeys(key for row in history for key in row if key.startswith(PART) and key != PENALTY)
     return {key.removeprefix(PART): key for key in keys} if len(keys) > 1 else {}
 
 
 def curves_of(history: History) -> list[Curve]:
-    """The panels of a history: beside the score every part of it, where there are several."""
+    """The panels of a history: next to the score each of its parts, if there are several."""
     parts = [Curve(key, f"Score: {name}", CURVES[0].unit) for name, key in score_parts(history).items()]
     return [CURVES[0], *parts, *CURVES[1:]]
 
@@ -71,7 +71,7 @@ def curves_of(history: History) -> list[Curve]:
 def learning_curves(history: History, path: str | Path, subtitle: str = "") -> Path:
     """Draw each scalar over episodes: every iteration as a dot, their moving average as a line.
 
-    A scalar that the history does not have leaves no panel.
+    A scalar missing from the history has no panel.
     """
     drawn = [curve for curve in curves_of(history) if any(curve.key in row for row in history)]
     columns = min(3, max(1, len(drawn)))
@@ -106,10 +106,10 @@ def score_against_kl(
     score: str = "preference_score",
     subtitle: str = "",
 ) -> Path:
-    """Draw what was gained over what it cost: mean scores over the root of KL, in which they start out nearly straight.
+    """Draw gain against cost: mean scores over the root of KL, in which they start out nearly straight.
 
-    Left the score that was optimised, with the way training took; right gold, where it is known. Markers are means over
-    the held-out prompts; their bars are 95 % intervals of the paired difference to the start policy.
+    Left the score that was optimised, with the path of training; right gold, if known. Markers are means over the
+    held-out prompts; their bars are 95 % intervals of the paired difference to the start policy.
 
     Source of the axis: L. Gao et al., "Scaling Laws for Reward Model Overoptimization" (2023).
     """
@@ -133,7 +133,7 @@ def score_against_kl(
 def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") -> Path:
     """Draw every candidate's win rates with their 95 % intervals: sampled as bars, greedy as open circles.
 
-    What is compared with itself is left out.
+    Comparisons of a candidate with itself are left out.
     """
     policies, greedy = metrics["policies"], metrics.get("greedy", {})
     panels = {"win_rate_vs_references": "Against the references", "win_rate_vs_start": "Against the start policy"}
@@ -181,7 +181,7 @@ def _trajectory(axis: Axes, history: History) -> None:
 def _point(axis: Axes, name: str, row: Mapping[str, Any], key: str, colour: str) -> None:
     shapes = {"start": ("o", 9), "start_best_of_4": ("D", 8), "start_best_temperature": ("s", 14)}
     shape, size = shapes.get(name, ("*", 17))
-    ring = name == "start_best_temperature"  # it may be the start policy itself, which is then seen inside
+    ring = name == "start_best_temperature"  # it may be the start policy itself, which then shows inside
     difference = (row["minus_start"] or {}).get(key)
     x = float(canvas.root(np.array([row["kl"]]))[0])
     axis.annotate(number(row[key]), (x, row[key]), (9, 5), textcoords="offset points", fontsize=9, color=INK, zorder=5)

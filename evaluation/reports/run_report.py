@@ -1,4 +1,4 @@
-"""A run's report, to be looked at first: ``report.md``, and ``report.html`` which needs no other file."""
+"""A run's report, the first thing to look at: ``report.md``, and ``report.html``, which needs no other file."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .tables import difference_table, figure_table, shown, training_table
 Metrics = Mapping[str, Any]
 
 SMALL = 100_000_000
-"""Parameters below which a model has no knowledge of the world to speak of."""
+"""Number of parameters below which a model has no world knowledge to speak of."""
 
 FIGURES_EXPLAINED = (
-    "Win rates are asked in both orders, count a tie as half, and carry their 95 % interval (Wilson, over "
-    'prompts). "Equal length" is the win rate against the references, or against the start policy where there are '
+    "Win rates are asked in both orders, count a tie as half, and have 95 % intervals (Wilson, over "
+    'prompts). "Equal length" is the win rate against the references, or against the start policy if there are '
     "none, that a logistic regression predicts for two texts of the same number of tokens, with a bootstrap "
-    "interval. KL is in nats per response, of the policy as it was sampled from the reference policy; of greedy "
-    'responses it is their log-ratio. "Tokens" leaves EOS out, "EOS" is the share of responses that ended within '
-    'the budget, "repeated" the share of word triples that stood before in the same text, "invented" the number '
-    "of stated facts that the post does not hold."
+    "interval. KL is in nats per response, of the policy as sampled, relative to the reference policy; for greedy "
+    'responses it is their log-ratio. "Tokens" excludes EOS, "EOS" is the share of responses that ended within '
+    'the budget, "repeated" the share of word triples that occurred earlier in the same text, "invented" the number '
+    "of stated facts that are not in the post."
 )
-"""What the columns of a table of figures mean."""
+"""Explains the columns of a table of figures."""
 
 PARTS_EXPLAINED = (
-    "Means of what was sampled in training up to that episode, each part before its weight. A part of weight 0 is "
-    "watched and not paid for: where a part that is paid rises and one that is watched falls, the policy has learned "
-    "to please the one at the cost of the other."
+    "Means over training samples up to that episode, each part before its weight. A part of weight 0 is "
+    "only watched, not paid: where a paid part rises and a watched one falls, the policy has learned "
+    "to please the one at the expense of the other."
 )
 
 
@@ -53,16 +53,15 @@ def write_report(
     """Write the pictures, ``samples.jsonl`` (every text), ``report.md`` and ``report.html`` into ``folder``.
 
     Args:
-        folder: the run folder; files of those names are replaced, each at once.
+        folder: the run folder; files with those names are replaced, each atomically.
         evaluation: as ``evaluate_policies`` returns it.
-        history: scalars of training by iteration; without it there are no learning curves.
+        history: training scalars by iteration; without it there are no learning curves.
         title: of the report.
-        weights: the reward that training paid, as score name -> weight; by default the preference score, or the first
-            score there is.
+        weights: the training reward, as score name -> weight; by default the preference score, or the first score.
         kl_coef: β of training; without it the report colours no tokens.
         missing_eos_penalty: of training.
         config: the resolved configuration as text.
-        samples: how many posts to show; always the first ones, never chosen.
+        samples: how many posts to show; always the first ones, never selected.
 
     Returns:
         The path of ``report.html``.
@@ -86,7 +85,7 @@ def write_report(
 def write_pages(
     folder: Path, texts: Sequence[Mapping[str, Any]], title: str, parts: list[Part], config: str | None
 ) -> Path:
-    """Write a report as Markdown and HTML, every text judged beside it; the path of ``report.html``."""
+    """Write a report as Markdown and HTML, with every judged text beside it; gives the path of ``report.html``."""
     if config:
         parts = [*parts, Heading("Configuration"), Code(config)]
     write_text(folder / "samples.jsonl", "".join(f"{json.dumps(row)}\n" for row in texts))
@@ -110,7 +109,7 @@ def notice(metrics: Metrics) -> str:
         "post is unlike that text."
     )
     if not data["synthetic"] and "embedded" in model["name"]:
-        limits += " It has read synthetic posts only, so of real posts it writes no usable summary."
+        limits += " It has only read synthetic posts, so it writes no usable summaries of real ones."
     return f"{told} {limits} The figures show how an algorithm optimises a preference, not what an assistant can do."
 
 
@@ -129,7 +128,7 @@ def headline(metrics: Metrics) -> str:
                 f"policy on {interval(start['win_rate_vs_references'])}: {gain}."
             )
         sentences.append(
-            f"Head to head with the start policy the {label(name)} wins {interval(row['win_rate_vs_start'])}, at a "
+            f"Head to head with the start policy, the {label(name)} wins {interval(row['win_rate_vs_start'])}, at a "
             f"mean KL of {number(row['kl'], 1)} nats."
         )
     sentences.append(f"Judge: {metrics['judge']}.")
@@ -168,13 +167,13 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     )
     if metrics["policies"]["start"]["gold_score"] is not None:
         explained += (
-            " Where the score on the left rises and gold does not, the policy has learned to please the preference "
-            "model and nothing else."
+            " Where the score on the left rises and gold does not, the policy only learned to please the preference "
+            "model."
         )
     parts: list[Part] = [
         Heading("Pictures"),
         Picture("win_rates.png", "Win rates of every candidate with 95 % intervals"),
-        Picture("score_against_kl.png", "Mean score over KL: start, trained, best of 4, and the way of training"),
+        Picture("score_against_kl.png", "Mean score over KL: start, trained, best of 4, and the path of training"),
         Paragraph(explained),
     ]
     if history:
@@ -187,7 +186,7 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
 
 
 def sample_parts(evaluation: Evaluation, count: int, names: Sequence[str] = ()) -> list[Part]:
-    """The first prompts, and what candidates wrote of each; by default the policies and their yardsticks."""
+    """The first prompts, and what candidates wrote for each; by default the policies and their yardsticks."""
     count = min(count, len(evaluation.prompts))
     names = list(dict.fromkeys(names or [*shown(evaluation), "start_best_of_4", "oracle"]))
     candidates = {name: evaluation.sampled[name] for name in names if name in evaluation.sampled}
@@ -195,7 +194,7 @@ def sample_parts(evaluation: Evaluation, count: int, names: Sequence[str] = ()) 
     header = ["", "text", *(score.removesuffix("_score") for score in scores), "tokens"]
     parts: list[Part] = [
         Heading("Samples"),
-        Paragraph(f"The first {count} prompts as they come, none chosen; sampled, not greedy."),
+        Paragraph(f"The first {count} prompts, not selected; sampled, not greedy."),
     ]
     for index in range(count):
         rows = [
@@ -227,14 +226,14 @@ def _tokens(
         f"Three summaries of the {label(name)}, sampled. Each token is paid -β (log π - log π_ref) with "
         f"β = {kl_coef:g}: red where the policy writes what the reference would rarely write, blue where it writes "
         "what the reference would write more readily; deeper is more. The last token is paid the score as well. "
-        "In the HTML report, point at a token to read its reward."
+        "In the HTML report, hover over a token to see its reward."
     )
     parts: list[Part] = [Heading("Rewards by token"), Paragraph(explained)]
     for row in range(min(3, len(responses))):
         paid = float(scores[row])
         tokens = token_colours.token_rewards(responses, row, evaluation.start.decode, kl_coef, paid)
         total = sum(token.reward for token in tokens)
-        end = "" if responses.ended[row] else " (less the penalty for not ending)"
+        end = "" if responses.ended[row] else " (minus the penalty for not ending)"
         sums = f"score {paid:+.2f}{end} minus β · KL {paid - total:+.2f} is a reward of {total:+.2f}"
         parts += [
             Paragraph(f"Prompt {row + 1}: {sums}."),
@@ -247,14 +246,14 @@ def _method(evaluation: Evaluation) -> list[Part]:
     metrics, settings = evaluation.metrics, evaluation.settings
     told = (
         f"All policies read the same {metrics['prompts']} prompts in the same template, cut to "
-        f"{settings.max_prompt_tokens} tokens where they are longer ({metrics['truncated_prompts']} were), and write "
-        f"at most {settings.max_new_tokens} tokens from the same random numbers: once sampled from the whole "
+        f"{settings.max_prompt_tokens} tokens if longer ({metrics['truncated_prompts']} were), and write "
+        f"at most {settings.max_new_tokens} tokens with the same random numbers: once sampled from the full "
         "distribution, once greedily."
     )
     if metrics["best_temperature"] is not None:
         told += (
             f' The "best temperature" of the start policy, {metrics["best_temperature"]:g}, was chosen on validation '
-            "prompts by the score that training sees, as best-of-4 is."
+            "prompts by the score used in training, as is best-of-4."
         )
     return [Heading("How it was measured"), Paragraph(told)]
 

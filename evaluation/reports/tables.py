@@ -17,7 +17,7 @@ Metrics = Mapping[str, Any]
 
 
 def figure_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: one candidate a row, one figure a column; columns that apply to nobody are left out."""
+    """Header and rows: one candidate per row, one figure per column; columns that apply to nobody are left out."""
     extra = dict.fromkeys(key for row in policies.values() for key in row if key not in FIGURES)
     columns = [
         ("vs references", lambda row: interval(_unless_itself(row["win_rate_vs_references"]))),
@@ -39,7 +39,7 @@ def figure_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], 
 
 
 def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the paired differences to the start policy, of every policy that was trained."""
+    """Header and rows of the paired differences to the start policy, for every trained policy."""
     rows = []
     for name, row in policies.items():
         if row["kl"] is None or not row["minus_start"]:
@@ -52,9 +52,9 @@ def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[st
 
 
 def training_table(history: History, lines: int = 8) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: how every part of the reward and the KL went over training, in means of equal stretches.
+    """Header and rows: every part of the reward, and the KL, over training, as means over equal stretches.
 
-    Where the reward has a single part there are no rows.
+    If the reward has a single part there are no rows.
     """
     parts = {**score_parts(history), "KL": "objective/kl"}
     if len(parts) == 1:
@@ -80,7 +80,7 @@ def summary_table(metrics: Metrics) -> str:
 
 
 def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width: the first to the left, the others to the right.
+    """Aligned columns: the first to the left, the others to the right.
 
     >>> print(align(["", "gold"], [["start", "3.4"], ["best", "10.1"]]))
            gold
@@ -97,7 +97,7 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def sample_block(evaluation: Evaluation, index: int = 0, names: Sequence[str] = (), width: int = 96) -> str:
-    """One post, and what each candidate wrote of it, wrapped for the terminal.
+    """One post, and each candidate's text for it, wrapped for the terminal.
 
     Args:
         evaluation: as ``evaluate_policies`` returns it.
@@ -115,11 +115,11 @@ def sample_block(evaluation: Evaluation, index: int = 0, names: Sequence[str] = 
 
 
 def shown(evaluation: Evaluation) -> list[str]:
-    """The candidates a reader wants to see beside a post: the references, the start policy, the policies."""
+    """The candidates to show with a post: the references, the start policy, the policies."""
     order = ["references", "start", *(name for name in evaluation.greedy if name != "start")]
     return [name for name in order if name in evaluation.sampled]
 
 
 def _unless_itself(rate: Mapping[str, float] | None) -> Mapping[str, float] | None:
-    """A candidate against itself is half by definition, which is no finding."""
+    """A candidate against itself is one half by definition, which is not a finding."""
     return None if rate is None or rate["low"] == rate["high"] else rate

@@ -1,4 +1,4 @@
-"""One response token by token, coloured by reward: what each token paid for leaving the reference, and its score."""
+"""One response token by token, coloured by reward: each token's cost of leaving the reference, and the score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TokenReward:
 
     text: the token; empty for EOS.
     kl_reward: -β (log π - log π_ref).
-    score: the score, on the last token alone.
+    score: the score, only on the last token.
     """
 
     text: str
@@ -55,9 +55,9 @@ def token_rewards(
 
 
 def colours(rewards: Sequence[float]) -> list[str]:
-    """A CSS colour for each reward: blue above 0, red below, the deeper the larger; full depth at the 90th percentile.
+    """A CSS colour per reward: blue above 0, red below, deeper for larger; full depth at the 90th percentile.
 
-    The scale is of the rewards given, so that the many small ones stay visible beside the one large score.
+    The scale depends on the given rewards, so that the many small ones stay visible next to the one large score.
     """
     sizes = np.abs(np.asarray(rewards, dtype=np.float64))
     scale = float(np.quantile(sizes, 0.9)) if len(sizes) and sizes.any() else 1.0
@@ -70,7 +70,7 @@ def colours(rewards: Sequence[float]) -> list[str]:
 
 
 def to_html(tokens: Sequence[TokenReward]) -> str:
-    """The response as a line of coloured tokens; pointing at one shows its reward. The text is escaped."""
+    """The response as a line of coloured tokens; hovering over one shows its reward. The text is escaped."""
     spans = []
     for token, colour in zip(tokens, colours([token.reward for token in tokens]), strict=True):
         text = escaped(token.text) or '<span class="end">end</span>'

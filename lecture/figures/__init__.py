@@ -1,1 +1,1 @@
-"""One module for each figure of the lecture, called like the figure."""
+"""One module per figure of the lecture, named after the figure."""

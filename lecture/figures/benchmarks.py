@@ -1,4 +1,4 @@
-"""``benchmarks``: tasks of MMLU's and BIG-bench's form, each score beside that of a random guess."""
+"""``benchmarks``: tasks in MMLU's and BIG-bench's form, each score next to that of a random guess."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Model -> for every seed ``scores`` and ``chances``, a value for each question, and facts of the task."""
+"""Model -> for every seed, ``scores`` and ``chances`` with a value per question, and facts about the task."""
 
 MODELS = {"pretrained": "pretrained", "tuned": "instruction-tuned"}
 COLOURS = {"pretrained": "#8a97a3", "tuned": "#1f6fb2"}
 SUITES = {"mmlu": "MMLU", "bigbench": "BIG-bench"}
 GIVEN = " (given)"
-"""Behind the name of a task of the user's own files."""
+"""Suffix of task names from the user's own files."""
 
 
 def measure(shop: Workshop) -> Numbers:
@@ -61,7 +61,7 @@ def _results(shop: Workshop, task: Task) -> Results:
 
 
 def _result(shop: Workshop, task: Task, model: str, seed: int) -> Mapping[str, Any]:
-    """What a model did on a task, asked once; the key holds the questions, as files of one name can differ."""
+    """A model's results on a task, asked only once; the key includes the questions, as files of one name can differ."""
     asked = sha256(repr((task, task.examples[: shop.budget.asked])).encode()).hexdigest()[:12]
     name = "pretrained" if model == "pretrained" else f"tuned-seed{seed}"
     key = f"benchmarks-{name}-{task.name.replace('/', '-')}-{asked}"
@@ -112,13 +112,13 @@ def average_numbers(tasks: Sequence[Results]) -> Numbers:
 
 
 def _normalised(runs: Sequence[Mapping[str, Any]]) -> Array:
-    """(S, n) what every answer is worth over its task's random baseline."""
+    """(S, n) every answer's score, normalised by its task's random baseline."""
     random = np.mean(runs[0]["chances"])
     return (np.array([run["scores"] for run in runs]) - random) / (1 - random)
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """A line for each task: what a guess gets, and both models with their intervals."""
+    """A line per task: a random guess, and both models with their intervals."""
     tasks = numbers["tasks"]
     facts = f"{numbers['size']} parameters; synthetic questions, except of tasks that are given; 95 % intervals"
     figure = canvas.figure(8.0, 1.6 + 0.3 * len(tasks), "Benchmarks beside a random guess", facts)

@@ -28,7 +28,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """A line for each size over the number of pairs; left by generation, right by likelihood."""
+    """A line per size over the number of pairs; left by generation, right by likelihood."""
     facts = f"synthetic data; unseen families, {numbers['posts']} posts each; 95 % intervals over seeds and posts"
     figure = canvas.figure(10.6, 3.8, "Examples and model size", facts)
     for axis, (way, title) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):

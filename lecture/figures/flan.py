@@ -1,4 +1,4 @@
-"""``flan``: what instruction fine-tuning gains on families that it never showed, by model size; does the gain grow?"""
+"""``flan``: the gain from instruction fine-tuning on unseen families, by model size; does the gain grow?"""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
 
 
 def finding(numbers: Numbers) -> Finding:
-    """Whether both models are apart at every size, by either measure, and the gain of the largest is the larger one."""
+    """Whether both models are apart at every size, by either measure, and the largest size gains more."""
     rows = list(numbers["sizes"].values())
     apart = {way: sum(row["pretrained"][way]["high"] < row["tuned"][way]["low"] for row in rows) for way in MEASURES}
     differences = [row["gain"][way] for row in rows for way in MEASURES]

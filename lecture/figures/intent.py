@@ -23,9 +23,9 @@ from ..preferred import aligned
 from ..workshop import Workshop
 
 FAMILIES = ("where", "gap_thing", "choose_thing", "who", "when", "topic", "sentiment", "count")
-"""What is asked: families whose answers come from a closed set, the first three of them held out of training."""
+"""Families asked: their answers come from a closed set; the first three are held out of training."""
 ANSWERS_FROM = 3000
-"""Train posts whose accepted answers make up the closed set."""
+"""Training posts whose accepted answers make up the closed set."""
 MODELS = {"pretrained": "pretrained", "tuned": "instruction-tuned", "aligned": "RLHF"}
 MEASURES = {"attempts": ("attempts the task", "#d9a441"), "right": ("is right", "#2f8f5b")}
 SHOWN = 80
@@ -36,7 +36,7 @@ Known = Mapping[str, frozenset[tuple[str, ...]]]
 
 @cache
 def known_answers(posts: int = ANSWERS_FROM) -> Known:
-    """Family -> every answer that it accepts for one or another of so many training posts, as ``answer_words``."""
+    """Family -> every answer that it accepts for any of that many training posts, as ``answer_words``."""
     made = [post("train", index) for index in range(posts)]
     return {
         family: frozenset(answer_words(answer) for item in made for answer in task(item, family).answers)
@@ -45,7 +45,7 @@ def known_answers(posts: int = ANSWERS_FROM) -> Known:
 
 
 def measure(shop: Workshop) -> Numbers:
-    """Greedy replies of the three models to the same instructions: which are answers of their kind, and which right."""
+    """Greedy replies of the three models to the same instructions: which attempt the task, and which are right."""
     runs = {model: [_replies(shop, model, seed) for seed in shop.seeds] for model in MODELS}
     alike = {
         model: {
@@ -88,7 +88,7 @@ def _replies(shop: Workshop, model: str, seed: int) -> Numbers:
 
 
 def _preference(shop: Workshop, seed: int) -> Numbers:
-    """How the preference model did that the RLHF model climbed."""
+    """The accuracy of the preference model used for the RLHF model."""
     facts: Numbers = aligned(shop, seed)[1]["preference_model"]
     return facts
 
@@ -127,7 +127,7 @@ def _ask_family(shop: Workshop, lm: LanguageModel, family: str, known: Known) ->
 
 
 def attempts(replies: list[str], known: frozenset[tuple[str, ...]]) -> list[float]:
-    """1 where a reply is an answer, and nothing else, that the family has for one post or another; else 0."""
+    """1 where a reply is nothing but an answer that the family has for some post; else 0."""
     return [float(answer_words(reply) in known) for reply in replies]
 
 

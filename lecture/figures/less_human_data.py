@@ -1,4 +1,4 @@
-"""``less_human_data``: human labels that the same gold takes by RLHF, AI feedback and fine-tuning on own outputs."""
+"""``less_human_data``: human labels needed for the same gold by RLHF, AI feedback and fine-tuning on own outputs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ..proxies import AI, PEOPLE, proxy
 from ..workshop import Workshop
 
 WAYS = {"rlhf": "RLHF", "own": "fine-tuning on own outputs"}
-"""Ways that read new human comparisons; AI feedback reads none."""
+"""Methods that use new human comparisons; AI feedback uses none."""
 AGENTS = {"rlhf": "reinforce", "own": "expert_iteration"}
 COLOURS = {"rlhf": "#1f6fb2", "own": "#d9772b", "ai": "#2f8f5b"}
 SHARE = 0.9
-"""Of what RLHF gains with the most labels: the gold that every way is asked for."""
+"""The share of RLHF's gain with the most labels that every method must reach."""
 
 
 def measure(shop: Workshop) -> Numbers:
-    """Gold that each way gains over the start policy on held-out posts, by number of new human comparisons."""
+    """Each method's gain in gold over the start policy on held-out posts, by number of new human comparisons."""
     ways = {
         way: [_over_seeds(shop, f"{way}-{n}", partial(_by_people, way, n)) | {"n": n} for n in shop.budget.labels]
         for way in WAYS
@@ -74,28 +74,28 @@ def _by_people(way: str, n: int, shop: Workshop, seed: int) -> Any:
 
 
 def _by_ai(shop: Workshop, seed: int) -> Any:
-    """A policy trained against a smaller preference model that learned from what the largest one prefers."""
+    """A policy trained against a smaller preference model that learned from the largest one's preferences."""
     pm = proxy(shop, shop.budget.labels[-1], seed, by=AI, size=shop.sizes[-2])
     return shop.trained("labels-ai", shop.largest, seed, reward=pm)[0]
 
 
 def _labels_behind(shop: Workshop) -> int:
-    """How many comparisons the AI annotator itself was once trained on."""
+    """How many comparisons the AI annotator itself was trained on."""
     build = locate(str(shop.path(shop.largest, "preference"))) / "build.json"
     step = "make the preference model again with prefgym build-assets"
     return int(read_object(build, {"comparisons": int}, step=step)["comparisons"])
 
 
 def needed(labels: Sequence[int], gains: Sequence[float], wanted: float) -> float | None:
-    """The number of labels at which a gain is first reached, between two numbers by interpolation in its logarithm.
+    """The number of labels at which a gain is first reached, interpolated in the logarithm between two numbers.
 
     Args:
         labels: numbers of labels, fewest first.
-        gains: what each of them gains.
+        gains: the gain with each of them.
         wanted: the gain.
 
     Returns:
-        The fewest labels where they are enough already, None where the most are not.
+        The fewest labels if they are already enough, None if the most are not.
     """
     for place, gain in enumerate(gains):
         if gain >= wanted:
@@ -107,7 +107,7 @@ def needed(labels: Sequence[int], gains: Sequence[float], wanted: float) -> floa
 
 
 def over_seeds(found: Sequence[float | None]) -> Interval | None:
-    """Geometric mean of the labels that the seeds needed, with a 95 % interval; None unless all got there."""
+    """Geometric mean of the labels that the seeds needed, with a 95 % interval; None unless all succeeded."""
     if any(value is None for value in found):
         return None
     logs = crossed_interval([[math.log(value)] for value in found if value is not None])
@@ -148,7 +148,7 @@ def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
 
 
 def _said(found: Sequence[float | None]) -> str:
-    """Labels needed in words: an interval, or how many seeds never got there."""
+    """Labels needed in words: an interval, or how many seeds never succeeded."""
     whole = over_seeds(found)
     if whole is not None:
         return estimate(whole, 0)
@@ -157,7 +157,7 @@ def _said(found: Sequence[float | None]) -> str:
 
 
 def finding(numbers: Numbers) -> Finding:
-    """Whether AI feedback, with no new human label, gets to the gold that RLHF needs many for."""
+    """Whether AI feedback, with no new human labels, reaches the gold for which RLHF needs many."""
     ai, wanted = numbers["ai"]["gain"], numbers["wanted"]
     reached = {way: [n for n in found if n is not None] for way, found in numbers["needed"].items()}
     values = {

@@ -1,4 +1,4 @@
-"""``one_task_or_many``: tuning on many kinds of tasks, not on one, carries over to tasks that were never shown."""
+"""``one_task_or_many``: tuning on many kinds of tasks rather than one generalises to unseen tasks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..instructed import answers, draw_line, drawn, gains, shown, summary
 from ..workshop import Workshop
 
 COUNTS = (1, 4, len(SEEN))
-"""Families that the models are tuned on, each of a seed among those of the next."""
+"""Numbers of families to tune on; for each seed, every set contains the smaller ones."""
 MEASURES = {"written": "Right answers, written", "likeliest": "Right option the likeliest"}
 
 
 def measure(shop: Workshop) -> Numbers:
-    """The largest size tuned on as many pairs of one, four and all seen families, asked those that are unseen."""
+    """The largest size tuned on equally many pairs of one, four and all seen families, asked the unseen ones."""
     pairs, size = shop.budget.examples[-1], shop.largest
     runs = {0: answers(shop, size, 0), **{count: answers(shop, size, pairs, count) for count in COUNTS}}
     one, every = runs[COUNTS[0]], runs[COUNTS[-1]]
@@ -32,7 +32,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Shares of right answers over the number of families, each seed a point beside the mean."""
+    """Shares of right answers over the number of families, with a point per seed next to the mean."""
     facts = f"{numbers['size']} parameters; {numbers['pairs']:,} synthetic pairs each; unseen families; 95 % intervals"
     figure = canvas.figure(10.6, 3.8, "One task or many", facts)
     rows = numbers["families"]

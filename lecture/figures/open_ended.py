@@ -1,4 +1,4 @@
-"""``open_ended``: there is no single right answer, so likeness to one reference does not measure quality."""
+"""``open_ended``: there is no single right answer, so similarity to one reference does not measure quality."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EQUAL = 0.05
 
 
 def measure(shop: Workshop) -> Numbers:
-    """ROUGE-L to one summary of the same post, for summaries that gold ranks level with it."""
+    """ROUGE-L to one summary of the same post, for summaries that gold ranks equally."""
 
     def make() -> Numbers:
         rows = [row for index in range(shop.budget.posts) if (row := _one_post(index)) is not None]
@@ -37,7 +37,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def _one_post(index: int) -> dict[str, Any] | None:
-    """The equally good summaries of a held-out post, as far and as near in ROUGE-L as they come."""
+    """The equally good summaries of a held-out post, the farthest and the nearest in ROUGE-L."""
     item = post("test", index)
     draw = random.Random(stable_hash("open-ended", index)).random
     texts = list(dict.fromkeys([oracle(item), *(complete(item.draft, draw) for _ in range(TELLINGS))]))
@@ -59,7 +59,7 @@ def _one_post(index: int) -> dict[str, Any] | None:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Of every post the least and the most alike of its equally good summaries."""
+    """For every post, the least and the most similar of its equally good summaries."""
     rows = sorted(numbers["rows"], key=lambda row: row["lowest"])
     figure = canvas.figure(6.4, 3.8, "Equally good, and how alike", f"{len(rows)} held-out synthetic posts")
     axis = figure.subplots()
@@ -85,7 +85,7 @@ def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
 
 
 def finding(numbers: Numbers) -> Finding:
-    """Whether equally good texts differ by a tenth or more in their likeness to one reference."""
+    """Whether equally good texts differ by a tenth or more in similarity to one reference."""
     spread = numbers["spread"]
     return Finding(spread["low"] > 0.1, {"spread": estimate(spread), "posts": str(numbers["posts"])})
 

@@ -1,4 +1,4 @@
-"""``over_optimisation``: pressed far enough, the score that is trained on rises while what it stands for falls."""
+"""``over_optimisation``: optimised far enough, the training score rises while what it stands for falls."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ..workshop import FAR, Workshop
 
 MEMBERS = 4
 BETAS = (0.1, 0.5)
-"""Prices of a nat of KL, beside none, for the weakest proxy."""
+"""Values of β, besides 0, for the weakest proxy."""
 LINES = {"kl": "objective/kl", "proxy": "objective/score_score", "gold": "objective/score_gold"}
-"""What is looked at, and where an agent's history has it."""
+"""The quantities of a curve, and their keys in an agent's history."""
 FITS = 0.95
-"""Share of the variance from which on a form is said to fit."""
+"""Share of explained variance from which a form counts as fitting."""
 SHOWN = 2
 """Posts whose texts are shown."""
 COLOURS = ("#b8405e", "#d9772b", "#1f6fb2", "#d9a441", "#7a55a8", "#2f8f5b")
@@ -53,8 +53,8 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def proxies(shop: Workshop) -> dict[str, Callable[[int], Any]]:
-    """Name -> what makes the proxy of a seed: by comparisons (the weakest first), of a smaller trunk, without annotator
-    noise, and (last) an ensemble."""
+    """Name -> a function that makes a seed's proxy: by comparisons (the weakest first), with a smaller trunk, without
+    annotator noise, and (last) an ensemble."""
     few, most, smallest = shop.budget.proxies[0], shop.budget.proxies[-1], shop.sizes[0]
     return {
         **{f"{n:,} comparisons": partial(proxy, shop, n) for n in shop.budget.proxies},
@@ -93,7 +93,7 @@ def _far(shop: Workshop, name: str, seed: int, beta: float = 0.0) -> list[dict[s
 
 
 def _climbs(shop: Workshop, name: str, bests: list[Numbers], beta: float = 0.0) -> list[Numbers]:
-    """The training of every seed; gains are over what one sample of the start policy is worth, the best of 1."""
+    """The training of every seed; gains are over one sample of the start policy, the best of 1."""
     what = f"beta-{beta}" if beta else "rl"
     runs = [_remember(shop, what, name, seed, partial(_rl, shop, name, seed, beta)) for seed in shop.seeds]
     starts = [{line: best[line][0] for line in ("proxy", "gold")} for best in bests]
@@ -107,7 +107,7 @@ def _rl(shop: Workshop, name: str, seed: int, beta: float = 0.0) -> Numbers:
 
 
 def _texts(shop: Workshop, way: float) -> list[dict[str, Any]]:
-    """What the first seed's policies write of some posts: at the start, nearest the peak of gold, and at the end."""
+    """What the first seed's policies write for some posts: at the start, nearest the peak of gold, and at the end."""
     name, make = next(iter(proxies(shop).items()))
     seen = [row for row in _far(shop, name, 0) if "texts" in row]
     last = seen[-1]["iteration"]
@@ -145,7 +145,7 @@ def _best_of(shop: Workshop, name: str, seed: int) -> Numbers:
 
 
 def _draw_samples(shop: Workshop, seed: int) -> dict[str, list[Any]]:
-    """The start policy's samples of a quarter of the posts, those of a post side by side: the same for every proxy."""
+    """The start policy's samples for a quarter of the posts, those of a post adjacent: the same for every proxy."""
     most, posts = shop.budget.best_of, shop.posts()
     posts = posts[: max(8, len(posts) // 4)]
     written = write_samples(shop.model(shop.largest, "start"), posts, most, DecodeSettings(), seed=seed)
@@ -155,7 +155,7 @@ def _draw_samples(shop: Workshop, seed: int) -> dict[str, list[Any]]:
 
 
 def _against_ensemble(curves: dict[str, Any]) -> list[dict[str, float]]:
-    """Gold lost from its peak by the single model and by the ensemble, at the KL that both reached, seed by seed."""
+    """Gold lost from its peak by the single model and the ensemble, at the KL that both reached, seed by seed."""
     single, *_, several = curves.values()
     result = []
     for a, b in zip(single["rl"], several["rl"], strict=True):
@@ -165,7 +165,7 @@ def _against_ensemble(curves: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Gold as lines and proxy as dashes over the root of KL, one for each seed; left RL, right best-of-n."""
+    """Gold as lines and proxy as dashes over the root of KL, one per seed; left RL, right best-of-n."""
     seeds = len(next(iter(numbers["curves"].values()))["rl"])
     facts = f"synthetic posts; gain over the start policy; a line for each of {seeds} seeds"
     figure = canvas.figure(11.5, 4.6, "Over-optimisation", facts)
@@ -190,7 +190,7 @@ def draw(numbers: Numbers, path: Path) -> None:
 
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
-    """One row for each proxy and way, means over seeds, then one for each price of KL."""
+    """One row per proxy and method, means over seeds, then one per value of β."""
     header = ["proxy", "way", "gold at its peak", "KL there", "gold at the end", "KL at the end", "R² of the form"]
     rows = []
     for name, curves in numbers["curves"].items():
@@ -212,7 +212,7 @@ def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
 
 
 def samples(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
-    """What policies wrote of the same posts."""
+    """What policies wrote for the same posts."""
     scores = ("kl", "proxy", "gold")
     rows = [
         [row["policy"], row["text"], *(number(row[key]) if key in row else "" for key in scores)]

@@ -1,4 +1,4 @@
-"""``pairwise_or_ratings``: whether comparisons train the better preference model than ratings at equal label cost."""
+"""``pairwise_or_ratings``: whether comparisons train a better preference model than ratings at equal label cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Accuracy over what labels cost, a line for each way to ask."""
+    """Accuracy over label cost, a line per way of asking."""
     seeds, posts = (numbers["settings"][key] for key in ("seeds", "test_posts"))
     facts = f"{numbers['model']} parameters; {posts} synthetic posts, simulated people; seeds: {seeds}; bands: 95 %"
     draw_pairwise_or_ratings(numbers, path, facts)

@@ -1,4 +1,4 @@
-"""``policy_gradient``: any reward can be climbed, differentiable or not."""
+"""``policy_gradient``: any reward can be optimised, differentiable or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"[a-z']+")
 
 
 def own_words(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-    """Share of a completion's words that stand in the prompt (0 for an empty one): no gradient passes through it."""
+    """Share of a completion's words that occur in the prompt (0 for an empty one): no gradient passes through it."""
     rewards = []
     for prompt, completion in zip(prompts, completions, strict=True):
         known, said = set(_WORD.findall(prompt.lower())), _WORD.findall(completion.lower())
@@ -46,7 +46,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def _world(seed: int) -> dict[str, Any]:
-    """The exact objective after every step of REINFORCE in Enumerable-v0, and the best there is."""
+    """The exact objective after every step of REINFORCE in Enumerable-v0, and the optimum."""
     import gymnasium as gym
 
     from ...agents import REINFORCE
@@ -90,7 +90,7 @@ def _text(shop: Workshop, seed: int) -> dict[str, Any]:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Left the share of the way to the optimum, right the Python function's reward."""
+    """Left: the share of the way to the optimum; right: the Python function's reward."""
     figure = canvas.figure(9.4, 3.6, "Climbing a reward without its gradient", "synthetic data; one line a seed")
     left, right = figure.subplots(1, 2)
     for world in numbers["worlds"]:

@@ -1,4 +1,4 @@
-"""``reward_models``: how good a preference model gets by comparisons and size, beside people and the ceiling."""
+"""``reward_models``: how good a preference model gets by comparisons and size, compared with people and the ceiling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure(shop: Workshop) -> Numbers:
 
 
 def draw(numbers: Numbers, path: Path) -> None:
-    """Accuracy over comparisons, a line for each size, beside people and the noise ceiling."""
+    """Accuracy over comparisons, a line per size, with people and the noise ceiling."""
     seeds, posts = (numbers["settings"][key] for key in ("seeds", "test_posts"))
     facts = f"{posts} synthetic posts, simulated people; seeds: {seeds}; bands: 95 %"
     draw_reward_models(numbers, path, facts)
@@ -68,7 +68,7 @@ def _spread(shares: list[float]) -> dict[str, float]:
 
 
 def finding(numbers: Numbers) -> Finding:
-    """Whether accuracy rises with data at every size, and with size; and every point is calibrated once scaled."""
+    """Whether accuracy rises with data at every size, and with size, and every point is calibrated after scaling."""
     models, larger = numbers["models"], numbers["larger"]
     gains = [model["gain"] for model in models.values()]
     rises = sum(gain["low"] > 0 for gain in gains)

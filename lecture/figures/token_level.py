@@ -1,4 +1,4 @@
-"""``token_level``: the supervised loss weighs every token alike, and cannot tell a wrong fact from a synonym."""
+"""``token_level``: the supervised loss weighs every token equally, and cannot tell a wrong fact from a synonym."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ..figure import Figure, Finding, Numbers
 from ..workshop import Workshop
 
 TRIES = 16
-"""Wordings of each post's summary, with and without a wrong fact, among which pairs are sought."""
+"""Wordings of each post's summary, with and without a wrong fact, to search for pairs."""
 NEAR = 0.02
-"""Relative difference of loss within which two texts count as equal."""
+"""Relative difference in loss up to which two texts count as equal."""
 
 SIDES = ("harmless", "wrong", "before harmless", "before wrong")
 """The two texts of a pair, and what each was before its one phrase was changed."""
 
 
 def measure(shop: Workshop) -> Numbers:
-    """Pairs of summaries with the same loss, of which one has a wrong fact: who prefers the right one."""
+    """Pairs of summaries with the same loss, one of which has a wrong fact: what prefers the right one."""
     return shop.remember("token_level", lambda: _measure(shop))
 
 
@@ -60,7 +60,7 @@ def _measure(shop: Workshop) -> Numbers:
 
 
 def _pair(lm: LanguageModel, item: Post) -> dict[str, Any] | None:
-    """The two texts nearest in loss, one right and worded anew, one with a wrong fact; None where none are near."""
+    """The two texts nearest in loss, one right but reworded, one with a wrong fact; None if none are near enough."""
     rng = random.Random(stable_hash("token-level", item.index))
     plain = list(dict.fromkeys([oracle(item), *(complete(item.draft, rng.random) for _ in range(TRIES))]))
     wrong = {one_wrong_fact(item, text, rng): text for text in plain}
@@ -88,7 +88,7 @@ def _pair(lm: LanguageModel, item: Post) -> dict[str, Any] | None:
 
 
 def loss_of(lm: LanguageModel, prompt: str, texts: list[str]) -> np.ndarray:
-    """Nats of each text after the prompt, EOS included: what supervised fine-tuning lowers; (n,)."""
+    """Nats of each text after the prompt, including EOS: the loss that supervised fine-tuning minimises; (n,)."""
     import torch
 
     from ...models.distribution import Decoding
@@ -119,7 +119,7 @@ def draw(numbers: Numbers, path: Path) -> None:
 
 
 def table(numbers: Numbers) -> tuple[list[str], list[list[str]]]:
-    """One row for each judge, and what the preference model minds where one phrase of a text is changed."""
+    """One row per judge, and what the preference model minds when one phrase of a text is changed."""
     rows = [[f"{name}: prefers the harmless text", interval(rate)] for name, rate in numbers["prefers"].items()]
     rows += [[f"preference model: minds {what} in the same text", interval(r)] for what, r in numbers["minds"].items()]
     return ["judge", "share of pairs"], rows

@@ -27,7 +27,7 @@ for _id, (_single, _vector) in _ENVIRONMENTS.items():
 
 
 def __getattr__(name: str) -> Any:
-    """``check_agent``, loaded when it is asked for: it needs torch."""
+    """``check_agent``, imported on first use because it needs torch."""
     if name == "check_agent":
         from .evaluation.checking.check_agent import check_agent
 

@@ -1,8 +1,8 @@
-"""What this account made, on record outside of any run folder: which runs name code of its own, which files it wrote.
+"""A record of what this account made, outside any run folder: the runs that name its own code, the files it wrote.
 
-A folder can be handed on, with everything in it; this record cannot. It lies in ``PREFGYM_STATE``, else in
-``XDG_STATE_HOME/prefgym``, else in ``~/.local/state/prefgym``. Where it cannot be written nothing is on record, and
-what depends on it is asked for.
+A folder can be passed on, with everything in it; this record cannot. It is kept in ``PREFGYM_STATE``, else in
+``XDG_STATE_HOME/prefgym``, else in ``~/.local/state/prefgym``. Where it cannot be written, nothing is on record, and
+the user is asked instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RECORDS = "records.jsonl"
 
 
 def state_folder() -> Path:
-    """Return where the record lies."""
+    """Return where the record is kept."""
     own = os.environ.get("PREFGYM_STATE")
     if own:
         return Path(own)
@@ -26,7 +26,7 @@ def state_folder() -> Path:
 
 
 def remember(**fact: Any) -> None:
-    """Put a fact on record, if that can be done."""
+    """Put a fact on record, if possible."""
     with suppress(OSError):
         folder = state_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

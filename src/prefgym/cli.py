@@ -19,13 +19,13 @@ COMMANDS = {
     "evaluate": "win rate, KL, length and samples of a finished run",
     "compare": "several runs or agents side by side: win rates, differences, score against KL",
     "sample": "write responses with a run, for the texts you give",
-    "play": "be the policy: write a response token by token and see what it is paid",
+    "play": "be the policy: write a response token by token and see its reward",
     "sft": "fine-tune a language model on pairs (instruction, input, output)",
     "reward": "train a preference model from pairwise comparisons",
-    "label": "say which of two responses is better, or let a model say it: comparisons for a reward",
-    "benchmark": "score models on MMLU, BIG-bench, BBH and Super-NaturalInstructions, beside a random guess",
+    "label": "say which of two responses is better, or let a model decide: comparisons for a reward",
+    "benchmark": "score models on MMLU, BIG-bench, BBH and Super-NaturalInstructions, next to a random guess",
     "lecture": "what RLHF does and where it fails, measured here: one page, a figure for each claim",
-    "build-assets": "make the embedded tokenizer and weights again",
+    "build-assets": "rebuild the embedded tokenizer and weights",
 }
 
 
@@ -60,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         expected = explain(error)
         code, sentence = expected or (EXIT_UNEXPECTED, report(error, words))
-        if code == EXIT_PIPE:  # the reader of our output has had enough, as head does
+        if code == EXIT_PIPE:  # the reader of our output stopped reading, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return code
         return _fail(command, sentence, code)
 
 
 def entry() -> None:
-    """The program: as :func:`main`, and gone at once after a stop, before libraries tidy up under a second signal."""
+    """The program: :func:`main`, but it exits right after a stop, before libraries clean up under a second signal."""
     warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # a sentence, and no line of our code
     code = main()
     if code > 128:
@@ -103,7 +103,7 @@ def _command(command: str, arguments: list[str]) -> None:
 def _fail(command: str, sentence: str, code: int) -> int:
     progress = sys.modules.get("tqdm.std")
     for bar in list(getattr(progress.tqdm, "_instances", ()) if progress else ()):
-        bar.close()  # a bar that an error left open would draw itself over the sentence
+        bar.close()  # a progress bar left open by an error would overwrite the sentence
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(printable(f"prefgym {command}: {sentence}"), file=sys.stderr)

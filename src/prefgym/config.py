@@ -1,4 +1,4 @@
-"""Typed options: defaults, then a YAML preset or file, then the command line; an unknown key names its neighbour.
+"""Typed options: defaults, then a YAML preset or file, then the command line. An unknown key's error names the nearest.
 
 An option's key is dotted (``env.kl_coef``). On the command line it is ``--env.kl_coef 0.1``; in YAML it is
 ``kl_coef: 0.1`` under ``env:``. This module knows nothing of what the options mean.
@@ -23,23 +23,23 @@ from .yaml_files import dump_yaml, load_yaml, load_yaml_file, scalar
 COMMAND_LINE = "command line"
 PRESETS = "configs"
 LARGEST = 2**63 - 1
-"""The largest whole number of any option: a generator of torch takes no larger seed, a tensor no larger index."""
+"""The largest integer for any option: a torch generator takes no larger seed, a tensor no larger index."""
 
 _A_KIND = {int: "a whole number", float: "a number", bool: "true or false", str: "text", object: "a value"}
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: its dotted key, type, default and a sentence that teaches it.
+    """One setting: its dotted key, type, default and a sentence that explains it.
 
     Attributes:
         key: such as ``env.kl_coef``.
         kind: ``int``, ``float``, ``str``, ``bool``, or ``object`` for anything that YAML can say.
-        default: the value where nothing is given.
+        default: the value when nothing is given.
         help: what it does.
-        choices: the only values.
-        minimum: the least value.
-        maximum: the largest value; of whole numbers ``LARGEST`` where nothing is said.
+        choices: the only allowed values.
+        minimum: the smallest value.
+        maximum: the largest value; by default ``LARGEST`` for integers.
         above: the value must be larger than this.
         optional: whether "none" is a value; it is where the default is ``None``.
         several: whether it takes all words up to the next option, as a list.
@@ -122,7 +122,7 @@ class Config(dict[str, Any]):
         return Config({key: value for key, value in self.items() if key not in left_out})
 
     def to_yaml(self) -> str:
-        """The options as a YAML file holds them, in sections; ``read_yaml`` reads it back."""
+        """The options as a YAML file with sections; ``read_yaml`` reads it back."""
         tree: dict[str, Any] = {}
         for key, value in self.items():
             node = tree
@@ -153,7 +153,7 @@ def find_preset(name_or_path: str) -> Path:
     if name_or_path in names:
         return _preset_folder() / f"{name_or_path}.yaml"
     if path.exists():
-        kind = "a folder" if path.is_dir() else "no regular file"
+        kind = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"--config {name_or_path} is {kind}; name a YAML file, or a preset.")
     known = ", ".join(names)
     raise InputError(f'There is no preset "{name_or_path}"; presets are {known}.{nearest(name_or_path, names)}')
@@ -195,7 +195,7 @@ def parse_flags(
     Args:
         arguments: the words after the command.
         options: what they may set.
-        positional: takes the words that belong to no option; without it such a word is an error.
+        positional: collects the words that belong to no option; without it such a word is an error.
     """
     known = {option.key: option for option in options}
     values: dict[str, Any] = {}
@@ -252,7 +252,7 @@ def _preset_folder() -> Path:
 
 
 def _number(value: Any) -> int | float | None:
-    """The finite number that a value is, or that a text in quotes says; None for anything else."""
+    """A value, or the text in quotes, as a finite number; None for anything else."""
     if isinstance(value, str):
         try:
             value = scalar(value.strip())

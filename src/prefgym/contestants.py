@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: runs that stand in folders, and runs to be trained with paired seeds."""
+"""Who takes part in a comparison: finished runs in folders, and runs to be trained with paired seeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHARED = (
     *(option.key for option in DATA_OPTIONS),
     "evaluation.judge",
 )
-"""What must be the same for runs to be comparable. β may differ: what it buys is what a frontier shows."""
+"""What must be the same for runs to be comparable. β may differ: its effect is what a frontier shows."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Contestant:
     """One run.
 
     name: in tables.
-    agent: which recipe it is a run of.
-    seed: of its training, if that is known.
-    folder: where it stands, or will stand.
-    settings: its resolved options by key; nothing for a plain model folder.
+    agent: the recipe that it is a run of.
+    seed: its training seed, if known.
+    folder: where it is, or will be.
+    settings: its resolved options by key; empty for a plain model folder.
     planned: whether this comparison trains it.
     """
 
@@ -59,12 +59,12 @@ class Contestant:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to continue from."""
         return any((self.folder / CHECKPOINTS).glob("iteration-*"))
 
 
 def finished_runs(names: Sequence[str]) -> list[Contestant]:
-    """The runs in these folders; those whose configs differ in the seed alone are runs of one agent.
+    """The runs in these folders; those whose configs differ only in the seed are runs of one agent.
 
     Raises:
         InputError: a folder that is not there or is named twice, or two runs of one agent with one seed.
@@ -93,7 +93,7 @@ def planned_runs(
 
     Args:
         configs: names of presets or YAML files; a file's name without its ending names the agent.
-        flags: options that hold for all of them; one of an agent holds for the agents that have it.
+        flags: options that apply to all of them; an agent's own option applies to the agents that have it.
         seeds: the same for every agent.
         home: the folder of the comparison.
 
@@ -130,7 +130,7 @@ def check_comparable(runs: Sequence[Contestant], given: Mapping[str, Any]) -> No
             if mine != first and key not in given:
                 raise InputError(
                     f"{run.folder} cannot be compared with {known[0].folder}: its {key} is {_said(mine)}, not "
-                    f"{_said(first)}; give --{key} to judge both by one value, or compare runs that share it."
+                    f"{_said(first)}; give --{key} to judge both with the same value, or compare runs that share it."
                 )
 
 
@@ -144,7 +144,7 @@ def check_unchanged(run: Contestant) -> None:
         if saved.get(key) != asked:
             raise InputError(
                 f"{run.folder} holds a run whose {key} is {_said(saved.get(key))}, not {_said(asked)}; give another "
-                "--output, or add --overwrite to train it anew."
+                "--output, or add --overwrite to retrain it."
             )
 
 
@@ -154,7 +154,7 @@ def _run_options() -> list[Option]:
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, as many as tell them apart."""
+    """The last parts of the paths, as many as are needed to tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
@@ -164,7 +164,7 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _saved_settings(folder: Path) -> dict[str, Any]:
-    """All that a run's own config holds, also what only its agent knows; nothing for a plain model folder."""
+    """Everything in a run's own config, including what only its agent knows; empty for a plain model folder."""
     file = folder / CONFIG_FILE
     saved = read_yaml(file, _run_options()) if file.is_file() else {}
     return saved if "env.id" in saved else {}
@@ -187,7 +187,7 @@ def _check_seeds(runs: Sequence[Contestant]) -> None:
 
 
 def _group_name(runs: Sequence[Contestant]) -> str:
-    """The name of a single run; of several, how their names begin, or else the name of the algorithm."""
+    """The name of a single run; for several, the common beginning of their names, or else the algorithm's name."""
     if len(runs) == 1:
         return runs[0].name
     letters = takewhile(lambda column: len(set(column)) == 1, zip(*(run.name for run in runs), strict=False))

@@ -45,9 +45,9 @@ def print_dry_run(config: Config, agent: PolicyGradient, splits: Mapping[str, Pr
 
 
 def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixture: Mixture) -> None:
-    """Print the same of ``prefgym sft``, with the share of each task; a few steps are run to measure time and memory.
+    """Print the same for ``prefgym sft``, with the share of each task; a few steps are run to measure time and memory.
 
-    The model must not be used after it.
+    The model must not be used afterwards.
     """
     from .models.finetune import finetune
     from .models.supervised import TrainingOptions
@@ -75,23 +75,23 @@ def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixt
 
 
 def _print_mixture(mixture: Mixture) -> None:
-    """The tasks, the largest first; of very many the rest together."""
+    """The tasks, the largest first; if there are very many, the rest in one line."""
     rows = list(mixture.table().items())
-    print(f"{len(rows)} task{'s' if len(rows) != 1 else ''}, {len(mixture)} pairs an epoch:")
+    print(f"{len(rows)} task{'s' if len(rows) != 1 else ''}, {len(mixture)} pairs per epoch:")
     for task, row in rows[:SHOWN_TASKS]:
         share = f"{100 * row['share']:.1f} %"
-        print(f"  {task or 'no task told'}: {row['examples']} pairs, {row['epoch']} an epoch, {share}")
+        print(f"  {task or 'no task named'}: {row['examples']} pairs, {row['epoch']} per epoch, {share}")
     if rest := rows[SHOWN_TASKS:]:
         print(f"  {len(rest)} more: {100 * sum(row['share'] for _, row in rest):.1f} %")
 
 
 def _of_different_tasks(pairs: list[Pair], count: int = 3) -> list[Pair]:
-    """A few pairs, of different tasks as far as there are that many."""
+    """A few pairs, from different tasks where there are enough."""
     first = {pair.task: pair for pair in reversed(pairs)}
     return [*list(first.values())[::-1], *pairs[1:]][:count]
 
 
 def peak_memory() -> float:
-    """The most memory this process has held so far, in GiB."""
+    """The peak memory of this process so far, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

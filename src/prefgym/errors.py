@@ -18,7 +18,7 @@ class RewardError(RuntimeError):
     """A reward function failed: it raised, or returned NaN, inf or the wrong number of values.
 
     Attributes:
-        prompt_index: index of the prompt at fault in its prompt set, ``None`` when no single prompt is.
+        prompt_index: index of the prompt at fault in its prompt set, ``None`` when no single prompt is to blame.
     """
 
     def __init__(self, message: str, prompt_index: int | None = None) -> None:
@@ -27,10 +27,9 @@ class RewardError(RuntimeError):
 
 
 class MachineError(RuntimeError):
-    """The machine refuses what was asked of it: a disk, a device, a permission; nothing that was given is wrong.
+    """The machine failed (a disk, a device, a permission); nothing the user gave is wrong.
 
-    The message is one sentence. The command line prints it alone and exits with code 3, as for any ``OSError`` of the
-    kind.
+    The message is one sentence. The command line prints it alone and exits with code 3, as for any such ``OSError``.
     """
 
 

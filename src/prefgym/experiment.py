@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 VALIDATION_PROMPTS = 100
 PROBED_PROMPTS = 4
 SAMPLE = "A summary."
-"""What a reward and a judge are tried on where there is no reference."""
+"""What a reward and a judge are tried out on where there is no reference."""
 
 
 def check_device(name: str) -> None:
     """Check that models can run on the device of that name.
 
     Raises:
-        InputError: there is no such kind of device.
+        InputError: there is no such device type.
         MachineError: this machine has none, or cannot use it.
     """
     import torch
@@ -52,14 +52,14 @@ def first_line(error: Exception) -> str:
 
 
 def read_template(text: str | None) -> Template:
-    """The template that an option names; backslash n stands for a new line, as a shell does not say it."""
+    """The template given by an option; backslash n means a new line, which is hard to type in a shell."""
     from .data.templates import SUMMARIZE, Template
 
     return SUMMARIZE if text is None else Template(text.replace("\\n", "\n"))
 
 
 class World(NamedTuple):
-    """What an environment comes with: template, width of its prompts, and embedded prompts by split and count."""
+    """An environment's defaults: template, prompt width, and embedded prompts by split and count."""
 
     template: Template
     max_prompt_tokens: int
@@ -67,7 +67,7 @@ class World(NamedTuple):
 
 
 def world_of(id: str) -> World:
-    """What the environment of that id comes with."""
+    """The defaults of the environment with that id."""
     from .data.prompts import embedded_prompts, instruction_prompts
     from .data.templates import INSTRUCT, SUMMARIZE
 
@@ -79,7 +79,7 @@ def world_of(id: str) -> World:
 
 
 def prompt_shape(config: Config) -> tuple[Template, int]:
-    """The text around prompts and their width: the options, or else what the environment comes with."""
+    """The template and the prompt width: from the options, or else the environment's defaults."""
     world, template = world_of(config["env.id"]), config["env.template"]
     return (
         world.template if template is None else read_template(template),
@@ -125,7 +125,7 @@ def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
 
 
 def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
-    """The environment of a run over ``prompts``; its reward has been tried once, on what the run is judged on too."""
+    """The environment of a run over ``prompts``; its reward has been tried once, also on the held-out prompts."""
     import gymnasium
 
     check_device(config["env.device"])
@@ -138,7 +138,7 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
 
 
 def _try_reward(env: Any, prompts: PromptSet) -> None:
-    """Read prompts, and score texts for a few: what cannot work fails now, and not after a rollout or training."""
+    """Read prompts, and score texts for a few: what cannot work fails now, not after a rollout or training."""
     from .evaluation.policies.candidates import columns_of
     from .evaluation.policies.decode import DecodeSettings, prepare
     from .evaluation.policies.measures import has_facts
@@ -162,16 +162,16 @@ def _few(prompts: PromptSet, template: Template) -> list[Prompt]:
 
 
 def _texts(prompts: Sequence[Prompt]) -> list[str]:
-    """What could be written of each prompt: its reference, where there is one."""
+    """A possible response to each prompt: its reference, where there is one."""
     return [" " + (prompt.row.get("reference") or SAMPLE).strip() for prompt in prompts]
 
 
 def check_judge(config: Config, prompts: PromptSet) -> None:
-    """Ask the judge once about a few of the prompts, so that one that cannot work fails now and not after training.
+    """Ask the judge once about a few of the prompts, so that a broken one fails now, not after training.
 
     Raises:
-        InputError: nothing goes by its name, or it needs a column that the prompts do not have.
-        RewardError: it raised, or returned something else than one number for each prompt.
+        InputError: nothing has that name, or it needs a column that the prompts do not have.
+        RewardError: it raised, or did not return one number per prompt.
     """
     from .evaluation.policies.candidates import columns_of
     from .evaluation.policies.judge import resolve_judge
@@ -202,7 +202,7 @@ def hyperparameters(config: Config) -> dict[str, Any]:
 
 
 def check_hyperparameters(config: Config) -> None:
-    """Raise :class:`InputError` for one that is out of its range, before any model is loaded."""
+    """Raise :class:`InputError` for one out of range, before any model is loaded."""
     from .agents.hyperparameters import make_hyperparameters
 
     try:
@@ -226,8 +226,8 @@ def evaluate_run(
         env: its environment.
         policies: by name.
         splits: as ``load_splits`` gives them.
-        history: scalars of the training by iteration, which tell its episodes and seconds.
-        parts: folder in which what is finished is kept, to go on from after an interruption; ``None`` keeps nothing.
+        history: training scalars by iteration, with the episodes and seconds.
+        parts: folder that keeps what is finished, to continue from after an interruption; ``None`` keeps nothing.
     """
     from .evaluation.policies.decode import DecodeSettings
     from .evaluation.policies.evaluate import evaluate_policies
@@ -262,7 +262,7 @@ def evaluate_run(
 
 
 def score_names(reward: Any) -> list[str]:
-    """What the parts of a reward are called in an evaluation: the preference model and gold have names of their own."""
+    """The names of a reward's parts in an evaluation: the preference model and gold have their own."""
     from .rewards.ensemble import PreferenceEnsemble
     from .rewards.gold import gold
     from .rewards.preference_model import PreferenceModel
@@ -277,12 +277,12 @@ def score_names(reward: Any) -> list[str]:
 
 
 def score_weights(reward: Any) -> dict[str, float]:
-    """What each part of a reward weighs, by its name in an evaluation."""
+    """The weight of each part of a reward, by its name in an evaluation."""
     return dict(zip(score_names(reward), (weight for _, weight in reward.parts.values()), strict=True))
 
 
 def training_seconds(history: Sequence[Mapping[str, float]]) -> float:
-    """Seconds of rollouts and updates, over all the calls that a run was resumed in."""
+    """Seconds of rollouts and updates, summed over every call that resumed the run."""
     return float(sum(row["time/rollout_seconds"] + row["time/update_seconds"] for row in history))
 
 

@@ -32,16 +32,16 @@ EXIT_DIVERGED, EXIT_INPUT, EXIT_MACHINE, EXIT_REWARD = 1, 2, 3, 4
 EXIT_UNEXPECTED, EXIT_PIPE = 70, 141
 
 _GIVEN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL}
-"""Errors of the system that come from a name that was given."""
-_SPACE = "; what was saved is whole, go on once there is space"
+"""System errors caused by a name that the user gave."""
+_SPACE = "; what was saved is intact, continue once there is space"
 _ALLOWED = "; change its permissions, or give another place"
 _ADVICE = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
-    errno.EFBIG: "; files may not grow further here, raise that limit and go on",
+    errno.EFBIG: "; files may not grow further here, raise that limit and continue",
     errno.EACCES: _ALLOWED,
     errno.EPERM: _ALLOWED,
-    errno.EROFS: "; give a place that can be written",
+    errno.EROFS: "; give a writable place",
 }
 """What to do next."""
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -49,7 +49,7 @@ _VERSIONS = ("prefgym", "torch", "transformers", "gymnasium", "safetensors", "to
 
 
 def explain(error: BaseException) -> tuple[int, str] | None:
-    """The exit code and the sentence of an expected failure; None for any other."""
+    """The exit code and the sentence for an expected failure; None for any other."""
     if isinstance(error, InputError):
         return EXIT_INPUT, _line(error)
     if isinstance(error, RewardError):
@@ -71,7 +71,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
 
 
 def report(error: BaseException, words: list[str]) -> str:
-    """Write what happened to a file, for whoever mends it; the sentence that says where."""
+    """Write what happened to a file, for whoever fixes it; gives the sentence that says where."""
     told = "".join(traceback.format_exception(error))
     lines = [f"prefgym {' '.join(words)}", platform.platform(), f"Python {platform.python_version()}", *_versions(), ""]
     name = f"prefgym-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
@@ -81,10 +81,10 @@ def report(error: BaseException, words: list[str]) -> str:
         where = f"a report is in {file}"
     except OSError:
         print(told, file=sys.stderr)
-        where = "its traceback stands above"
+        where = "its traceback is above"
     return (
-        f"something unexpected happened ({type(error).__name__}: {_line(error)[:300]}); {where}. Files of yours were "
-        "not touched, and what was saved of the run is whole: train, sft and reward go on with --resume, others when "
+        f"something unexpected happened ({type(error).__name__}: {_line(error)[:300]}); {where}. Your files were "
+        "not touched, and what was saved of the run is intact: train, sft, reward continue with --resume, others when "
         "they are run again."
     )
 
@@ -92,7 +92,7 @@ def report(error: BaseException, words: list[str]) -> str:
 def _of_the_system(error: OSError) -> tuple[int, str]:
     reason = (os.strerror(error.errno) if error.errno else str(error)).rstrip(".")
     name = error.filename if isinstance(error.filename, str | os.PathLike) else None
-    if name is not None and is_partial(Path(os.fspath(name))):  # a name of ours, of a file in the making
+    if name is not None and is_partial(Path(os.fspath(name))):  # our own name, for a file being written
         name = Path(os.fspath(name)).parent
     where = f"{os.fspath(name)}: " if name is not None else ""
     if name is None or error.errno not in _GIVEN:
@@ -113,5 +113,5 @@ def _versions() -> list[str]:
 
 
 def _line(error: BaseException) -> str:
-    """The message in one line, whatever line breaks a file or a function put into it."""
+    """The message in one line, whatever line breaks are in it."""
     return " ".join(str(error).split())

@@ -12,12 +12,12 @@ from .storage.manifest import claim
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
-    """Write under another name in the same folder, then rename; the folder is made where it is missing.
+    """Write under another name in the same folder, then rename; a missing folder is created.
 
     In a folder that is open for writing (``storage/manifest.py``) the file goes on its list.
 
     Raises:
-        InputError: in such a folder, a file of somebody else stands there.
+        InputError: in such a folder, somebody else's file is in the way.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

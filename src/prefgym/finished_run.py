@@ -1,4 +1,4 @@
-"""A finished run that a command is given: whether it is there, its own settings, its history."""
+"""A finished run given to a command: whether it exists, its own settings, its history."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .paths import user_path
 from .typed_json import Number, read_rows
 
 _SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_seconds", "time/update_seconds")
-"""What every line of a history holds, whatever the agent."""
+"""What every line of a history contains, whatever the agent."""
 
 
 def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[str, Config, set[str]]:
-    """The run that a command names, its options, and which of them stand on the command line.
+    """The run that a command names, its options, and which of them were given on the command line.
 
     Options that are not given are those of the run's own config, as far as it has them.
     """
@@ -32,7 +32,7 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
 
 
 def check_run(folder: Path) -> None:
-    """Raise :class:`InputError` unless the folder is there, or names an embedded model."""
+    """Raise :class:`InputError` unless the folder exists, or names an embedded model."""
     if folder.is_dir() or str(folder).startswith("embedded"):
         return
     siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
@@ -43,7 +43,7 @@ def check_run(folder: Path) -> None:
 
 
 def settings_of_run(folder: Path, options: Sequence[Option]) -> dict[str, Any]:
-    """What a run's own config says of these options; nothing for a plain model folder."""
+    """These options in the run's own config; empty for a plain model folder."""
     file = folder / CONFIG_FILE
     saved = read_yaml(file, options) if file.is_file() else {}
     known = {option.key for option in options}

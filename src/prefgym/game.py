@@ -1,4 +1,4 @@
-"""One episode of the real environment in a person's hands: what could be written, what was, and what it was paid."""
+"""One episode of the real environment played by a person: what could be written, what was, and its reward."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Written:
 
 
 class Step(NamedTuple):
-    """A token that was written: its log π_ref, and the mean log π_ref of a draw from the start policy in its place."""
+    """A token that was written: its log π_ref, and the mean log π_ref of a sample from the start policy instead."""
 
     token: int
     ref_log_prob: float
@@ -55,7 +55,7 @@ class Reader:
 
 
 class Game:
-    """One post, played by picks of one or more tokens that can be undone.
+    """One post, played in picks of one or more tokens that can be undone.
 
     Args:
         env: an environment of this package, wrapped or not; every token is a ``step`` of it.
@@ -105,7 +105,7 @@ class Game:
         return steps
 
     def undo(self) -> None:
-        """Take the last pick back: begin the episode again, and write all the others."""
+        """Undo the last pick: restart the episode and replay all the others."""
         kept = self.picks[:-1]
         self._begin()
         for pick in kept:
@@ -125,7 +125,7 @@ class Game:
 
 
 def write_out(env: Any, index: int, tokens: Sequence[int]) -> Written:
-    """What the environment pays for these tokens, as it pays a player."""
+    """The reward for these tokens, computed as for a player."""
     env.reset(options={"index": index})
     total, info = 0.0, {}
     for token in tokens:

@@ -1,7 +1,7 @@
 """A person, or a model, as the annotator: the dialogue of ``prefgym label``.
 
-This knows no files but the one of the judgements, and no command line: it reads lines from a function and writes lines
-to another.
+It knows no file but that of the judgements, and no command line: it reads lines from one function and writes lines to
+another.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ KEYS = {
     "1": "the first one is better",
     "2": "the second one is better",
     "t": "a tie: neither is better (also: tie, 0)",
-    "s": "skip; it comes again in the next session",
+    "s": "skip; it comes back in the next session",
     "u": "undo the last answer",
-    "?": "say this again",
-    "q": "quit; the same command goes on from here",
+    "?": "show this again",
+    "q": "quit; the same command continues from here",
 }
 TIES = {"t", "tie", "0", "="}
 WIDTH = 96
 SHOWN = 40
-"""Characters of a line nobody understands that are said back."""
+"""How many characters of an unknown line are quoted back."""
 AT_ONCE = 64
-"""Pairs that a model judges between two writings of the file."""
+"""Pairs that a model judges between two writes to the file."""
 
 
 class Labelling:
-    """One session of one annotator over pairs that come one after another; what was judged before is passed over.
+    """One annotator's session over a stream of pairs; those judged before are skipped.
 
     Attributes:
         file: where judgements go.
         annotator: who judges.
-        total: how many pairs there are at most, judged ones included.
-        before: how many of them were judged in earlier sessions.
-        seed: decides of each pair which text is shown first; the file knows nothing of it.
-        answers: of this session, in order; ``None`` is a skipped pair.
+        total: maximum number of pairs, judged ones included.
+        before: how many were judged in earlier sessions.
+        seed: decides which text of each pair is shown first; the file does not record it.
+        answers: this session's, in order; ``None`` is a skipped pair.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Labelling:
         self.answers: list[Judgement | None] = []
 
     def upcoming(self, count: int) -> list[TextPair]:
-        """The pairs to judge next, at most ``count``; none when none is left."""
+        """The pairs to judge next, at most ``count``; empty when none is left."""
         first = len(self.answers)
         self._seen += islice(self._waiting, max(0, first + count - len(self._seen)))
         return self._seen[first : first + count]
@@ -77,26 +77,26 @@ class Labelling:
         return stable_uniform("\n".join((pair.prompt, pair.first, pair.second)), self.seed) < 0.5
 
     def shown(self, pair: TextPair) -> tuple[str, str]:
-        """The two texts in the order of the screen."""
+        """The two texts in screen order."""
         return (pair.second, pair.first) if self.swapped(pair) else (pair.first, pair.second)
 
     def answer(self, number: int) -> None:
-        """Write down that text 1 or 2 on the screen is better, or with 0 that it is a tie."""
+        """Record that text 1 or 2 on the screen is better, or, with 0, a tie."""
         (pair,) = self.upcoming(1)
         chosen = TIE if number == 0 else FIRST if (number == 2) == self.swapped(pair) else SECOND
         self.record([Judgement(pair, chosen, self.annotator)])
 
     def record(self, judgements: Sequence[Judgement]) -> None:
-        """Write down judgements of the next pairs."""
+        """Record judgements of the next pairs."""
         self.file.add(judgements)
         self.answers += judgements
 
     def skip(self) -> None:
-        """Pass over the pair in this session."""
+        """Skip the pair in this session."""
         self.answers.append(None)
 
     def undo(self) -> None:
-        """Take the last answer or skip of this session back."""
+        """Undo the last answer or skip of this session."""
         last = self.answers[-1]
         if last is not None:
             self.file.take_back(last)
@@ -120,7 +120,7 @@ def _label(session: Labelling, read: Read, write: Write) -> None:
     shown = None
     while pairs := session.upcoming(1):
         (pair,) = pairs
-        if (len(session.answers), pair) != shown:  # a question that was answered by nonsense is not told again
+        if (len(session.answers), pair) != shown:  # after an invalid answer the question is not shown again
             write(question(session, pair))
             shown = (len(session.answers), pair)
         try:
@@ -135,7 +135,7 @@ def _label(session: Labelling, read: Read, write: Write) -> None:
 
 
 def _obey(session: Labelling, line: str) -> str:
-    """Do what a line asks for; what there is to say to it."""
+    """Do what a line asks for; gives the reply."""
     if line in ("1", "2"):
         session.answer(int(line))
     elif line in TIES:
@@ -159,7 +159,7 @@ def rules() -> str:
 
 
 def question(session: Labelling, pair: TextPair) -> str:
-    """The pair as it stands on the screen, with the progress."""
+    """The pair as shown on the screen, with the progress."""
     one, two = session.shown(pair)
     head = f"{session.labelled} of {session.total} labelled"
     parts = [f"\n— {head} {'—' * (WIDTH - len(head) - 3)}", _wrap(pair.prompt), f"1\n{_wrap(one)}", f"2\n{_wrap(two)}"]
@@ -167,7 +167,7 @@ def question(session: Labelling, pair: TextPair) -> str:
 
 
 def closing(session: Labelling) -> str:
-    """What was done and how it goes on, in one line."""
+    """What was done and what remains, in one line."""
     given = Counter(answer.label for answer in session.answers if answer is not None)
     skipped = sum(answer is None for answer in session.answers)
     told = f"{sum(given.values())} labelled now ({given[TIE]} of them ties), {skipped} skipped; "
@@ -176,10 +176,10 @@ def closing(session: Labelling) -> str:
 
 
 def annotate(session: Labelling, annotator: ModelAnnotator, tie: float = 0.0) -> Iterator[int]:
-    """Let a model judge what is left, some pairs at a time; yields how many were judged each time.
+    """Let a model judge the rest, a few pairs at a time; yields how many were judged each time.
 
     Args:
-        session: as for a person; the order on the screen plays no part.
+        session: as for a person; the screen order does not matter.
         annotator: see ``rewards/ai_feedback.py``.
         tie: a probability this close to one half is a tie.
     """
@@ -196,6 +196,6 @@ def annotate(session: Labelling, annotator: ModelAnnotator, tie: float = 0.0) ->
 
 
 def _wrap(text: str) -> str:
-    """Lines of a readable width; the text's own line breaks stay."""
+    """Wrap to a readable width; the text's own line breaks stay."""
     wrapper = textwrap.TextWrapper(width=WIDTH, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(wrapper.fill(line) for line in text.strip().splitlines()) or "  (empty)"

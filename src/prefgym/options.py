@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .agents.base import PolicyGradient
 
 ENVIRONMENTS = ("Summarize-v0", "Instruct-v0")
-"""Those whose texts are for reading; agents meet ``Enumerable-v0`` in ``prefgym.check_agent``."""
+"""Those whose texts are readable; ``Enumerable-v0`` is for ``prefgym.check_agent``."""
 KL_ESTIMATORS = ("k1", "k2", "k3", "exact")
 
 ENV_OPTIONS = [
@@ -32,29 +32,29 @@ ENV_OPTIONS = [
         object,
         None,
         "Preference-model folder or hub id, gold, rouge_l, a function (my_rewards.py:score), several models as one: "
-        "{models: [a, b], combine: worst} (or mean, mean_minus_std), or several rewards with weights: "
-        "{fit: {function: rouge_l, weight: 1}} (default: the embedded preference model; of Instruct-v0 "
+        "{models: [a, b], combine: worst} (or mean, mean_minus_std), or several weighted rewards: "
+        "{fit: {function: rouge_l, weight: 1}} (default: the embedded preference model; for Instruct-v0 "
         "rouge_l with the accepted answers).",
     ),
     Option(
         "env.template",
         str,
         None,
-        "Text around a prompt; {prompt} is the prompt (default {prompt}\\n\\nTL;DR:, of Instruct-v0 "
+        "Text around a prompt; {prompt} is the prompt (default {prompt}\\n\\nTL;DR:, for Instruct-v0 "
         "{prompt}\\n\\n### Response:).",
     ),
-    Option("env.kl_coef", float, 0.05, "β, the price of a nat of KL in units of the score.", minimum=0),
+    Option("env.kl_coef", float, 0.05, "β, the cost of one nat of KL in units of the score.", minimum=0),
     Option("env.kl_estimator", str, "k1", "Estimator of the KL that is paid.", choices=KL_ESTIMATORS),
     Option(
         "env.max_prompt_tokens",
         int,
         None,
-        "Longest prompt; a longer one is cut at a sentence (default 192, of Instruct-v0 224).",
+        "Longest prompt; a longer one is cut at a sentence (default 192, for Instruct-v0 224).",
         minimum=1,
     ),
     Option("env.max_new_tokens", int, 48, "Longest response.", minimum=1),
-    Option("env.missing_eos_penalty", float, 1.0, "Taken off the score of a response that never ended.", minimum=0),
-    Option("env.temperature", float, 1.0, "Temperature of policy and reference alike.", above=0),
+    Option("env.missing_eos_penalty", float, 1.0, "Subtracted from the score of a response without EOS.", minimum=0),
+    Option("env.temperature", float, 1.0, "Temperature of both policy and reference.", above=0),
     Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
 ]
 
@@ -66,7 +66,7 @@ DATA_OPTIONS = [
         "data.held_out",
         float,
         None,
-        "Share of the prompts kept for the evaluation (default: the data's own splits, else 10 % and 10 % to choose "
+        "Share of the prompts held out for evaluation (default: the data's own splits, else 10 %, and 10 % to choose "
         "a temperature on).",
         above=0,
     ),
@@ -74,7 +74,7 @@ DATA_OPTIONS = [
 
 EVALUATION_OPTIONS = [
     Option(
-        "evaluation.prompts", int, 500, "Held-out prompts to judge at most; 0 skips evaluation and report.", minimum=0
+        "evaluation.prompts", int, 500, "At most this many held-out prompts; 0 skips evaluation and report.", minimum=0
     ),
     Option(
         "evaluation.judge",
@@ -107,12 +107,12 @@ def agent_class(name: str) -> type[PolicyGradient]:
         raise InputError(f'There is no agent "{name}"; agents are {", ".join(AGENTS)}.{nearest(name, AGENTS)}')
     found = import_function(name, "class")
     if not (isinstance(found, type) and issubclass(found, PolicyGradient)):
-        raise InputError(f'"{name}" is no agent: an agent is a subclass of prefgym.agents.PolicyGradient.')
+        raise InputError(f'"{name}" is not an agent: an agent is a subclass of prefgym.agents.PolicyGradient.')
     return found
 
 
 def agent_options(name: str) -> list[Option]:
-    """The ``agent.*`` options: what every run has, then the hyperparameters of the agent, told by its docstring."""
+    """The ``agent.*`` options: those of every run, then the agent's hyperparameters, described by its docstring."""
     kind = agent_class(name).hyperparameter_type
     hints, told = get_type_hints(kind), _attributes(kind)
     fields = [
@@ -140,7 +140,7 @@ def _sentence(text: str) -> str:
 
 
 def _attributes(kind: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say of each attribute."""
+    """The description of each attribute in the docstrings of a class and its bases."""
     pattern = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
     docs = [inspect.cleandoc(base.__doc__ or "") for base in reversed(kind.__mro__)]
     return {name: " ".join(text.replace("``", "").split()) for doc in docs for name, text in pattern.findall(doc)}

@@ -1,7 +1,7 @@
-"""The one door to the folder that a command writes: never over somebody's files, and never left half-written.
+"""The only way to write a command's output folder: never over somebody's files, and never left half-written.
 
-A folder is a run's if it holds the list that ``storage/manifest.py`` describes. Only files on that list are replaced,
-by moving them to ``DIR.previous-N``. While a command writes, it holds the folder's lock.
+A folder belongs to a run if it holds the list that ``storage/manifest.py`` describes. Only files on that list are
+replaced, by moving them to ``DIR.previous-N``. While a command writes, it holds the folder's lock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARTS = "parts"
 TENSORBOARD = "tensorboard"
 
 _BEGUN = {CONFIG_FILE, HISTORY_FILE, TENSORBOARD}
-"""What a run writes before it has anything worth going on from."""
+"""What a run writes before it has anything worth resuming."""
 _REPORT = (CONFIG_FILE, METRICS_FILE, PARTS, TENSORBOARD, "report.md", "report.html", "samples.jsonl")
 _PICTURES = {
     "train": ("learning_curves.png", "score_against_kl.png", "win_rates.png", "profile.txt"),
@@ -42,11 +42,11 @@ _PICTURES = {
 }
 _MODEL = (HISTORY_FILE, CHECKPOINTS, "README.md", "prefgym.json", "config.json", "generation_config.json")
 _WEIGHTS = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
-"""Names that a command will want for itself: a user's file of one is refused now, any other when it is written."""
+"""Names that a command needs: a user's file with such a name is refused now, any other when it is written."""
 _RESUMED = ("train", "sft", "reward")
-"""Commands that go on with a run when they are asked to."""
+"""Commands that resume a run when asked to."""
 _CONTINUED = ("evaluate", "benchmark")
-"""Commands that go on with an unfinished folder of theirs when they are run again."""
+"""Commands that continue their own unfinished folder when run again."""
 _IGNORED = {"lost+found", LOCK}
 _OLD_RUN = ("prefgym.json", METRICS_FILE, "preference.json")
 
@@ -62,17 +62,17 @@ def check_output(folder: Path, command: str, *, overwrite: bool) -> None:
         raise InputError(_not_ours(folder))
     _check_names(folder, manifest, command)
     if _worth(manifest) and not overwrite and not _goes_on(manifest, command):
-        resumes = f" --resume --output {shlex.quote(str(folder))} goes on with it;" if command in _RESUMED else ""
+        resumes = f" --resume --output {shlex.quote(str(folder))} continues it;" if command in _RESUMED else ""
         raise InputError(f"--output {folder} already holds a run;{resumes} give another folder, or add --overwrite.")
 
 
 @contextmanager
 def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Make ``folder`` afresh and hold its lock; gives its absolute path. An old run in it is set aside.
+    """Make a fresh ``folder`` and hold its lock; gives its absolute path. An old run in it is set aside.
 
-    When the work fails the folder is as it was before. What can be gone on with is kept: any checkpoint or finished
-    part when the work was stopped or the machine failed, one with progress when the input was bad. An unfinished
-    ``evaluate`` or ``benchmark`` is gone on with.
+    When the work fails, the folder is restored. What can be resumed is kept: any checkpoint or finished part if the
+    work was stopped or the machine failed, one with progress if the input was bad. An unfinished ``evaluate`` or
+    ``benchmark`` is continued.
     """
     check_output(folder, command, overwrite=overwrite)
     with _entered(folder, command):
@@ -88,7 +88,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
                 previous, replaced = _set_aside(folder, manifest), str(manifest.head["run"])
                 print(_told_aside(folder, previous), flush=True)
                 manifest = None
-            else:  # nothing worth keeping was written yet, or the same command goes on
+            else:  # nothing worth keeping was written yet, or the same command continues
                 manifest.head["command"] = command
                 manifest.rewrite()
         with _undone_if_worthless(folder, previous) as written:
@@ -104,7 +104,7 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
 
 @contextmanager
 def resumed_folder(folder: Path, command: str) -> Iterator[Path]:
-    """Hold the lock of the run in ``folder`` and go on in it; gives its absolute path. Nothing is undone on failure.
+    """Hold the lock of the run in ``folder`` and continue it; gives its absolute path. Nothing is undone on failure.
 
     Raises:
         InputError: there is no run of this command, or prefgym 0.1 wrote it.
@@ -121,7 +121,7 @@ def resumed_folder(folder: Path, command: str) -> Iterator[Path]:
 
 
 def check_run_of(folder: Path, command: str) -> None:
-    """Raise :class:`InputError` unless ``folder`` holds a run of the command that can be gone on with."""
+    """Raise :class:`InputError` unless ``folder`` holds a run of the command that can be resumed."""
     if not folder.is_dir() or _is_empty(folder):
         raise InputError(f"--resume: {folder} holds no run; start one without --resume.")
     manifest = Manifest.read(folder)
@@ -131,15 +131,15 @@ def check_run_of(folder: Path, command: str) -> None:
         if not _worth(manifest):
             raise InputError(f"--resume: {folder} holds no run; start one without --resume.")
         if manifest.head["command"] == command:
-            raise InputError(f"--resume: {folder / CONFIG_FILE} is not there; put it back, or start a new run.")
+            raise InputError(f"--resume: {folder / CONFIG_FILE} is missing; put it back, or start a new run.")
         raise InputError(f"--resume: {folder} was written by prefgym {manifest.head['command']}, not by {command}.")
 
 
 @contextmanager
 def kept_folder(folder: Path, command: str) -> Iterator[Path]:
-    """Make ``folder``, or go on in one that the same command made; gives its absolute path.
+    """Make ``folder``, or continue in one that the same command made; gives its absolute path.
 
-    When the work fails before anything but its config stands in it, what was made is removed.
+    When the work fails before anything but its config is written, what was made is removed.
     """
     check_kept(folder, command)
     with _entered(folder, command):
@@ -172,11 +172,11 @@ def check_kept(folder: Path, command: str) -> None:
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:
-    """Raise :class:`InputError` where writing one file would lose what stands there."""
+    """Raise :class:`InputError` where writing one file would lose what is there."""
     if not os.path.lexists(path):
         return
     if not overwrite:
-        raise InputError(f"--output {path} is there already; give another file, or add --overwrite.")
+        raise InputError(f"--output {path} already exists; give another file, or add --overwrite.")
     if path.is_symlink() or not path.is_file() or not knows(file=str(path.resolve()), sha256=sha256_of(path)):
         raise InputError(
             f"--output {path} is not, or no longer, what prefgym wrote there; move it, or give another file."
@@ -196,13 +196,13 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a folder holds a run with something to go on from, or its end."""
+    """Whether a folder holds a run with something to resume, or a finished one."""
     manifest = Manifest.read(folder) if folder.is_dir() else None
     return manifest is not None and bool(_worth(manifest))
 
 
 def discard_parts(folder: Path) -> None:
-    """Remove the finished parts of a piece of work that needs them no more; files of others there are kept."""
+    """Remove the finished parts of work that no longer needs them; other people's files there are kept."""
     parts = folder.resolve() / PARTS
     manifest = covering(parts)
     for path in parts.glob("*"):
@@ -213,7 +213,7 @@ def discard_parts(folder: Path) -> None:
 
 @contextmanager
 def _entered(folder: Path, command: str) -> Iterator[None]:
-    """Make the folder and hold its lock; what was cut off there is put right. Folders left empty go again."""
+    """Make the folder and hold its lock; interrupted moves there are repaired. Folders left empty are removed."""
     made = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(path)]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -229,10 +229,10 @@ def _entered(folder: Path, command: str) -> Iterator[None]:
 
 @contextmanager
 def _undone_if_worthless(folder: Path, previous: Path | None) -> Iterator[list[Manifest]]:
-    """When the work fails and left nothing to go on from, remove what it wrote and bring an old run back.
+    """When the work fails and left nothing to resume, remove what it wrote and restore the old run.
 
-    Gives a list that takes the list of files which this process writes: a run that another process made in the folder
-    meanwhile is on the list on disk alone, and is not removed.
+    Gives a list to which the caller adds this process's list of files: a run that another process made in the folder
+    meanwhile is only on the list on disk, and is not removed.
     """
     written: list[Manifest] = []
     try:
@@ -254,7 +254,7 @@ def _undone_if_worthless(folder: Path, previous: Path | None) -> Iterator[list[M
 
 
 def _is_ours(path: Path, folder: Path, manifest: Manifest) -> bool:
-    """Whether a file on the list still holds what was written."""
+    """Whether a file on the list is still as written."""
     name = path.relative_to(folder).as_posix()
     return name not in manifest.files or manifest.is_whole(name)
 
@@ -269,12 +269,12 @@ def _is_kept(manifest: Manifest, error: BaseException) -> bool:
 
 
 def _worth(manifest: Manifest) -> set[str]:
-    """First parts of the names of what is worth keeping."""
+    """Prefixes of the names of what is worth keeping."""
     return {name.split("/")[0] for name in (*manifest.files, *manifest.folders)} - _BEGUN
 
 
 def _goes_on(manifest: Manifest, command: str) -> bool:
-    """Whether the same command, run again, goes on: the report that stands there is not whole, or parts are left."""
+    """Whether the same command, run again, continues: its report there is incomplete, or parts are left."""
     unfinished = REPORT_FILE not in manifest.files or any(name.startswith(f"{PARTS}/") for name in manifest.files)
     return command in _CONTINUED and manifest.head["command"] == command and unfinished
 
@@ -290,11 +290,11 @@ def _not_ours(folder: Path) -> str:
             f"--output {folder} holds a run of prefgym 0.1, which kept no list of its files; move it first "
             f"(mv {there} {shlex.quote(f'{folder}.old')}), or give another folder."
         )
-    return f"--output {folder} holds files of something else; give an empty or a new folder."
+    return f"--output {folder} holds other files; give an empty or a new folder."
 
 
 def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
-    """Refuse a folder where a file of the user's has a name that the run will need."""
+    """Refuse a folder where a user's file has a name that the run will need."""
     own = {name.split("/")[0] for name in (*manifest.files, *manifest.folders)}
     for name in (*_REPORT, *_PICTURES.get(command, ()), *(_MODEL + _WEIGHTS if command in _RESUMED else ())):
         path = manifest.folder / name
@@ -306,7 +306,7 @@ def _check_names(folder: Path, manifest: Manifest, command: str) -> None:
 
 
 def _known_previous(folder: Path, manifest: Manifest) -> Path | None:
-    """Where the run lies that an unfinished one replaced: only where its own list of files says that it is that run."""
+    """Where the run is that an unfinished one replaced: only if its own list of files says that it is that run."""
     replaced = manifest.head.get("replaced")
     for place in candidates(folder):
         kept = Manifest.read(place) if place.name == manifest.head.get("replaces") else None
@@ -316,7 +316,7 @@ def _known_previous(folder: Path, manifest: Manifest) -> Path | None:
 
 
 def _named(folder: Path, previous: Path | None, replaced: str) -> dict[str, str]:
-    """What the list of a new run says of the one that it replaces: name of the folder, and id."""
+    """What the list of a new run says of the one it replaces: the folder's name, and its id."""
     return {} if previous is None else {"replaces": previous.name, "replaced": replaced}
 
 

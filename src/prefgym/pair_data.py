@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class PairData(NamedTuple):
-    """Pairs that fit the model, and what was done to make them fit.
+    """Pairs that fit the model, and what was done to fit them.
 
     cut: how many prompts were cut.
-    left_out: how many pairs have an answer that leaves no room for a prompt.
-    tokens: those of every prompt and response.
+    left_out: how many pairs have an answer so long that no prompt fits.
+    tokens: the tokens of every prompt and response.
     """
 
     train: list[Pair]
@@ -33,7 +33,7 @@ class PairData(NamedTuple):
     tokens: Tokens
 
     def told(self) -> str:
-        """The numbers, in a line."""
+        """The numbers, in one line."""
         line = f"{len(self.train)} pairs to train on, {len(self.held_out)} held out, {self.cut} prompts cut to fit"
         return line + (f", {self.left_out} pairs left out for their long answers" if self.left_out else "")
 
@@ -76,9 +76,9 @@ def read_pairs(config: Config, model: LanguageModel) -> PairData:
 def fit_pairs(
     pairs: Sequence[Pair], asked: Template | None, tokens: Tokens, room: Callable[[int], int]
 ) -> list[tuple[Pair | None, bool]]:
-    """Each pair with its prompt cut to the room that its answer leaves, and whether that was needed.
+    """Each pair with its prompt cut to the room its answer leaves, and whether that was needed.
 
-    None stands for a pair whose answer leaves no room. ``tokens`` knows the tokens of all that is returned.
+    None stands for a pair whose answer leaves no room. ``tokens`` then knows the tokens of everything returned.
     """
     from .data.templates import INSTRUCT, PLAIN, SUMMARIZE
     from .data.truncation import fit_prompt
@@ -104,9 +104,9 @@ def fit_pairs(
 
 
 def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
-    """From the tokens of a response to those that it and its EOS leave to the prompt.
+    """From a response's number of tokens to the number that it and its EOS leave for the prompt.
 
-    The prompt of an encoder has a budget of its own.
+    An encoder's prompt has its own budget.
     """
     from .models.encoder_decoder import is_encoder_decoder
 
@@ -116,7 +116,7 @@ def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
 
 
 def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
-    """Whether each row is held out, all rows of a group alike; nothing is held out of a single group."""
+    """Whether each row is held out, the same for all rows of a group; a single group is never held out."""
     from .data.splits import split_prompts
 
     if held_out >= 1:
@@ -127,7 +127,7 @@ def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:
 
 
 def mix(config: Config, train: Sequence[Pair]) -> Mixture:
-    """Which training pairs an epoch holds."""
+    """Which training pairs are in an epoch."""
     from .data.mixing import Mixture
 
     return Mixture([pair.task for pair in train], config["data.task_cap"], config["seed"])

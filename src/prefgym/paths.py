@@ -1,4 +1,4 @@
-"""Words that a user means as paths, checked before the file system is asked about them."""
+"""Words that a user means as paths, checked before they reach the file system."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from pathlib import Path
 
 from .errors import InputError, MachineError
 
-MAX_NAME = 255  # bytes, of every file system in use
+MAX_NAME = 255  # bytes, on every file system in use
 MAX_PATH = 4095
 _SHOWN = 60
 _NEVER_THERE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
 
 
 def user_path(name: str | os.PathLike[str]) -> Path:
-    """The path that a user's word means, ``~`` and ``~user`` expanded.
+    """The path meant by a user's word, with ``~`` and ``~user`` expanded.
 
-    Nothing needs to be there. What no file system can hold is refused here, since asking for it raises ``ValueError``,
-    ``OSError`` or ``RuntimeError``, or says no, depending on the version of Python.
+    It need not exist. What no file system allows is refused here, since looking it up raises ``ValueError``,
+    ``OSError`` or ``RuntimeError``, or answers no, depending on the Python version.
 
     Raises:
-        InputError: the word holds a NUL or bytes that are no text, a name in it is too long, or there is no such user.
+        InputError: the word contains a NUL or bytes that are not text, a name in it is too long, or there is no such
+            user.
     """
     text = os.fspath(name)
     if not is_text(text):
-        raise InputError(f"{shortened(text)} is no path: it holds a NUL or bytes that are not text.")
+        raise InputError(f"{shortened(text)} is not a path: it contains a NUL or bytes that are not text.")
     encoded = os.fsencode(text)
     if len(encoded) > MAX_PATH or any(len(part) > MAX_NAME for part in encoded.split(os.fsencode(os.sep))):
-        raise InputError(f"{shortened(text)} is no path: a name in a path has at most {MAX_NAME} bytes.")
+        raise InputError(f"{shortened(text)} is not a path: a name in a path has at most {MAX_NAME} bytes.")
     try:
         return Path(text).expanduser()
     except RuntimeError:
         user = text.partition(os.sep)[0]
-        raise InputError(f"{shortened(text)} is no path: there is no user {shortened(user)} here.") from None
+        raise InputError(f"{shortened(text)} is not a path: there is no user {shortened(user)} here.") from None
 
 
 def is_text(text: str) -> bool:
@@ -43,17 +44,17 @@ def is_text(text: str) -> bool:
 
 
 def shortened(text: str) -> str:
-    """The text in quotes as messages show it: its beginning, escaped where it cannot be printed."""
+    """The text in quotes as messages show it: its beginning, escaped where not printable."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f'"{shown}"' if shown.isprintable() else repr(shown)
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there and is no file on a disk: reading a pipe or device may not end.
+    """Refuse what exists and is not a file on a disk: reading a pipe or device may never end.
 
     Raises:
-        InputError: it is something else, or is not there.
-        MachineError: the machine does not let it be looked at.
+        InputError: it is something else, or does not exist.
+        MachineError: the machine does not allow looking at it.
     """
     try:
         mode = path.stat().st_mode
@@ -68,7 +69,7 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
 
     Raises:
         InputError: there is no such file, or it is a folder.
-        MachineError: the machine does not let it be read.
+        MachineError: the machine does not allow reading it.
     """
     try:
         with path.open("rb") as file:
@@ -78,7 +79,7 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
 
 
 def refused(path: str | os.PathLike[str], error: OSError) -> InputError | MachineError:
-    """What an error of the system on reading means: the name is wrong, or the machine does not let it be read."""
+    """What a system error on reading means: the name is wrong, or the machine does not allow reading it."""
     if isinstance(error, IsADirectoryError):
         return InputError(f"{path} is a folder; name a file.")
     if error.errno in _NEVER_THERE:

@@ -1,6 +1,6 @@
 """A person as the policy: the dialogue of ``prefgym play``.
 
-This knows no files and no command line: it reads lines from a function and writes lines to another.
+It knows no files and no command line: it reads lines from one function and writes lines to another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .game import Game, Written, gold_of
 Read = Callable[[str], str]
 Write = Callable[[str], None]
 
-COMMANDS = {"u": "undo the last pick", "e": "end the text here", "?": "say this again", "q": "quit"}
+COMMANDS = {"u": "undo the last pick", "e": "end the text here", "?": "show this again", "q": "quit"}
 PUNCTUATION = ".,!?;:'’)"
 WIDTH = 96
 
@@ -69,12 +69,12 @@ def _answer(game: Game, line: str, choices: Sequence[tuple[int, float]], write: 
 
 
 def read_tokens(game: Game, line: str, choices: Sequence[int]) -> list[int]:
-    """The tokens that a line stands for: nothing the likeliest, a number a choice, anything else a text.
+    """The tokens that a line stands for: an empty line the likeliest, a number that choice, anything else a text.
 
-    A text follows a space, unless it begins with punctuation; in double quotes it is taken to the letter.
+    A text gets a space before it, unless it begins with punctuation; in double quotes it is taken literally.
 
     Raises:
-        InputError: no such choice, or nothing that can be written.
+        InputError: no such choice, or nothing that can be tokenised.
     """
     word = line.strip()
     if not word:
@@ -107,14 +107,14 @@ def rules(num_choices: int) -> str:
         "  Enter takes the likeliest token (1)",
         f"  1 to {num_choices}".ljust(8) + " takes that token",
         "  text     is cut into tokens and written; a space goes before it, unless it begins with punctuation",
-        '  "text"   is written to the letter, for a number or the middle of a word',
+        '  "text"   is written literally, for a number or the middle of a word',
         *(f"  {key:<8} {what}" for key, what in COMMANDS.items()),
     ]
     return "\n".join(lines)
 
 
 def closing(game: Game, rows: Mapping[str, Written]) -> str:
-    """What each of several responses to the post was paid, and how they read."""
+    """The reward of each of several responses to the post, and their texts."""
     from .evaluation.reports.tables import align
 
     mine = next(iter(rows.values()))
@@ -130,7 +130,7 @@ def closing(game: Game, rows: Mapping[str, Written]) -> str:
 
 
 def _figures(row: Written) -> dict[str, str]:
-    """The score with its parts, gold where it is known, KL and reward, by the title of their column."""
+    """The score with its parts, gold where known, KL and reward, by column title."""
     from .evaluation.reports.formats import number
 
     parts = {name.replace("_", " "): value for name, value in row.info["score_parts"].items()}
@@ -166,6 +166,6 @@ def _count(tokens: Sequence[int]) -> str:
 
 
 def _wrap(text: str, indent: str = "  ") -> str:
-    """Lines of a readable width; the text's own line breaks stay."""
+    """Wrap to a readable width; the text's own line breaks stay."""
     wrapper = textwrap.TextWrapper(width=WIDTH, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(wrapper.fill(line) for line in text.strip().splitlines())

@@ -1,4 +1,4 @@
-"""Where the time of an iteration goes: a table of its parts to read, and ``profile.txt`` of a run to look into."""
+"""Where an iteration's time goes: a table of its parts, and a run's ``profile.txt`` for the details."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FUNCTIONS = 60
 
 
 def parts_table(history: Sequence[Mapping[str, float]]) -> str:
-    """Return the median seconds of an iteration's parts, with their shares; the first iteration pays for warming up."""
+    """Return the median seconds of an iteration's parts, with their shares; the first iteration includes warm-up."""
     rows = history[1:] or history
     totals = [row["time/rollout_seconds"] + row["time/update_seconds"] for row in rows]
     whole = statistics.median(totals)
@@ -37,7 +37,7 @@ def parts_table(history: Sequence[Mapping[str, float]]) -> str:
 
 
 class IterationProfiler:
-    """A callback of ``learn`` that profiles the second iteration it sees; the first one pays for what happens once.
+    """A callback for ``learn`` that profiles the second iteration it sees; the first includes one-time costs.
 
     Work on a GPU is counted where the CPU waits for it.
     """

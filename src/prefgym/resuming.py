@@ -1,4 +1,4 @@
-"""Going on with a run of ``train``, ``sft`` or ``reward``: its own config, and what a stop says."""
+"""Resuming a run of ``train``, ``sft`` or ``reward``: its own config, and the message after a stop."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from .storage.manifest import Manifest
 from .storage.signals import stopped
 from .trust import check_trust
 
-RESUME = Option("resume", bool, False, "Go on with the run in --output, with the config that stands there.")
+RESUME = Option("resume", bool, False, "Continue the run in --output with its own config.")
 OVERWRITE = Option(
-    "overwrite", bool, False, "Begin anew where --output holds a run: its files move to --output.previous-1."
+    "overwrite", bool, False, "Start over where --output holds a run: its files move to --output.previous-1."
 )
-ACCEPT = Option(
-    "accept_changes", bool, False, "With --resume: go on although data, reward or model are others than before."
-)
+ACCEPT = Option("accept_changes", bool, False, "With --resume: continue although data, reward or model have changed.")
 
 Source = tuple[str, Mapping[str, Any]]
 
@@ -36,20 +34,20 @@ def config_of_run(
     needed: str,
     budget: str | None = None,
 ) -> Config:
-    """The own config of the run in ``--output``, with the control options of the command line.
+    """The config of the run in ``--output``, with the control options of the command line.
 
     Args:
         command: whose run it must be.
         sources: what was given, the command line last.
-        options_of: the options that a config has.
+        options_of: the options of a given config.
         every: the options that any config may have.
-        control: those that are no part of a run.
-        needed: one that the config of every run has.
-        budget: one that may be larger than it was; others must be as they were.
+        control: those that are not part of a run.
+        needed: one that every run's config has.
+        budget: one that may be larger than before; all others must be unchanged.
     """
     flags = sources[-1][1]
     if flags.get("output") is None:
-        raise InputError("--resume needs --output DIR, the folder of the run to go on with.")
+        raise InputError("--resume needs --output DIR, the folder of the run to continue.")
     check_run_of(Path(flags["output"]), command)
     file = Path(flags["output"]) / CONFIG_FILE
     values = read_yaml(file, every)
@@ -59,7 +57,7 @@ def config_of_run(
     manifest = Manifest.read(file.parent)
     if (manifest is None or not manifest.is_whole(CONFIG_FILE)) and not flags.get("accept_changes"):
         raise InputError(
-            f"--resume: {file} is not as the run wrote it; put it back, or add --accept-changes to go on with it."
+            f"--resume: {file} is not as the run wrote it; put it back, or add --accept-changes to continue with it."
         )
     saved = [(str(file), values)]
     options = options_of(saved)
@@ -71,7 +69,7 @@ def config_of_run(
             config[key] = asked
         elif asked != config[key]:
             raise InputError(
-                f"--resume goes on with the config in {flags['output']}, where {key} is {config[key]}, not {asked}; "
+                f"--resume continues with the config in {flags['output']}, where {key} is {config[key]}, not {asked}; "
                 "leave it out, or start a new run."
             )
     told = resolve(control, [(COMMAND_LINE, {key: flags[key] for key in own & set(flags)})])
@@ -82,15 +80,15 @@ def how_to_go_on(command: str, folder: Path) -> str:
     """What to type after a stop."""
     if not is_begun(folder):
         return "Run the same command again."
-    return f"Go on with: prefgym {command} --resume --output {shlex.quote(str(folder))}"
+    return f"Continue with: prefgym {command} --resume --output {shlex.quote(str(folder))}"
 
 
 def told_finished(command: str, folder: Path) -> bool:
-    """Whether nothing is left to do for a run whose report is its last file; then it says so."""
+    """Whether nothing is left to do for a run whose report is its last file; if so, prints that."""
     last = folder / "report.html"
     if not last.is_file():
         return False
-    if any((folder / name).exists() for name in (LOCK, PARTS)):  # of a process that was killed at its very end
+    if any((folder / name).exists() for name in (LOCK, PARTS)):  # from a process that was killed at its very end
         with resumed_folder(folder, command):
             discard_parts(folder)
     print(f"{folder} is finished: {last}. Another run needs another folder, or --overwrite.")
@@ -99,12 +97,12 @@ def told_finished(command: str, folder: Path) -> bool:
 
 @contextmanager
 def stop_is_told(command: str, folder: Path) -> Iterator[None]:
-    """Around the work in a run's folder: a stop says what is saved, and what to type."""
+    """Around the work in a run's folder: a stop reports what is saved, and what to type."""
     try:
         yield
     except KeyboardInterrupt as error:
         stop = stopped(error)
-        said = str(error) or f"stopped by {stop.name}; what was saved of the run is whole."
+        said = str(error) or f"stopped by {stop.name}; what was saved of the run is intact."
         raise stopped(stop, f"{said} {how_to_go_on(command, folder)}") from None
 
 
@@ -114,5 +112,5 @@ def told_to_go_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        told = f"stopped by {stopped(error).name}; the same command goes on with what is finished."
+        told = f"stopped by {stopped(error).name}; the same command continues from what is finished."
         raise (error if error.args else stopped(error, told)) from None

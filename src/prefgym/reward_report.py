@@ -15,9 +15,9 @@ ANNOTATORS_SHOWN = 20
 
 
 def measured_parts(metrics: Mapping[str, Any], folder: Path) -> list[Part]:
-    """The parts of the report, with their picture drawn in ``folder``; none where nothing was held out.
+    """The parts of the report, with their picture saved in ``folder``; none where nothing was held out.
 
-    Cross-validated figures are shown where there are some: nothing was chosen on those comparisons.
+    Cross-validated figures are shown where available: nothing was selected on those comparisons.
     """
     crossed = metrics.get("cross_validation")
     measures = crossed or metrics.get("held_out")
@@ -32,7 +32,7 @@ def measured_parts(metrics: Mapping[str, Any], folder: Path) -> list[Part]:
         Paragraph(_calibration(measures["calibration"], where)),
         Picture(RELIABILITY, "Accuracy over confidence, before and after temperature scaling"),
         Heading("By length"),
-        Paragraph("Ties are left out. A model that goes by length is right above and wrong below."),
+        Paragraph("Ties are left out. A model that goes by length is right at the top and wrong at the bottom."),
         Table(("the chosen response is", "accuracy", "comparisons"), [_length_row(r) for r in _lengths(measures)]),
     ]
     if measures["by_annotator"]:
@@ -44,7 +44,7 @@ def measured_parts(metrics: Mapping[str, Any], folder: Path) -> list[Part]:
 
 
 def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of the first table, by name: agreement, ceiling and calibration error, as far as they are known."""
+    """Rows of the first table, by name: agreement, ceiling and calibration error, where known."""
     told: dict[str, Any] = {"annotators agree": metrics["agreement"]}
     if metrics["noise_ceiling"]:
         low, high = (percent(metrics["noise_ceiling"][end], 1) for end in ("low", "high"))
@@ -64,7 +64,7 @@ def _people(metrics: Mapping[str, Any], measures: Mapping[str, Any]) -> str:
     low, high = (percent(metrics["noise_ceiling"][end], 1) for end in ("low", "high"))
     return (
         f"{model} Two judgements of the same pair agree in {interval(metrics['agreement'])} "
-        f"({metrics['agreement']['n']} pairs). From that interval follows that the best possible predictor of such "
+        f"({metrics['agreement']['n']} pairs). That interval implies that the best possible predictor of such "
         f"labels is right in {low} to {high}."
     )
 
@@ -75,7 +75,7 @@ def _calibration(found: Mapping[str, Any], where: str) -> str:
         return f"{told}; a single prompt leaves nothing to fit a temperature on."
     return (
         f"{told}, and {percent(found['ece_after'], 1)} after dividing the scores by a temperature "
-        f"({number(found['temperature'])} on average), fitted to other prompts than those it is measured on."
+        f"({number(found['temperature'])} on average), fitted on other prompts than those it is measured on."
     )
 
 

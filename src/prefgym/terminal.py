@@ -1,4 +1,4 @@
-"""What reaches the terminal: no control character of anybody's data, and no character that it cannot say."""
+"""Output to the terminal: no control characters from anybody's data, and no character that it cannot show."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ SPELLED = {
     **{"½": "1/2", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "→": "->", "…": "...", "–": "-", "—": "-"},
     **{"’": "'", "‘": "'", "“": '"', "”": '"', "\xa0": " "},
 }
-"""How the characters of our own sentences are written where an encoding has them not; all others are escaped."""
+"""How characters of our own sentences are written where an encoding lacks them; all others are escaped."""
 
 MOVES = re.compile(r"\n*(?:\x1b\[A)*")
-"""What progress bars write to get to their own line, and nothing else in the same breath."""
+"""What progress bars write to reach their own line, in a write of its own."""
 
 
 def printable(text: str, stream: Any = None) -> str:
-    """The text as a stream can show it, standard error by default: control characters and what it cannot say replaced.
+    """The text as a stream (by default standard error) can show it: control and unencodable characters replaced.
 
     >>> printable("a\\x1b[2J")
     'a\\\\x1b[2J'
@@ -74,11 +74,11 @@ def _spelled(character: str, encoding: str) -> str:
 
 
 class Plain:
-    """A text stream that shows only what is printable, and is the stream itself in everything else.
+    """A text stream that shows only what is printable, and otherwise behaves as the stream itself.
 
     Args:
-        stream: where it goes.
-        bars: let the moves of progress bars pass.
+        stream: the stream to write to.
+        bars: let the cursor moves of progress bars pass.
     """
 
     def __init__(self, stream: Any, bars: bool = False) -> None:
@@ -88,12 +88,12 @@ class Plain:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text; the number of its characters."""
+        """Write the text; gives its number of characters."""
         self._stream.write(self._bar(text) if self._bars else printable(text, self._stream))
         return len(text)
 
     def _bar(self, text: str) -> str:
-        """The text with the returns to the beginning of the line that stand around it."""
+        """The text with the carriage returns around it."""
         if MOVES.fullmatch(text):
             return text
         line = text.strip("\r")
@@ -108,10 +108,10 @@ class Plain:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """While it lasts, what is printed is printable, whatever stands in it and whatever the encoding.
+    """Inside it, all output is printable, whatever its content and the encoding.
 
-    At its end everything is written out, so that a full disk or a closed pipe raises here (``OSError``) and is not
-    lost when the interpreter ends. What the stream still holds then is dropped.
+    At its end everything is flushed, so that a full disk or a closed pipe raises here (``OSError``) and is not lost
+    when the interpreter exits. What the stream still holds then is dropped.
     """
     output, errors = sys.stdout, sys.stderr
     shown, told = (None if _gone(stream) else stream for stream in (output, errors))
@@ -136,7 +136,7 @@ def _gone(stream: Any) -> bool:
 
 
 def _finish(stream: Any) -> None:
-    """Write out what the stream holds; where it cannot, let it forget that, or the interpreter would try again."""
+    """Flush the stream; if that fails, discard its buffer, or the interpreter would try again."""
     if _gone(stream):
         return
     try:

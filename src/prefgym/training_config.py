@@ -1,4 +1,4 @@
-"""The config of a training run: from defaults, preset and flags, or the run's own where one is gone on with."""
+"""The config of a training run: from defaults, preset and flags, or the run's own when one is resumed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CONTROL = [
     ACCEPT,
     TRUST,
     Option("dry_run", bool, False, "Print the resolved config, the data, three prompts and an estimate; keep nothing."),
-    Option("profile", bool, False, "Print where an iteration's time goes; profile.txt of the run has one in detail."),
+    Option("profile", bool, False, "Print where an iteration's time goes; the run's profile.txt shows one in detail."),
 ]
 BUDGET = "agent.total_episodes"
-SEED = Option("seed", int, 0, "Of sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
+SEED = Option("seed", int, 0, "For sampling, shuffling and prompts: same seed, same parameters (on a CPU).", minimum=0)
 
 
 def read_config(arguments: list[str]) -> Config:
@@ -57,7 +57,7 @@ def resolve_config(flags: dict[str, Any]) -> Config:
 
 
 def options_of(agent: str) -> list[Option]:
-    """What a training run by this agent can be told."""
+    """The options of a training run with this agent."""
     return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent), *EVALUATION_OPTIONS]
 
 

@@ -31,7 +31,7 @@ def write_training_report(
         rows: (name, value) pairs of the table.
         history: logged points with ``step`` and ``loss`` or ``eval_loss``.
         config: the resolved configuration as text.
-        further: parts that stand between the loss curve and the configuration.
+        further: parts placed between the loss curve and the configuration.
 
     Returns:
         The path of ``report.html``.
@@ -54,7 +54,7 @@ def write_training_report(
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metrics as (name, value) pairs: rates with their interval in percent; what holds no figure is left out."""
+    """Metrics as (name, value) pairs: rates with their interval in percent; entries without a figure are left out."""
     return [(name.replace("_", " "), _shown(value)) for name, value in metrics.items() if _shown(value)]
 
 

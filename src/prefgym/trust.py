@@ -1,8 +1,8 @@
 """Code runs only where the user named it: on the command line, in Python, or in a ``--config FILE``.
 
-The config that stands in a run's folder names a reward, a judge and an agent too, and a folder can come from anybody.
-What it names by a path to code runs unasked only if this account made the run: the id of the folder, what the config
-names and the bytes of that code are then on record outside of it (``account.py``).
+The config in a run's folder names a reward, a judge and an agent too, and a folder can come from anybody. Code that it
+names by path runs without asking only if this account made the run: the folder's id, what the config names and the
+bytes of that code are then on record outside the folder (``account.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRUST = Option(
     "trust",
     object,
     None,
-    "Run folders of others whose config may run the code that it names (a reward, judge or agent in Python).",
+    "Other people's run folders whose config may run the code that it names (a reward, judge or agent in Python).",
     several=True,
 )
 
@@ -43,7 +43,7 @@ def named_code(config: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def remember_run(folder: Path, config: Mapping[str, Any]) -> None:
-    """Put on record that this account named the code in the config of this run."""
+    """Record that this account named the code in this run's config."""
     manifest = Manifest.read(folder)
     if manifest is not None and named_code(config):
         remember(run=manifest.head["run"], code=_digest(config))
@@ -52,7 +52,7 @@ def remember_run(folder: Path, config: Mapping[str, Any]) -> None:
 def check_trust(
     folder: Path, config: Mapping[str, Any], given: Collection[str] = (), trusted: Sequence[str] | None = None
 ) -> None:
-    """Raise :class:`InputError` where the config of a run folder would make code run that nobody vouches for.
+    """Raise :class:`InputError` where the config of a run folder would run code that nobody vouches for.
 
     Args:
         folder: of the run.
@@ -68,13 +68,13 @@ def check_trust(
         return
     told = "; ".join(f"{key}: {', '.join(specs)}" for key, specs in named.items())
     raise InputError(
-        f"{folder / CONFIG_FILE} would run code ({told}), and it is not on record that this account made the run with "
+        f"{folder / CONFIG_FILE} would run code ({told}), and there is no record that this account made the run with "
         f"that code as it is now; read it, then add --trust {shlex.quote(str(folder))}."
     )
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """A hash of what a config names, and of where the files lie that hold it and what is in them."""
+    """A hash of what a config names, of the paths of the files that define it, and of their content."""
     from .rewards.importing import sources_of
 
     named = named_code(config)

@@ -1,7 +1,7 @@
-"""JSON that prefgym wrote, read back into checked types: what is missing or of another type is named, never guessed.
+"""JSON that prefgym wrote, read back into checked types: missing keys and wrong types are named, never guessed.
 
 A kind is ``float`` (a finite number), ``int``, ``bool``, ``str``, ``dict``, ``list``, ``None``, ``object`` (anything),
-several of them (``int | None``), :class:`Number`, or with what they hold: ``list[str]``, ``dict[str, float]``,
+several of them (``int | None``), :class:`Number`, or with their items: ``list[str]``, ``dict[str, float]``,
 ``{"mean": float}`` (an object with at least these keys).
 """
 
@@ -39,20 +39,20 @@ _NAMES: dict[Any, str] = {
 def read_object(
     file: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, *, step: str
 ) -> dict[str, Any]:
-    """The object in a JSON file, the values of named keys checked.
+    """The object in a JSON file, with the values of the named keys checked.
 
     Args:
         file: to read.
-        required: the kind of each key that must be there.
-        optional: the kind of each key that may be; an absent one becomes None.
-        step: what the user can do about a damaged file, without a full stop.
+        required: the kind of each required key.
+        optional: the kind of each optional key; an absent one becomes None.
+        step: what the user can do about a damaged file, without a period at the end.
 
     Returns:
-        Everything that the file holds, numbers of the kind ``float`` as floats.
+        Everything in the file, with numbers of kind ``float`` as floats.
 
     Raises:
-        InputError: no such file, no JSON, no object, or a key that is missing or of another kind.
-        MachineError: the machine does not let it be read.
+        InputError: no such file, not JSON, not an object, or a key that is missing or of another kind.
+        MachineError: the machine does not allow reading it.
     """
     return _object(file, _parsed(file, _text(file, step), step), required, optional, step=step)
 
@@ -67,7 +67,7 @@ def read_rows(
 ) -> list[dict[str, Any]]:
     """The objects in a file of JSON Lines; as :func:`read_object`, and the message names the line.
 
-    All further keys hold the kind ``others``.
+    All further keys have the kind ``others``.
     """
     lines = enumerate(_text(file, step).split("\n"), start=1)
     return [
@@ -78,7 +78,7 @@ def read_rows(
 
 
 def read_value(file: Path, kind: Any, *, step: str) -> Any:
-    """The value in a JSON file, of a kind; as :func:`read_object`."""
+    """The value in a JSON file, checked against a kind; as :func:`read_object`."""
     try:
         return check_kind(_parsed(file, _text(file, step), step), kind, "it")
     except InputError as error:
@@ -170,7 +170,7 @@ def _parsed(file: Path, text: str, step: str, line: int = 1) -> Any:
         _damaged(file, f"its line {line + error.lineno - 1} is not JSON ({error.msg})", step)
     except RecursionError:
         _damaged(file, "it is nested too deeply", step)
-    except ValueError:  # of int(), which reads no more than some thousand digits
+    except ValueError:  # from int(), which reads only a few thousand digits
         _damaged(file, "a number in it is too long", step)
 
 
@@ -186,12 +186,12 @@ def _name(kind: Any) -> str:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether UTF-8 can hold a text; a NUL is a character like any other, which small models write."""
+    """Whether UTF-8 can hold a text; a NUL is a character like any other, and small models do write it."""
     return is_text(text.replace("\0", ""))
 
 
 def _told(value: Any) -> str:
-    """What a value is instead."""
+    """A description of what a value is instead."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN or infinite"
     if type(value) is int and abs(value) > MAX_INT:

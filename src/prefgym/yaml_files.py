@@ -1,8 +1,8 @@
-"""YAML 1.2 as settings need it: scalars of the core schema, text keys, and nothing that grows beyond its bounds.
+"""YAML 1.2 as settings need it: scalars of the core schema, text keys, and bounded size.
 
 PyYAML scans the text; what its scalars mean is decided here, because PyYAML reads YAML 1.1, in which ``1:30`` is 90,
-``0777`` is 511, ``no`` is false and ``1e-4`` is text. A value is built while it is read, so that a bound on nodes,
-aliases counted as what they stand for, and on depth stops a text before it costs anything.
+``0777`` is 511, ``no`` is false and ``1e-4`` is text. A value is built while it is read, so that the bounds on depth
+and on nodes, with aliases expanded, stop a text before it costs anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 30
 MAX_DIGITS = 40
-_CHARACTERS_OF_A_NODE = 20  # a long text counts as several nodes, or many aliases of it would be large
+_CHARACTERS_OF_A_NODE = 20  # a long text counts as several nodes, or many aliases of it would grow large
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -43,7 +43,7 @@ _TAGGED: dict[str, Callable[[Any], bool]] = {
 
 
 def scalar(text: str) -> Any:
-    """What a plain scalar means: None, a truth value, an exact whole number, a float, or the text itself.
+    """The value of a plain scalar: None, a boolean, an exact integer, a float, or the text itself.
 
     >>> [scalar(text) for text in ("~", "TRUE", "yes", "0777", "0x1f", "1e-4", "1:30", "2020-01-01", ".inf")]
     [None, True, 'yes', 777, 31, 0.0001, '1:30', '2020-01-01', inf]
@@ -67,11 +67,11 @@ def scalar(text: str) -> Any:
 
 
 def load_yaml_file(path: Path) -> Any:
-    """The one document in a file, None where it is empty.
+    """The single document in a file, None if it is empty.
 
     Raises:
-        InputError: a missing or too large file, or as :func:`load_yaml`; the message names file and line.
-        MachineError: a file that the machine does not let be read.
+        InputError: a missing or too large file, or as for :func:`load_yaml`; the message names file and line.
+        MachineError: a file that the machine does not allow reading.
     """
     content = read_bytes(path, MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -84,15 +84,15 @@ def load_yaml_file(path: Path) -> Any:
 
 
 def load_yaml(text: str, origin: str) -> Any:
-    """The one document in ``text``, None where there is none.
+    """The single document in ``text``, None if there is none.
 
     Args:
-        text: of a file, or of an option.
+        text: from a file or an option.
         origin: the file or the option, as messages name it.
 
     Raises:
-        InputError: broken YAML, a key given twice or no text, a tag, a second document, a reference to what it stands
-            in, or more nodes or levels than allowed.
+        InputError: broken YAML, a duplicate or non-text key, a tag, a second document, a reference to what contains it,
+            or more nodes or levels than allowed.
     """
     try:
         return _Reader(text, origin).document()
@@ -105,7 +105,7 @@ def load_yaml(text: str, origin: str) -> Any:
 
 
 def dump_yaml(value: Any) -> str:
-    """A document that :func:`load_yaml`, and any reader of YAML 1.1 too, reads back to the same value."""
+    """A document that :func:`load_yaml`, and any YAML 1.1 reader too, reads back to the same value."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -116,7 +116,7 @@ def _code(error: yaml.reader.ReaderError) -> str:
 
 @dataclass
 class _Open:
-    """A collection whose end is not read yet; ``key`` is that of a mapping's next value."""
+    """A collection whose end has not been read; ``key`` is that of a mapping's next value."""
 
     value: Any
     nodes_before: int
@@ -127,7 +127,7 @@ class _Open:
 
 @dataclass
 class _Anchored:
-    """What aliases stand for, with its size and how many levels it has; not finished while it is being read."""
+    """What aliases stand for, with its size and number of levels; unfinished while being read."""
 
     value: Any = None
     nodes: int = 0
@@ -171,8 +171,8 @@ class _Reader:
                 if not self.loader.check_event():
                     return
                 event = self.loader.get_event()
-            except (ValueError, OverflowError):  # an escape such as "\UFFFFFFFF", which is no character
-                self._refuse(self.loader.line + 1, "it holds an escape that is no character")
+            except (ValueError, OverflowError):  # an escape such as "\UFFFFFFFF", which is not a character
+                self._refuse(self.loader.line + 1, "it holds an escape that is not a character")
             yield event
 
     def _refuse(self, line: int, reason: str) -> NoReturn:
@@ -226,9 +226,9 @@ class _Reader:
     def _alias(self, event: Any, line: int) -> None:
         anchored, alias = self.anchors.get(event.anchor), shortened(f"*{event.anchor}")
         if anchored is None:
-            self._refuse(line, f"{alias} stands for nothing, as no anchor of that name is before it")
+            self._refuse(line, f"{alias} stands for nothing, as there is no such anchor before it")
         if not anchored.finished:
-            self._refuse(line, f"{alias} stands inside of what it stands for")
+            self._refuse(line, f"{alias} is inside of what it stands for")
         if self._awaits_key():
             self._refuse(line, f"a key is the alias {alias}; write it out")
         self._count(anchored.nodes, line)
@@ -269,20 +269,20 @@ class _Reader:
 
 
 def _joined_surrogates(text: str) -> str:
-    r"""A character that is escaped as two halves, as JSON does (``"\ud83d\ude00"``), is that character."""
+    r"""Join a character that is escaped as two halves, as in JSON (``"\ud83d\ude00"``), into one."""
     if text.isascii() or is_text(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts quotes around every text that is something else in YAML 1.2, or in 1.1; writes no aliases."""
+    """Quotes every text that would be something else in YAML 1.2 or 1.1; writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Escape the rarer line ends, which PyYAML would write as they are and read back as spaces."""
+        """Escape the rarer line breaks, which PyYAML would write as they are and read back as spaces."""
         style = '"' if _RARE_LINE_END.search(data) else None
         return self.represent_scalar(f"{_TAG}str", data, style)
 

@@ -213,7 +213,7 @@ def test_a_policy_trained_in_place_does_not_move_the_reference(make_env: Any) ->
     [
         ({"lora_rank": 0}, "lora_rank must be a positive whole number"),
         ({"lora_rank": 2, "lora_alpha": 0.0}, "lora_alpha must be a number above 0"),
-        ({"lora_rank": 2, "value_trunk": "separate"}, "trains no second trunk"),
+        ({"lora_rank": 2, "value_trunk": "separate"}, "does not train a second trunk"),
         ({"lora_rank": 2, "lora_targets": "q_proj,v_prok"}, 'no linear layer "v_prok".*Did you mean "v_proj"'),
     ],
 )

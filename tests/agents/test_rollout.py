@@ -306,7 +306,7 @@ def test_an_environment_that_is_not_stepped_has_no_statistics_and_the_agent_lear
 
 def test_wrappers_that_spoil_the_steps_are_refused_by_name(env: gym.Env, policy: LMPolicy) -> None:
     normalised = NormalizeObservation(FlattenObservation(RecordEpisodeStatistics(env)))
-    with pytest.raises(InputError, match=r"take off the wrapper that changes it \(NormalizeObservation, FlattenObserv"):
+    with pytest.raises(InputError, match=r"remove the wrapper that changes it \(NormalizeObservation, FlattenObserv"):
         collect_rollout(normalised, policy, 2, 1, generator())
     shifted = TransformAction(env, lambda action: (action + 1) % 4, env.action_space)
     with pytest.raises(InputError, match=r"did not grow by the token.*\(TransformAction\)"):

@@ -79,7 +79,7 @@ def test_a_policy_the_user_attached_stays():
 def test_bad_environments():
     with pytest.raises(InputError, match="make_vec_env"):
         PPO(LMActorCriticPolicy, gym.make("Enumerable-v0"), n_steps=8, batch_size=8)
-    with pytest.raises(InputError, match='"CartPole-v1" is no environment of prefgym'):
+    with pytest.raises(InputError, match='"CartPole-v1" is not a prefgym environment'):
         make_vec_env("CartPole-v1", 2)
     with pytest.raises(InputError, match='Did you mean "kl_coef"'):
         make_vec_env("Enumerable-v0", 2, kl_coeff=0.1)

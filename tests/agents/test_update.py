@@ -176,5 +176,5 @@ def test_what_cannot_share_says_so(env: gym.Env) -> None:
     for module in model.model.modules():
         if hasattr(module, "gradient_checkpointing"):
             module.gradient_checkpointing = True
-    with pytest.warns(UserWarning, match="reads a prompt anew for each of its samples"):
+    with pytest.warns(UserWarning, match="reads a prompt again for each of its samples"):
         PPO(model, env, samples_per_prompt=2)

@@ -124,7 +124,7 @@ def test_mmlu_of_the_hub_reads_as_the_files_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{"answer": 4}, {"choices": ["1", "2"]}, {"question": None}])
 def test_a_hub_row_that_is_no_question_is_named(monkeypatch, changes):
     monkeypatch.setattr(hub.HubDataset, "read", lambda self, split: [hub_row(), hub_row(**changes)])
-    with pytest.raises(InputError, match=r"^Row 2 of cais/mmlu (has the answer 4|is no MMLU question)"):
+    with pytest.raises(InputError, match=r"^Row 2 of cais/mmlu (has the answer 4|is not an MMLU question)"):
         read_mmlu("cais/mmlu")
 
 
@@ -231,9 +231,9 @@ def test_what_cannot_be_scored_is_named(tmp_path):
     assert [task.name for task in suite.tasks] == ["bigbench/good"]
     assert suite.unscored == {
         "bigbench/learned": 'its preferred score is "bleurt", which is not computed here',
-        "bigbench/games/chess": "it is a program (task.py), and code of a benchmark is not run",
-        "bigbench/scaled": "examples[0].target_scores gives 3, which is no share of a right answer (0 to 1)",
-        "bigbench/silent": "examples[0].target_scores has an empty option, whose likelihood says nothing",
+        "bigbench/games/chess": "it is a program (task.py), and benchmark code is not run",
+        "bigbench/scaled": "examples[0].target_scores gives 3, which is not a share of a right answer (0 to 1)",
+        "bigbench/silent": "examples[0].target_scores has an empty option, whose likelihood means nothing",
         "bigbench/none": 'its preferred score is "multiple_choice_grade" and no example has "target_scores"',
     }
 
@@ -259,15 +259,15 @@ def test_what_cannot_be_scored_is_named(tmp_path):
         ({"metrics": None}, 'the file has no "metrics"'),
         (
             {"preferred_score": "multiple_choice_grad"},
-            'preferred_score names the metric "multiple_choice_grad", which BIG-bench has not. Did you mean '
+            'preferred_score names the metric "multiple_choice_grad", which BIG-bench does not have. Did you mean '
             '"multiple_choice_grade"?',
         ),
-        ({"metrics": ["exact_match"]}, 'metrics names the metric "exact_match", which BIG-bench has not.'),
+        ({"metrics": ["exact_match"]}, 'metrics names the metric "exact_match", which BIG-bench does not have.'),
         ({"task_prefix": 1}, "task_prefix must be text, not a number."),
         ({"append_choices_to_input": "no"}, "append_choices_to_input must be true or false, not text."),
         (
             {"examples": [{"input": "a", "target": "b"}], "output_regex": "(", **WRITTEN},
-            "output_regex is no regular expression: ",
+            "output_regex is not a regular expression: ",
         ),
     ],
 )

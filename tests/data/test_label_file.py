@@ -91,7 +91,7 @@ def test_files_of_something_else_are_left_alone(tmp_path):
         LabelFile(path)
     row = Judgement(PAIR, "second", "Ann").row()
     path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "label": "2"}) + "\n")
-    with pytest.raises(InputError, match=r"Label '2' at line 2 of .* is none of first, second, tie"):
+    with pytest.raises(InputError, match=r"Label '2' at line 2 of .* is not one of first, second, tie"):
         LabelFile(path)
     with pytest.raises(InputError, match=r"JSON Lines; give a file such as labels.jsonl"):
         LabelFile(tmp_path / "labels.csv")

@@ -257,7 +257,7 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
         (
             "a.jsonl",
             '{"a\\u001b[1m": "b", "a\\u001b[1m": "c"}',
-            r'"a\\x1b\[1m" stands twice in one object at line 1 of',
+            r'"a\\x1b\[1m" occurs twice in one object at line 1 of',
         ),
         ("a.csv", "a\x1b[1m,a\x1b[1m\nb,c\n", r"must name every column once, got a\\x1b\[1m"),
     ]
@@ -268,7 +268,7 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
     with pytest.raises(InputError, match=r'No column "\\udcff"') as caught:
         read_table(write(tmp_path, "a.jsonl", JSONL)).texts("\udcff")
     assert str(caught.value).isprintable()
-    with pytest.raises(InputError, match="is no path: it holds a NUL or bytes that are not text") as caught:
+    with pytest.raises(InputError, match="is not a path: it contains a NUL or bytes that are not text") as caught:
         read_table(str(tmp_path / "\udcff.jsonl"))
     assert str(caught.value).isprintable()
 
@@ -276,8 +276,8 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', '"prompt" stands twice in one object at line 1 of .*a.jsonl'),
-        ("a.json", '[{"x": {"y": 1, "y": 2}}]', '"y" stands twice in one object at .*a.json; keep'),
+        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', '"prompt" occurs twice in one object at line 1 of .*a.jsonl'),
+        ("a.json", '[{"x": {"y": 1, "y": 2}}]', '"y" occurs twice in one object at .*a.json; keep'),
         ("a.jsonl", '{"n": 1}\n{"n": ' + "9" * 5000 + "}", "A number in line 2 of .*a.jsonl has too many digits"),
         ("a.json", '[{"n": ' + "9" * 5000 + "}]", "A number in .*a.json has too many digits"),
         ("a.jsonl", '{"n": ' + "9" * 5000 + "}", "A number in line 1 of .*a.jsonl has too many digits"),
@@ -288,7 +288,7 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
         ("a.csv", "prompt\na\n".encode("utf-16"), "a.csv is UTF-16; convert it to UTF-8"),
         ("a.csv", "prompt\na\n".encode("utf-16-le"), "Line 1 of .*a.csv holds a NUL character, as UTF-16 does"),
         ("a.jsonl", JSONL.encode("utf-16-be"), "a.jsonl is not UTF-8|Broken JSON"),
-        ("a.jsonl", gzip.compress(JSONL.encode(), mtime=0), "a.jsonl is packed by gzip; unpack it"),
+        ("a.jsonl", gzip.compress(JSONL.encode(), mtime=0), "a.jsonl is compressed with gzip; unpack it"),
         ("a.jsonl.gz", gzip.compress(JSONL.encode(), mtime=0), "Cannot tell the format of .*a.jsonl.gz"),
         ("a.jsonl", b'{"prompt": "\xed\xa0\xbd"}', r"not UTF-8 text \(line 1\)"),
     ],
@@ -312,8 +312,8 @@ def test_only_files_on_a_disk_are_read(tmp_path):
     cases = {
         "pipe.jsonl": "is a pipe or a device, not a file",
         "zero.jsonl": "is a pipe or a device, not a file",
-        "gone.jsonl": "is a link to a file that is not there",
-        "round.jsonl": "is a link to a file that is not there",
+        "gone.jsonl": "is a link to a file that does not exist",
+        "round.jsonl": "is a link to a file that does not exist",
         "folder.jsonl": "is a folder, not a data file",
         f"{'x' * 300}.jsonl": "a name in a path has at most 255 bytes",
         "a.jsonl/b.jsonl": "No file",

@@ -93,7 +93,7 @@ def test_half_a_character_in_a_task_or_a_benchmark_is_refused_with_its_place(tmp
     with pytest.raises(InputError, match=r'task.json: key "Definition.1" holds half a character'):
         read_task_file(path)
     path.write_text(task.replace('"Definition"', '"input": 1, "input": 2, "Definition"') % "c")
-    with pytest.raises(InputError, match=r'"input" stands twice in one object at .*task.json'):
+    with pytest.raises(InputError, match=r'"input" occurs twice in one object at .*task.json'):
         read_task_file(path)
     (tmp_path / "bbh").mkdir()
     (tmp_path / "bbh" / "some.json").write_text('{"examples": [{"input": "a", "target": "b\\udc00"}]}')

@@ -126,9 +126,9 @@ def test_policies_that_cannot_answer(make_env, policy):
     env.reset(seed=0)
     with pytest.raises(InputError, match=r"Forbids gave the log-probability -inf"):
         env.step(0)
-    with pytest.raises(InputError, match="environment of prefgym"):
+    with pytest.raises(InputError, match="prefgym environment"):
         PolicyKL(gym.make("CartPole-v1"), policy)
-    with pytest.raises(InputError, match="environment of prefgym"):
+    with pytest.raises(InputError, match="prefgym environment"):
         PolicyKL(gym.make_vec("CartPole-v1", vectorization_mode="sync"), policy)
 
 

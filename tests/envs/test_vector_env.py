@@ -123,7 +123,7 @@ def test_bad_arguments(make_vector_env):
     with pytest.raises(InputError, match="num_envs must be an integer of at least 1"):
         make_vector_env(0)
     env = make_vector_env(2)
-    with pytest.raises(InputError, match="one seed a row"):
+    with pytest.raises(InputError, match="one seed per row"):
         env.reset(seed=[1])
     with pytest.raises(InputError, match="no option"):
         env.reset(options={"indx": 1})

@@ -54,8 +54,8 @@ def test_synthetic_data_is_called_so(evaluation):
 def test_the_embedded_model_on_real_text_is_called_unusable(evaluation):
     metrics = copy.deepcopy(evaluation.metrics)
     metrics["model"]["name"] = "embedded/start"
-    assert "synthetic posts only" in notice(metrics)
-    assert "synthetic posts only" not in notice(evaluation.metrics)
+    assert "only read synthetic posts" in notice(metrics)
+    assert "only read synthetic posts" not in notice(evaluation.metrics)
 
 
 def test_a_large_model_gets_another_warning(evaluation):

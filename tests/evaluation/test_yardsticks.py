@@ -53,5 +53,5 @@ def test_there_is_no_oracle_for_other_texts():
 
 def test_a_post_of_another_version_of_the_world_is_refused():
     row = {**embedded_prompts("test", 1)[0], "prompt": "Not what the generator writes."}
-    with pytest.raises(InputError, match="not of this version"):
+    with pytest.raises(InputError, match="not from this version"):
         oracle_summaries([row])

@@ -125,7 +125,7 @@ def test_unknown_key_agent_and_preset_name_the_nearest(refuses_to_train, tmp_pat
     names(refuses_to_train("--agent.name", "poo"), '"poo"', "ppo, reinforce", 'Did you mean "ppo"?')
     names(refuses_to_train("--agent.name", "mine.py:Mine"), 'no file "mine.py"')
     names(refuses_to_train("--agent.name", "prefgym.agents.PPPO"), 'has no class "PPPO"', 'Did you mean "PPO"?')
-    names(refuses_to_train("--agent.name", "prefgym.agents.LMPolicy"), "is no agent", "PolicyGradient")
+    names(refuses_to_train("--agent.name", "prefgym.agents.LMPolicy"), "is not an agent", "PolicyGradient")
     names(refuses_to_train("--config", "tldr-pro"), '"tldr-pro"', 'Did you mean "tldr-ppo"?')
     names(refuses_to_train("--config", tmp_path / "none.yaml"), "none.yaml", "does not exist")
     (tmp_path / "mine.yaml").write_text("agent:\n  learning_rte: 1\n")
@@ -226,7 +226,7 @@ def test_an_output_folder_that_holds_something(refused, train_flags, finished_ru
     names(refused("train", *train_flags, "--output", finished_run), finished_run, "already holds a run", "--overwrite")
     assert before == {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")}
     (tmp_path / "thesis.tex").write_text("years of work")
-    names(refused("train", *train_flags, "--output", tmp_path, "--overwrite"), tmp_path, "something else")
+    names(refused("train", *train_flags, "--output", tmp_path, "--overwrite"), tmp_path, "holds other files")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     names(refused("train", *train_flags, "--output", tmp_path / "thesis.tex"), "thesis.tex", "is a file")
     names(refused("train", *train_flags, "--output", tmp_path / "thesis.tex" / "run"), "thesis.tex")

@@ -149,7 +149,7 @@ def test_a_prompt_too_long_for_the_model_is_told(run, model_folder, tmp_path):
     (tmp_path / "bbh" / "long.json").write_text(json.dumps({"examples": examples}))
     result = run("benchmark", model_folder, "--bbh", tmp_path, *SHORT, "--output", tmp_path / "report")
     assert result.code == 0, result.err
-    told = f"1 of 2 prompts are longer than {model_folder} reads, and lost their beginning"
+    told = f"1 of 2 prompts exceed the context of {model_folder}, and lost their beginning"
     assert told in result.out
     assert told in (tmp_path / "report" / "report.html").read_text()
     assert json.loads((tmp_path / "report" / "metrics.json").read_text())["tasks"]["bbh/long"]["cut"] == 1

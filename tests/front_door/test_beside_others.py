@@ -205,7 +205,7 @@ def test_a_users_picture_of_a_name_that_will_be_drawn_is_refused_first(command, 
 def test_a_run_without_its_config_is_told(run, refused, train_flags, tmp_path):
     assert run("train", *train_flags, "--evaluation.prompts", "0", "--output", tmp_path / "run").code == 0
     (tmp_path / "run" / "config.yaml").unlink()
-    assert "config.yaml is not there; put it back" in refused("train", "--resume", "--output", tmp_path / "run")
+    assert "config.yaml is missing; put it back" in refused("train", "--resume", "--output", tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EFBIG])

@@ -102,7 +102,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_the_same(run, compared, trai
         patch.setattr(Monitor, "log", stop)
         stopped = run(*words)
     assert stopped.code == 130
-    assert "the same command goes on" in stopped.err
+    assert "the same command continues" in stopped.err
     assert not (tmp_path / "out" / "metrics.json").exists()
     resumed = run(*words)
     assert resumed.code == 0, resumed.err
@@ -269,7 +269,7 @@ def test_a_trained_run_with_other_settings_is_not_taken_for_the_one_asked_for(re
 
 def test_an_output_folder_of_something_else(refused, finished_run, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    names(refused("compare", finished_run, "--output", tmp_path), tmp_path, "something else")
+    names(refused("compare", finished_run, "--output", tmp_path), tmp_path, "holds other files")
     names(refused("compare", finished_run, "--output", finished_run), finished_run, "by prefgym train, not by compare")
     names(refused("compare", finished_run, "--output", tmp_path / "thesis.tex"), "is a file")
 

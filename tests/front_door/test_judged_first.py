@@ -129,7 +129,7 @@ def test_an_interrupted_evaluation_keeps_what_is_finished(run, finished_run, tmp
         patch.setattr(Parts, "remember", interrupted)
         result = run(*words)
         assert result.code == 130
-        assert "the same command goes on" in result.err
+        assert "the same command continues" in result.err
         assert len(list((out / PARTS).iterdir())) == 3
     made = []
 

@@ -227,7 +227,7 @@ def test_resuming_needs_a_run_of_the_same_command(mine, tmp_path):
             pytest.fail("entered")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "config.yaml").touch()
-    with pytest.raises(InputError, match="files of something else"), resumed_folder(tmp_path / "others", "train"):
+    with pytest.raises(InputError, match="holds other files"), resumed_folder(tmp_path / "others", "train"):
         pytest.fail("entered")
 
 

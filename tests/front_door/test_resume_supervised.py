@@ -102,13 +102,13 @@ def test_a_stop_says_what_is_saved_and_the_command_goes_on(
     assert result.code == 143
     line = result.err.splitlines()[-1]
     assert (
-        f"stopped by SIGTERM after 4 of {steps} steps, which are saved; step 5 will be repeated. Go on with: " in line
+        f"stopped by SIGTERM after 4 of {steps} steps, which are saved; step 5 will be repeated. Continue with" in line
     )
     monkeypatch.undo()
     refused = run(*words[command], "--output", folder)
     assert refused.code == 2
-    assert f"--resume --output {shlex.quote(str(folder))} goes on with it" in refused.err
-    typed = shlex.split(line.partition("Go on with: prefgym ")[2])
+    assert f"--resume --output {shlex.quote(str(folder))} continues it" in refused.err
+    typed = shlex.split(line.partition("Continue with: prefgym ")[2])
     assert typed[0] == command
     trained = at(SupervisedTrainer, "training_step", -1, None)
     assert run(*typed).code == 0

@@ -151,7 +151,7 @@ BAD = {
     "NUL in an escape": (r'a: "\0"', 1, "NUL"),
     "half an emoji": (r'a: "\ud83d"', 1, "surrogate"),
     "half an emoji as it is": ("a: \ud83d", 1, "U+D83D"),
-    "no character": (r'a: "\UFFFFFFFF"', 1, "no character"),
+    "no character": (r'a: "\UFFFFFFFF"', 1, "not a character"),
     "an alias of nothing": ("a: *b", 1, '"*b"'),
     "open quotes": ("a: 'b", 1, "end of stream"),
     "an open list": ("a: [1\n", 2, "line 2"),

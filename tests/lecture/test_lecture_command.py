@@ -177,5 +177,5 @@ def test_bad_input_is_told_in_one_sentence(
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     assert main(["lecture", "--quick", "--output", str(tmp_path)]) == 2
-    assert "files of something else" in capsys.readouterr().err
+    assert "holds other files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

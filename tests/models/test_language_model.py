@@ -259,7 +259,7 @@ def test_incomplete_weights_are_refused(folder, language_model):
 def test_pickle_weights_are_refused(folder, language_model, name):
     (folder / "model.safetensors").unlink()
     torch.save(language_model.model.state_dict(), folder / name)
-    refused(folder, "pickle weights only", name, "safetensors")
+    refused(folder, "only pickle weights", name, "safetensors")
 
 
 def test_pickle_weights_beside_safetensors_are_not_read(folder, language_model):
@@ -274,7 +274,7 @@ def test_pickle_adapters_are_refused(folder, with_model):
     if not with_model:
         (folder / "config.json").unlink()
         (folder / "model.safetensors").unlink()
-    refused(folder, "pickle weights only", "adapter_model.bin")
+    refused(folder, "only pickle weights", "adapter_model.bin")
 
 
 def test_a_model_with_an_adapter_beside_it_is_refused(folder):

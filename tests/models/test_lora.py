@@ -228,20 +228,20 @@ def configure(folder, **changes):
         ({"base_model_name_or_path": "embedded/strat"}, ['embedded model "strat"', 'Did you mean "start"']),
         ({"base_model_name_or_path": "nobody/nothing"}, ["Hugging Face Hub", "base_model_name_or_path"]),
         ({"base_model_name_or_path": None}, ["names no base model"]),
-        ({"peft_type": "IA3"}, ["no plain LoRA", "merge"]),
-        ({"bias": "all"}, ["no plain LoRA", '"bias"']),
-        ({"lora_bias": True}, ["no plain LoRA", '"lora_bias"']),
-        ({"modules_to_save": ["lm_head"]}, ["no plain LoRA", '"modules_to_save"']),
-        ({"trainable_token_indices": [1]}, ["no plain LoRA", '"trainable_token_indices"']),
-        ({"layer_replication": [[0, 2]]}, ["no plain LoRA", '"layer_replication"']),
-        ({"target_parameters": ["x"]}, ["no plain LoRA", '"target_parameters"']),
-        ({"revision": "old"}, ["no plain LoRA", '"revision"']),
-        ({"a_setting_of_tomorrow": 1}, ["no plain LoRA", '"a_setting_of_tomorrow"']),
+        ({"peft_type": "IA3"}, ["not plain LoRA", "merge"]),
+        ({"bias": "all"}, ["not plain LoRA", '"bias"']),
+        ({"lora_bias": True}, ["not plain LoRA", '"lora_bias"']),
+        ({"modules_to_save": ["lm_head"]}, ["not plain LoRA", '"modules_to_save"']),
+        ({"trainable_token_indices": [1]}, ["not plain LoRA", '"trainable_token_indices"']),
+        ({"layer_replication": [[0, 2]]}, ["not plain LoRA", '"layer_replication"']),
+        ({"target_parameters": ["x"]}, ["not plain LoRA", '"target_parameters"']),
+        ({"revision": "old"}, ["not plain LoRA", '"revision"']),
+        ({"a_setting_of_tomorrow": 1}, ["not plain LoRA", '"a_setting_of_tomorrow"']),
         ({"r": "3"}, ["is damaged", '"r" is a text']),
         ({"r": 0}, ["cannot be loaded"]),
         ({"lora_alpha": float("nan")}, ["is damaged", "lora_alpha"]),
         ({"rank_pattern": [3]}, ["is damaged", "rank_pattern"]),
-        ({"init_lora_weights": "pissa"}, ["no plain LoRA"]),
+        ({"init_lora_weights": "pissa"}, ["not plain LoRA"]),
         ({"target_modules": ["nowhere"]}, ["cannot be loaded"]),
         ({"r": 3}, ["cannot be loaded"]),
         ({"target_modules": ["q_proj"]}, ["does not fit"]),
@@ -267,7 +267,7 @@ def test_unusable_weights_get_one_sentence(folder):
     weights.unlink()
     refused(folder, "adapter_model.safetensors is missing")
     (folder / "adapter_model.bin").write_bytes(b"pickle")
-    refused(folder, "pickle weights only", "adapter_model.bin")
+    refused(folder, "only pickle weights", "adapter_model.bin")
     (folder / "adapter_config.json").write_text("[1]")
     (folder / "adapter_model.bin").rename(weights)
     refused(folder, "adapter_config.json", "is damaged: it is a list")

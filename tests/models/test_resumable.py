@@ -284,7 +284,7 @@ def test_a_damaged_checkpoint_is_passed_over(name, tmp_path, fire, untouched):
         (newest / "state.json").unlink()
     else:
         damage(newest / name)
-    with pytest.warns(UserWarning, match="step-000005.* is damaged; the one before it is taken"):
+    with pytest.warns(UserWarning, match="step-000005.* is damaged; the one before it is used"):
         assert run.go(resume=True) == untouched()
 
 
@@ -294,7 +294,7 @@ def test_none_whole_is_told_with_the_next_step(tmp_path, fire):
         damage(path / "state.safetensors")
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(InputError, match="no whole one before it; begin anew"),
+        pytest.raises(InputError, match="no intact one before it; start over"),
     ):
         run.go(resume=True)
 

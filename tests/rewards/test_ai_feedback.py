@@ -154,7 +154,7 @@ def test_pickles_are_refused_and_what_is_missing_is_named(llama, tmp_path):
     llama.save(tmp_path / "lm")
     weights = tmp_path / "lm" / "model.safetensors"
     weights.rename(tmp_path / "lm" / "pytorch_model.bin")
-    with pytest.raises(InputError, match="pickle weights only"):
+    with pytest.raises(InputError, match="only pickle weights"):
         load_annotator(str(tmp_path / "lm"))
     with pytest.raises(InputError, match="There is no model folder"):
         load_annotator(str(tmp_path / "nowhere"))

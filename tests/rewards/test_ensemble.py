@@ -97,8 +97,8 @@ def test_a_config_file_and_the_command_line_name_one(folders, tmp_path):
     [
         ({"combine": "wurst"}, 'mean, worst, mean_minus_std, not by "wurst". Did you mean "worst"'),
         ({"combine": ["worst"]}, "combines by mean"),
-        ({"models": ["a"]}, "two preference models or more, not \\['a'\\]"),
-        ({"models": "a", "combine": "mean"}, "two preference models or more, not 'a'"),
+        ({"models": ["a"]}, "two or more preference models, not \\['a'\\]"),
+        ({"models": "a", "combine": "mean"}, "two or more preference models, not 'a'"),
         ({"combines": "worst"}, 'no key "combines". Did you mean "combine"'),
         ({"models": ["./absent", "./missing"]}, "no model folder"),
         ({"models": [None, 3]}, "not None"),

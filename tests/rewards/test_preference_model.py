@@ -256,7 +256,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     pickled = tmp_path / "pickled"
     pm.save(pickled)
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
-    with pytest.raises(InputError, match="pickle weights only"):
+    with pytest.raises(InputError, match="only pickle weights"):
         PreferenceModel.load(pickled)
 
     two = tmp_path / "two"

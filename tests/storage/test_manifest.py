@@ -30,7 +30,7 @@ def test_a_file_of_somebody_else_is_refused_and_stays(tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with (
         managed(tmp_path),
-        pytest.raises(InputError, match=r"README\.md is there already and prefgym did not write it"),
+        pytest.raises(InputError, match=r"README\.md already exists and prefgym did not write it"),
     ):
         write_text(tmp_path / "README.md", "ours")
     assert (tmp_path / "README.md").read_text() == "mine"

@@ -51,4 +51,4 @@ with stoppable():
 def test_a_second_signal_ends_the_process_at_once():
     ended = subprocess.run([sys.executable, "-c", SECOND], capture_output=True, text=True, check=False)
     assert ended.returncode == 130
-    assert (ended.stdout, ended.stderr) == ("", "\nstopped at once.\n")
+    assert (ended.stdout, ended.stderr) == ("", "\nstopped immediately.\n")

@@ -1,4 +1,4 @@
-"""``prefgym benchmark MODEL...``: multitask benchmarks beside a random guess; of several models also the gains."""
+"""``prefgym benchmark MODEL...``: multitask benchmarks next to a random guess; for several models also the gains."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 CONTROL = [
     Option("output", str, "runs/benchmark", "Folder of the report."),
-    Option("overwrite", bool, False, "Begin anew where --output holds a report; it moves to --output.previous-1."),
+    Option("overwrite", bool, False, "Start over where --output holds a report; it moves to --output.previous-1."),
 ]
 SUITES = [
     Option("mmlu", str, None, "Folder with test/SUBJECT_test.csv and dev/SUBJECT_dev.csv, or a hub id (cais/mmlu)."),
-    Option("bigbench", str, None, "Folder with task.json files of BIG-bench, in folders named like their tasks."),
+    Option("bigbench", str, None, "Folder with task.json files of BIG-bench, in folders named after their tasks."),
     Option("bbh", str, None, "Folder with the JSON files of BIG-Bench-Hard."),
     Option("natural_instructions", str, None, "Folder with task files of Super-NaturalInstructions."),
 ]
 OPTIONS = [
     *CONTROL,
     *SUITES,
-    Option("limit", int, None, "Ask the first so many questions of each task (default: all).", minimum=1),
-    Option("shots", int, 0, "Solved questions to show before each; papers show 5 of MMLU, 3 of BBH.", minimum=0),
+    Option("limit", int, None, "Ask only the first N questions of each task (default: all).", minimum=1),
+    Option("shots", int, 0, "Solved questions to show before each; papers show 5 for MMLU, 3 for BBH.", minimum=0),
     Option("max_new_tokens", int, 128, "Budget of a written answer, in tokens.", minimum=1),
-    Option("batch_size", int, 16, "Texts read at once.", minimum=1),
-    Option("seed", int, 0, "Seed of which other questions are shown as solved ones.", minimum=0),
+    Option("batch_size", int, 16, "Texts per batch.", minimum=1),
+    Option("seed", int, 0, "Seed for choosing which other questions are shown solved.", minimum=0),
     Option("device", str, "cpu", "Where to run: cpu, cuda, cuda:1, ..."),
 ]
 USAGE = "prefgym benchmark MODEL... --mmlu DIR"
@@ -50,9 +50,9 @@ def help_text() -> str:
     """The text of ``prefgym benchmark --help``."""
     return (
         "usage: prefgym benchmark MODEL... [--mmlu DIR] [--bigbench DIR] [--bbh DIR] [--natural-instructions DIR]\n\n"
-        "Score models on multitask benchmarks, from the files their authors distribute. Every score stands beside\n"
-        "that of a random guess among the options there are, with its interval, and normalised, so that tasks can be\n"
-        "averaged. With several models the gains over the first are paired by question. The harness that runs the\n"
+        "Score models on multitask benchmarks, from the files their authors distribute. Every score stands next to\n"
+        "that of a random guess among the options, with its interval, and normalised, so that tasks can be\n"
+        "averaged. With several models, the gains over the first are paired by question. The harness that runs the\n"
         'tasks is lm-evaluation-harness: pip install "prefgym[eval]".\n\n'
         "MODEL...  Run folders, model folders, hub ids, embedded/pretrained, embedded/start; before any option.\n\n"
         "  prefgym benchmark embedded/start --mmlu data/mmlu --limit 50\n"
@@ -101,7 +101,7 @@ def _read(config: Config) -> Suite:
 
 
 def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
-    """What is said of a model, which is loaded for it: one that cannot be used shall be named before hours of work."""
+    """What the report says of a model, which is loaded for it: an unusable one must be named before hours of work."""
     from ..evaluation.benchmarks.harness_model import keeps_white_space
     from ..models.language_model import LanguageModel
 
@@ -119,7 +119,7 @@ def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
 
 
 def _ask(name: str, suite: Suite, config: Config, parts: Path) -> dict[str, Result]:
-    """What a model did on every task; each task that is finished is kept in ``parts``, to go on from."""
+    """A model's results on every task; each finished task is kept in ``parts``, to continue from."""
     from tqdm.auto import tqdm
 
     from ..evaluation.benchmarks.harness import count_requests, run_tasks
@@ -181,7 +181,7 @@ def _texts(config: Config, suite: Suite, results: Mapping[str, Mapping[str, Resu
 
 
 def _write_events(folder: Path, models: Mapping[str, Any]) -> None:
-    """The figures of every task, as TensorBoard scalars ``benchmark/FIGURE/TASK``, a run for each model."""
+    """The figures of every task as TensorBoard scalars ``benchmark/FIGURE/TASK``, one run per model."""
     from ..storage.events import open_events
 
     for name, figures in zip(folder_names(list(models)), models.values(), strict=True):
@@ -193,7 +193,7 @@ def _write_events(folder: Path, models: Mapping[str, Any]) -> None:
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """A folder for each name, all different, whatever stands in the names: paths, dots, more than a disk takes.
+    """A folder for each name, all different, whatever is in the names: paths, dots, more than a disk takes.
 
     >>> folder_names(["embedded/start", "embedded-start", "../..", "/"])
     ['embedded-start', 'embedded-start-2', 'model', 'model-2']

@@ -1,4 +1,4 @@
-"""``prefgym build-assets``: make the embedded tokenizer and weights again, from the world's generator and one seed."""
+"""``prefgym build-assets``: rebuild the embedded tokenizer and weights from the world's generator and one seed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..storage.manifest import FILES, Manifest
 from ..storage.whole import whole_folder
 
 OPTIONS = [
-    Option("output", str, "runs/assets", "Folder for the finished stages; a stopped build goes on from it."),
+    Option("output", str, "runs/assets", "Folder for the finished stages; a stopped build continues from it."),
     Option("quick", bool, False, "Tiny models on little data, in 3 minutes: shows that every stage works."),
-    Option("restart", bool, False, "Begin again; finished stages move to STAGE.previous-1."),
+    Option("restart", bool, False, "Start over; finished stages move to STAGE.previous-1."),
     Option("install", str, None, "Also copy the finished models to this folder (models/embedded in a checkout)."),
     Option("seed", int, 0, "Seed of initial weights, shuffling, sampling and annotators.", minimum=0),
 ]
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> None:
     check_kept(folder, "build-assets")
     installed = {name: Path(config["install"]) / name for name in MODELS} if config["install"] else {}
     for place in installed.values():
-        _list_of(place)  # what cannot be replaced is told before hours of work
+        _list_of(place)  # what cannot be replaced is reported before hours of work
     with kept_folder(folder, "build-assets") as folder:
         if config["restart"]:
             for stage in STAGES:

@@ -38,8 +38,8 @@ CONTROL = [
         several=True,
     ),
     Option("seeds", int, None, "Seeds to train each config with (default 3), counted from --seed.", minimum=1),
-    Option("output", str, "runs/comparison", "Folder of the comparison; runs that are complete in it stay."),
-    Option("overwrite", bool, False, "Train the runs in the output folder anew; the old ones move aside."),
+    Option("output", str, "runs/comparison", "Folder of the comparison; complete runs in it are kept."),
+    Option("overwrite", bool, False, "Retrain the runs in the output folder; the old ones move aside."),
     TRUST,
 ]
 SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)
@@ -48,25 +48,25 @@ JUDGED = [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *EVALUATION_OPTIONS]
 
 USAGE = "prefgym compare RUN... [--config NAME_OR_PATH...]"
 MARK = "compare.runs"
-"""The key that tells the config of a comparison from that of a run."""
+"""The key that distinguishes the config of a comparison from that of a run."""
 
 
 def help_text() -> str:
     """The text of ``prefgym compare --help``."""
     return (
         f"usage: {USAGE} [--seeds N] [--output DIR] [options]\n\n"
-        "Judge several runs on the same held-out prompts, decoded alike, and draw what each gained over what it\n"
+        "Judge several runs on the same held-out prompts, decoded alike, and plot what each gained against what it\n"
         "cost: the score it was trained on and gold, against KL. Name finished runs, configs to train, or both.\n\n"
-        "RUN...    Folders of finished runs, before any option. Runs whose configs differ in the seed alone are runs\n"
+        "RUN...    Folders of finished runs, before any option. Runs whose configs differ only in the seed are runs\n"
         "          of one agent. Their environment and data must be the same, unless you give an option that\n"
         "          replaces what differs; the price of KL (env.kl_coef) may differ.\n"
-        "--config  Each config is an agent, called like its file, and is trained with the same seeds for the same\n"
+        "--config  Each config is an agent, named after its file, and is trained with the same seeds for the same\n"
         "          number of episodes, in DIR/CONFIG/seed-N. env.*, data.* and agent.* options hold for all; an\n"
         "          option that only some agents have holds for those. To compare one algorithm with two settings,\n"
         "          write two YAML files.\n\n"
         "With several seeds an agent's figures are means over its runs, with 95 % intervals for other seeds and other\n"
         "prompts, and agents are compared seed by seed; with one seed the intervals are over prompts. The same\n"
-        "command again goes on where it was stopped: what is trained is not trained again.\n\n"
+        "command again continues where it was stopped: what is trained is not trained again.\n\n"
         f"presets: {', '.join(preset_names())}\n\n"
         "  prefgym compare runs/first runs/second\n"
         "  prefgym compare runs/ppo-seed0 runs/ppo-seed1 runs/rloo-seed0 runs/rloo-seed1 --output runs/ppo-or-rloo\n"
@@ -142,7 +142,7 @@ def _contestants(names: Sequence[str], control: Config, flags: Mapping[str, Any]
 
 
 def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Config:
-    """What all are judged by: what they share, and the command line."""
+    """The settings that all are judged by: those they share, and the command line's."""
     known = {option.key for option in JUDGED} - {"seed", "evaluation.prompts"}
     first: Mapping[str, Any] = next((run.settings for run in runs if run.settings), {})
     shared = {key: value for key, value in first.items() if key in known}
@@ -151,21 +151,21 @@ def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Conf
 
 
 def _load(run: Contestant, env: Any) -> LanguageModel:
-    """The run's model; InputError where it has another vocabulary than the environment's."""
+    """The run's model; InputError where its vocabulary is not the environment's."""
     from ..agents.attach import make_policy
 
     return make_policy(run.folder, env, value_head=False).language_model
 
 
 def _train(runs: Sequence[Contestant], overwrite: bool) -> None:
-    """Train what is not complete, going on from a checkpoint where there is one."""
+    """Train what is not complete, continuing from a checkpoint where there is one."""
     left = [run for run in runs if overwrite or not run.complete]
     for number, run in enumerate(left, 1):
         print(f"\ntraining {run.agent} with seed {run.seed}: run {number} of {len(left)} to train", flush=True)
         try:
             train(Config({**run.settings, "resume": run.begun and not overwrite, "overwrite": True}))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; the same command goes on from the last checkpoint.") from None
+            raise KeyboardInterrupt("interrupted; the same command continues from the last checkpoint.") from None
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""``prefgym evaluate RUN``: win rate, KL, length and samples of one run, on held-out prompts or on a file of yours."""
+"""``prefgym evaluate RUN``: win rate, KL, length and samples of one run, on held-out prompts or on your own file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTROL = [
         None,
         "Folder of the report (default: RUN/evaluation; an old one moves aside).",
     ),
-    Option("overwrite", bool, False, "Begin anew where --output holds a report; it moves to --output.previous-1."),
+    Option("overwrite", bool, False, "Start over where --output holds a report; it moves to --output.previous-1."),
     TRUST,
 ]
 OPTIONS = [

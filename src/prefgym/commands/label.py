@@ -1,4 +1,4 @@
-"""``prefgym label FILE``: say which of two responses is better, or let a model say it; comparisons for a reward."""
+"""``prefgym label FILE``: say which of two responses is better, or let a model decide: comparisons for a reward."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ OPTIONS = [
         "output",
         str,
         None,
-        "JSON Lines file of judgements; what it holds is not asked again (default: runs/labels and the name of FILE).",
+        "JSON Lines file of judgements; pairs in it are not asked again (default: runs/labels and the name of FILE).",
     ),
-    Option("run", str, None, "Model folder or run that writes two responses to each prompt of FILE."),
+    Option("run", str, None, "Model folder or run that writes two responses to each prompt in FILE."),
     Option(
         "annotator",
         str,
@@ -38,9 +38,9 @@ OPTIONS = [
         "verdicts, or a preference model (embedded is one); a folder or hub id.",
     ),
     Option("name", str, None, "Who judges, as noted in the file (default: human, or the annotator)."),
-    Option("limit", int, None, "At most this many pairs of FILE.", minimum=1),
+    Option("limit", int, None, "At most this many pairs from FILE.", minimum=1),
     Option("seed", int, 0, "Which of the two is shown first, and the responses of --run.", minimum=0),
-    Option("tie", float, 0.0, "A model's probability this close to one half is a tie.", minimum=0),
+    Option("tie", float, 0.0, "A model's probability this close to 0.5 is a tie.", minimum=0),
     Option(
         "question",
         str,
@@ -65,7 +65,7 @@ RUN_OPTIONS = [
     Option("env.max_new_tokens", int, 48, "As in prefgym train.", minimum=1),
     Option("env.temperature", float, 1.0, "As in prefgym train.", above=0),
 ]
-"""What a run is asked for: its own settings, which nobody gives here."""
+"""What is taken from the run: its own settings, which are not options here."""
 WRITTEN_AT_ONCE = 32
 """Prompts whose responses are written together, so that the first pair can be shown soon."""
 
@@ -75,10 +75,10 @@ def help_text() -> str:
     return (
         "usage: prefgym label FILE [options]\n\n"
         "Read two responses to a prompt and say which is better: 1, 2, t for a tie, s to skip, u to undo, q to quit.\n"
-        "Which one is shown first is drawn; the file keeps the order of its source. Every answer is saved at once,\n"
-        "and the same command goes on where you stopped. FILE (JSONL, JSON, CSV, Parquet or hub id) has a prompt and\n"
-        "two responses in each row; with --run it has prompts alone, and the run writes two responses to each. With\n"
-        "--annotator a model judges instead. Lines may come by a pipe.\n\n"
+        "Which one is shown first is random; the file keeps the order of its source. Answers are saved immediately,\n"
+        "and the same command continues from there. FILE (JSONL, JSON, CSV, Parquet or hub id) has a prompt and\n"
+        "two responses in each row; with --run it has only prompts, and the run writes two responses to each. With\n"
+        "--annotator a model judges instead. Lines may come through a pipe.\n\n"
         "  prefgym label pairs.jsonl --output comparisons.jsonl\n"
         "  prefgym label posts.jsonl --run runs/mine --output comparisons.jsonl\n"
         "  prefgym label pairs.csv --data.first_column summary_1 --data.second_column summary_2\n"
@@ -93,7 +93,7 @@ def run(arguments: list[str]) -> None:
     positional: list[str] = []
     config = resolve(OPTIONS, [(COMMAND_LINE, parse_flags(arguments, OPTIONS, positional))])
     if len(positional) != 1:
-        raise InputError("Name one file with what is to be judged: prefgym label FILE.")
+        raise InputError("Name one file with the pairs to judge: prefgym label FILE.")
     if config["tie"] >= 0.5:
         raise InputError(f"--tie is {config['tie']:g}, but must be below 0.5, or every pair is a tie.")
     if config["annotator"] is None and (sys.stdin is None or sys.stdin.closed):
@@ -147,7 +147,7 @@ def _session(config: Config, source: str, file: LabelFile, name: str) -> Labelli
 
 
 def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
-    """The model of the run, and how it writes: as in its training."""
+    """The run's model, and its decoding: as in training."""
     from ..evaluation.policies.decode import DecodeSettings
     from ..models.language_model import LanguageModel
 
@@ -162,10 +162,10 @@ def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
 def _write_pairs(
     model: LanguageModel, settings: DecodeSettings, prompts: Sequence[str], wanted: set[str], seed: int
 ) -> Iterator[TextPair]:
-    """Two sampled responses to each prompt that is wanted, written some prompts at a time.
+    """Two sampled responses to each prompt that is wanted, generated a few prompts at a time.
 
     Which prompts are written together follows from the file alone, so that a stopped session shows the same texts
-    again. Responses that came out equal make no pair.
+    again. Two equal responses make no pair.
     """
     from ..data.text_pairs import TextPair
     from ..evaluation.policies.decode import decode

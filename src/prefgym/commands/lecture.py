@@ -16,11 +16,11 @@ GIVEN = [option for option in SUITES if option.key in ("mmlu", "bigbench")]
 
 OPTIONS = [
     Option("figure", object, None, "Figures to measure; all names up to the next option (default: all).", several=True),
-    Option("quick", bool, False, "Draw every figure in minutes, with models and budgets too small to conclude from."),
-    Option("seeds", int, None, "Seeds of what is random (default: 3; of the quick form 1).", minimum=1),
+    Option("quick", bool, False, "Draw every figure in minutes; models and budgets are too small to conclude from."),
+    Option("seeds", int, None, "Number of random seeds (default: 3; with --quick 1).", minimum=1),
     Option("language", str, "en", "Language of headings and captions: en or ko."),
     *GIVEN,
-    Option("output", str, "runs/lecture", "Folder of the lecture; what is measured in it already stays."),
+    Option("output", str, "runs/lecture", "Folder of the lecture; what is already measured in it is kept."),
 ]
 
 
@@ -31,9 +31,9 @@ def help_text() -> str:
     return (
         "usage: prefgym lecture [--figure NAME ...] [--quick] [--seeds N] [--language en|ko]\n"
         "                       [--mmlu DIR] [--bigbench DIR] [--output DIR]\n\n"
-        "Measure the claims of a lecture on RLHF on the embedded world, and write one page with a picture, the\n"
-        "numbers and what was found for each, beside the published numbers. The whole takes hours on two cores and\n"
-        "goes on where it was stopped; --quick takes minutes and shows what the page looks like.\n\n"
+        "Measure the claims of a lecture on RLHF in the embedded world, and write one page with a picture, the\n"
+        "numbers and the finding for each, next to the published numbers. It takes hours on two cores in all and\n"
+        "continues where it was stopped; --quick takes minutes and shows what the page looks like.\n\n"
         'The figure benchmarks needs lm-evaluation-harness, pip install "prefgym[eval]"; with --mmlu and --bigbench\n'
         "it also shows the tasks of your files.\n\n"
         f"figures: {', '.join(FIGURES)}\n\n"
@@ -87,7 +87,7 @@ def _names(given: list[str] | None, known: tuple[str, ...]) -> list[str]:
 
 
 def _check_benchmarks(config: Config, names: list[str]) -> None:
-    """Refuse before hours of work what the figure of that name would stumble over."""
+    """Refuse, before hours of work, what the figure of that name would fail on."""
     given = {option.key: config[option.key] for option in GIVEN if config[option.key]}
     if "benchmarks" not in names:
         if given:

@@ -1,4 +1,4 @@
-"""``prefgym play``: you are the policy, in the terminal or from lines of a file."""
+"""``prefgym play``: you are the policy, in the terminal or with lines from a file."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def help_text() -> str:
     return (
         "usage: prefgym play [RUN] [options]\n\n"
         "You are the policy: pick the response to a held-out post token by token, from the likeliest tokens of the\n"
-        "start policy or in words of your own. Each token shows its log π_ref and the KL you have paid; the end shows\n"
-        "the score, its parts and, where it is known, the gold score, beside what the start policy, the policy in the\n"
+        "start policy or in your own words. Each token shows its log π_ref and the KL you have paid; the end shows\n"
+        "the score, its parts and, where known, the gold score, next to what the start policy, the policy in the\n"
         "folder RUN (greedily) and the author of the reference wrote. Every token is a step of the environment.\n\n"
-        "Type a number, Enter for the likeliest, a text, u to undo, e to end, q to quit. Lines may come by a pipe.\n\n"
+        "Type a number, Enter for the likeliest, a text, u to undo, e to end, q to quit. A pipe works too.\n\n"
         f"presets: {', '.join(preset_names())}\n\n"
         "  prefgym play\n"
         "  prefgym play runs/mine --index 7\n"
@@ -89,7 +89,7 @@ def _read_config(folder: Path | None, flags: dict[str, Any]) -> Config:
 
 
 def _prompts(config: Config, own: bool) -> PromptSet:
-    """All texts of a file that the player names, else held-out ones."""
+    """All texts of a file named by the player, else held-out ones."""
     from ..data.prompts import load_prompts
 
     if own and config["data.prompts"] is not None:
@@ -115,7 +115,7 @@ def _index(config: Config, env: Any) -> int:
 
 
 def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str, Written]:
-    """What each rival writes greedily, and the reference, paid as the player was."""
+    """What each rival writes greedily, and the reference, rewarded as the player was."""
     from ..evaluation.policies.decode import DecodeSettings, decode
     from ..models.distribution import Decoding
 
@@ -134,7 +134,7 @@ def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str,
 
 
 def read_line(prompt: str) -> str:
-    """One line; what comes from a pipe is shown, so that the transcript can be read."""
+    """One line; input from a pipe is echoed, so that the transcript can be read."""
     try:
         line = input(prompt)
     except UnicodeDecodeError:

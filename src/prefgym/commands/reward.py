@@ -1,4 +1,4 @@
-"""``prefgym reward``: train a preference model from pairwise comparisons, in the terms of Bradley and Terry."""
+"""``prefgym reward``: train a Bradley-Terry preference model from pairwise comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS = [
     Option("model", str, "embedded/start", "Model whose trunk to start from: a language model or an encoder."),
     DEVICE,
     Option("max_length", int, None, "Tokens of prompt and response (default: the model's context).", minimum=4),
-    Option("folds", int, 5, "Cross-validate by prompt in this many folds first; 0 does not.", minimum=0),
+    Option("folds", int, 5, "Cross-validate by prompt in this many folds first; 0 for none.", minimum=0),
     Option("data.comparisons", str, None, "File (JSONL, JSON, CSV, Parquet), hub id or corpus with the comparisons."),
     Option("data.prompt_column", str, "prompt", "Column with the prompt."),
     Option("data.chosen_column", str, "chosen", "Column with the preferred response."),
@@ -39,7 +39,7 @@ OPTIONS = [
         "data.reference_column",
         str,
         None,
-        "Column with human responses, whose scores shall average 0 (default: the chosen responses).",
+        "Column with human responses, whose scores will average 0 (default: the chosen responses).",
     ),
     Option("data.template", str, None, "Text around a prompt, as in the environment (default {prompt}\\n\\nTL;DR:)."),
     Option(
@@ -53,10 +53,10 @@ def help_text() -> str:
     """The text of ``prefgym reward --help``."""
     return (
         "usage: prefgym reward --data.comparisons FILE [options]\n\n"
-        "Train a preference model, any Hugging Face model with one output, on pairs of responses of which one was\n"
-        'preferred. Accuracy is cross-validated by prompt, beside chance, beside "the longer one wins" and, where\n'
-        "pairs were judged more than once, beside how far people agree; with it come calibration, and accuracy by\n"
-        "annotator and by length. What prefgym label writes is read as it is. Use the result as --env.reward of\n"
+        "Train a preference model, any Hugging Face model with one output, on pairs of responses, one of which was\n"
+        'preferred. Accuracy is cross-validated by prompt, next to chance, to "the longer one wins" and, where\n'
+        "pairs were judged more than once, to how far people agree; with it come calibration, and accuracy by\n"
+        "annotator and by length. Files from prefgym label are read as they are. Use the result as --env.reward of\n"
         "prefgym train, or as --evaluation.judge.\n\n"
         "  prefgym reward --data.comparisons pairs.jsonl --output runs/reward\n"
         "  prefgym reward --data.comparisons votes.json --data.prompt_column input --data.first_column output_1 \\\n"
@@ -96,7 +96,7 @@ def read_config(arguments: list[str]) -> Config:
 
 
 def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[str, str]]]:
-    """The model to begin with, the comparisons, and the references."""
+    """The model to start from, the comparisons, and the references."""
     check_device(config["device"])
     comparisons = _comparisons(config)
     references = _references(config, comparisons)
@@ -122,7 +122,7 @@ def _comparisons(config: Config) -> list[Comparison]:
 
 
 def _references(config: Config, comparisons: list[Comparison]) -> list[tuple[str, str]]:
-    """(prompt, response) pairs whose scores shall average 0."""
+    """(prompt, response) pairs whose scores will average 0."""
     if config["data.reference_column"] is None:
         return [(item.prompt, item.chosen) for item in comparisons if not item.tie] or [
             (item.prompt, text) for item in comparisons for text in (item.chosen, item.rejected)
@@ -168,7 +168,7 @@ def _train(
     history = facts.pop("history")
     metrics |= facts
     if held_out:
-        metrics["held_out"] = breakdown(leads(model, held_out), held_out, config["seed"])  # at temperature 1 still
+        metrics["held_out"] = breakdown(leads(model, held_out), held_out, config["seed"])  # still at temperature 1
         metrics["temperature"] = calibrate_temperature(model, held_out)
     metrics["shift"] = reference_shift(model, *map(list, zip(*references, strict=True)))
     model.facts = {"data": config["data.comparisons"], **{key: metrics[key] for key in ("seed", "comparisons")}}

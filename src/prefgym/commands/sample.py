@@ -14,8 +14,8 @@ from ..output import check_file, write_file
 
 USED = {"env.id", "env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
 OPTIONS = [
-    Option("output", str, None, "File to write, one JSON object a line (default: the terminal)."),
-    Option("overwrite", bool, False, "Write anew what an earlier call wrote; that moves to --output.previous-1."),
+    Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
+    Option("overwrite", bool, False, "Replace what an earlier call wrote; that moves to --output.previous-1."),
     Option("seed", int, 0, "Seed of sampling.", minimum=0),
     Option("greedy", bool, False, "Take the likeliest token instead of sampling."),
     Option(
@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> None:
         check_file(target, overwrite=config["overwrite"])
     for parent in target.parents if target is not None else ():
         if parent.exists() and not parent.is_dir():
-            raise InputError(f"--output {target} lies in {parent}, which is a file; give another place.")
+            raise InputError(f"--output {target} is inside {parent}, which is a file; give another place.")
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts

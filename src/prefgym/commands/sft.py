@@ -21,10 +21,10 @@ SMALL = 100_000_000
 TRAINING = [
     Option("training.epochs", float, 3.0, "Passes over the training data.", above=0),
     Option("training.learning_rate", float, 5e-4, "Peak learning rate (AdamW, warm-up, cosine).", above=0),
-    Option("training.batch_size", int, 16, "Examples of one forward pass.", minimum=1),
-    Option("training.gradient_accumulation", int, 1, "Forward passes of one optimiser step.", minimum=1),
+    Option("training.batch_size", int, 16, "Examples per forward pass.", minimum=1),
+    Option("training.gradient_accumulation", int, 1, "Forward passes per optimiser step.", minimum=1),
     Option("training.bf16", bool, False, "Matrix products in bfloat16."),
-    Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten a run).", minimum=1),
+    Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten per run).", minimum=1),
 ]
 CONTROL = [
     Option("output", str, None, "Folder to write the model and its report to (default: runs/ and the command's name)."),
@@ -59,10 +59,10 @@ OPTIONS = [
         "data.task_cap",
         int,
         None,
-        "Pairs of a task in an epoch (default: all): tasks are mixed in proportion to their size up to this.",
+        "Pairs per task in an epoch (default: all): tasks are mixed in proportion to their size up to this.",
         minimum=1,
     ),
-    Option("data.demonstrations", int, 0, "Positive examples of a task that its prompts show, if they fit.", minimum=0),
+    Option("data.demonstrations", int, 0, "Positive examples of its task that a prompt shows, if they fit.", minimum=0),
     Option(
         "data.template",
         str,
@@ -82,7 +82,7 @@ def help_text() -> str:
     """The text of ``prefgym sft --help``."""
     return (
         "usage: prefgym sft --data.pairs FILE [options]\n\n"
-        "Fine-tune a language model, causal or encoder-decoder, on pairs. The loss counts the answer and its EOS, not\n"
+        "Fine-tune a language model, causal or encoder-decoder, on pairs. The loss covers the answer and its EOS, not\n"
         "the prompt. Columns prompt and completion, or messages, are read as they are; so are task files of Natural\n"
         "Instructions and seed tasks of self-instruct. The result is a plain Hugging Face model folder: use it as\n"
         "--env.model of prefgym train.\n\n"
@@ -133,7 +133,7 @@ def read_config(arguments: list[str]) -> Config:
 
 
 def training_options(config: Config, folder: Path) -> dict[str, Any]:
-    """What a training with checkpoints in a run's folder is given."""
+    """Arguments for training with checkpoints in a run's folder."""
     return {
         **config.section("training"),
         "save_every": config["training.save_every"] or 0,
@@ -147,7 +147,7 @@ def training_options(config: Config, folder: Path) -> dict[str, Any]:
 
 
 def _start(config: Config) -> tuple[LanguageModel, PairData]:
-    """The model to begin with, and the data."""
+    """The model to start from, and the data."""
     check_device(config["device"])
     from ..models.language_model import LanguageModel
 

@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> None:
 
 
 def train(config: Config) -> None:
-    """Train, or go on with, the run that a resolved config describes."""
+    """Train, or resume, the run that a resolved config describes."""
     folder = Path(config["output"])
     if config["resume"]:
         _resume(config, folder)
@@ -84,7 +84,7 @@ def train(config: Config) -> None:
 
 
 def _own_options(told: list[Option]) -> dict[str, list[Option]]:
-    """The options that an agent has beside those told; agents without such a one are left out."""
+    """Each agent's options beyond those already listed; agents without any are left out."""
     from ..agents import AGENTS
 
     keys = {option.key for option in told}
@@ -93,7 +93,7 @@ def _own_options(told: list[Option]) -> dict[str, list[Option]]:
 
 
 def _resume(config: Config, folder: Path) -> None:
-    """Go on where the run was stopped: in training, or after it."""
+    """Continue where the run was stopped: in training, or after it."""
     from ..agents.checkpoint import has_checkpoint
 
     with resumed_folder(folder, "train") as folder:
@@ -104,7 +104,7 @@ def _resume(config: Config, folder: Path) -> None:
             agent = kind.resume(folder, env, accept_changes=config["accept_changes"])
         else:  # killed before the first one
             agent = make_agent(config, env)
-        agent.learn_start = 0  # the whole run is one learning, whatever it was extended by
+        agent.learn_start = 0  # the whole run counts as one call of learn, however it was extended
         done = agent.num_episodes >= config[BUDGET]
         last_file = folder / ("report.html" if config["evaluation.prompts"] else METRICS_FILE)
         if done and last_file.is_file():
@@ -131,7 +131,7 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
             )
             if config["profile"]:
                 print(parts_table(agent.history), flush=True)
-            save_checkpoint(folder, agent)  # from which --resume goes on to the report
+            save_checkpoint(folder, agent)  # from here --resume continues with the report
         drop_old(folder)
         agent.save(folder)
         _report(config, folder, agent, splits)
@@ -140,7 +140,7 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
 
 
 def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: PolicyGradient) -> KeyboardInterrupt:
-    """The stop with what is saved, what will be done again, and how to go on."""
+    """The stop, with what is saved, what will be repeated, and how to continue."""
     stop = stopped(error)
     done = agent.num_episodes >= config[BUDGET]
     again = "the evaluation" if done else f"iteration {agent.iteration + 1}"
@@ -152,7 +152,7 @@ def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: Po
 
 
 def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
-    """Judge the trained policy and write what is there to look at, the model card included."""
+    """Judge the trained policy and write everything there is to look at, the model card included."""
     from ..agents.run_folder import write_card
 
     if not config["evaluation.prompts"]:

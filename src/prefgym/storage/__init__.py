@@ -1,4 +1,4 @@
-"""Keeping what users have: who wrote a file, one writer at a time, folders that are whole or absent, clean stops.
+"""Keeping users' files safe: who wrote a file, one writer at a time, folders complete or absent, clean stops.
 
-Knows files and processes, and nothing of models, agents or commands.
+Knows files and processes, but nothing about models, agents or commands.
 """

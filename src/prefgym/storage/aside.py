@@ -1,6 +1,6 @@
-"""Setting an old run aside: its files, and no others, move to ``DIR.previous-N``; deleted they are by users alone.
+"""Setting an old run aside: its files, and no others, move to ``DIR.previous-N``; only users delete them.
 
-A move that is cut off is undone by whoever opens the folder next: while it goes on, ``DIR.previous-N`` holds a file
+An interrupted move is undone by whoever opens the folder next: while it lasts, ``DIR.previous-N`` holds a file
 ``prefgym.moving`` and ``DIR`` still the list of the old run.
 """
 
@@ -20,7 +20,7 @@ MOVING = "prefgym.moving"
 
 
 def set_aside(folder: Path, manifest: Manifest) -> Path:
-    """Move the files of a run; where to. A new list of files in ``folder``, then :func:`settle`, ends the move.
+    """Move the files of a run; gives where to. A new list of files in ``folder``, then :func:`settle`, ends the move.
 
     Raises:
         InputError: somebody changed one of them; nothing is moved.
@@ -29,17 +29,17 @@ def set_aside(folder: Path, manifest: Manifest) -> Path:
     previous = _make_previous(folder)
     (previous / MOVING).touch()
     _copy_list(folder, previous)
-    _move(reversed(list(manifest.paths())), folder, previous)  # a list before its files: they are found again by it
+    _move(reversed(list(manifest.paths())), folder, previous)  # a list before its files: it is how they are found again
     return previous
 
 
 def settle(previous: Path) -> None:
-    """Say that a move is over."""
+    """Mark a move as finished."""
     (previous / MOVING).unlink(missing_ok=True)
 
 
 def bring_back(folder: Path, previous: Path) -> None:
-    """Move the files of an old run, and no others, back into its folder, which holds nothing newer any more."""
+    """Move the files of an old run, and no others, back into its folder, which no longer holds anything newer."""
     kept = Manifest.read(previous)
     if kept is None:
         return
@@ -53,7 +53,7 @@ def bring_back(folder: Path, previous: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Undo, or end, a move out of ``folder`` that was cut off."""
+    """Undo, or finish, an interrupted move out of ``folder``."""
     for previous in candidates(folder):
         if not (previous / MOVING).is_file():
             continue
@@ -72,7 +72,7 @@ def _copy_list(source: Path, target: Path) -> None:
 
 
 def candidates(folder: Path) -> Iterator[Path]:
-    """Folders, and no links, whose name says that an old run of ``folder`` lies there."""
+    """Folders (not links) whose name says that they hold an old run of ``folder``."""
     found = [*folder.parent.glob(f"{_escaped(folder.name)}.previous-*"), *folder.glob("previous-*")]
     yield from sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
@@ -82,7 +82,7 @@ def _escaped(name: str) -> str:
 
 
 def _make_previous(folder: Path) -> Path:
-    """A new folder beside ``folder``; inside it where the parent cannot be written or is another file system."""
+    """A new folder beside ``folder``; inside it where the parent is not writable or is another file system."""
     number = 1
     while True:
         beside, inside = folder.with_name(f"{folder.name}.previous-{number}"), folder / f"previous-{number}"
@@ -105,14 +105,14 @@ def _exists(path: Path) -> bool:
 
 
 def _move(paths: Iterator[Path], source: Path, target: Path) -> None:
-    """Move files from one folder to another, links as links; what stands there already stays."""
+    """Move files from one folder to another, links as links; existing files stay."""
     emptied = set[Path]()
     for path in list(paths):
         place = target / path.relative_to(source)
         if path == source / FILES or os.path.lexists(place):
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, place)  # a rename, but where a folder in the run lies on another file system
+        shutil.move(path, place)  # a rename, unless a folder in the run is on another file system
         emptied.update(parent for parent in path.parents if parent != source and parent.is_relative_to(source))
     remove_empty(emptied)
 

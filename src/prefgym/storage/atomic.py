@@ -1,7 +1,7 @@
 """Files that appear complete or not at all, on a disk that may be full and under a process that may be killed.
 
-Everything unfinished has a name that only this package uses, ``.prefgym-HOST-PID-RUN-N.partial``: what a killed process
-left is known by it and swept away by the next one that writes to the folder.
+Everything unfinished has a name that only this package uses, ``.prefgym-HOST-PID-RUN-N.partial``: leftovers of a killed
+process are recognised by it and swept away by the next one that writes to the folder.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
-_RUN = secrets.token_hex(4)  # a process id comes again, of a restarted container always
+_RUN = secrets.token_hex(4)  # process ids are reused, in a restarted container always
 _PARTIAL = re.compile(r"\.prefgym-([A-Za-z0-9_]+)-(\d+)-([0-9a-f]{8})-\d+\.partial")
 _numbers = itertools.count()
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how the libraries written in Rust tell one
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust report one
 
 
 def partial_name() -> str:
@@ -31,7 +31,7 @@ def partial_name() -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give another name in the same folder to write to; then flush to the disk and rename to ``path``."""
+    """Give a temporary name in the same folder to write to; then flush to disk and rename to ``path``."""
     writing = path.with_name(partial_name())
     try:
         with machine_errors(path):
@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Raise an ``OSError`` where a library tells one of the system's errors in words of its own."""
+    """Raise an ``OSError`` where a library reports a system error in its own words."""
     try:
         yield
     except OSError as error:
@@ -60,7 +60,7 @@ def machine_errors(path: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; a file system that cannot is let be."""
+    """Wait until a file, or the names in a folder, are on the disk; a file system that cannot do it is left alone."""
     channel = os.open(path, os.O_RDONLY)
     try:
         os.fsync(channel)
@@ -79,7 +79,7 @@ def sha256_of(path: Path) -> str:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a name is that of something unfinished."""
+    """Whether a name marks something unfinished."""
     return _PARTIAL.fullmatch(path.name) is not None
 
 
@@ -88,7 +88,7 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
 
     Args:
         folder: where.
-        alone: whether this process holds the folder's lock, so that what another host left there is dead too.
+        alone: whether this process holds the folder's lock, so that another host's leftovers are dead too.
     """
     for home, folders, names in os.walk(folder):
         for name in [*folders, *names]:
@@ -99,14 +99,14 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
 
 
 def _is_dead(host: str, pid: int, run: str, alone: bool) -> bool:
-    """Whether the process that wrote under such a name is no more."""
+    """Whether the process that wrote under such a name is dead."""
     if host != _HOST:
         return alone
     return run != _RUN if pid == os.getpid() else not is_alive(pid)
 
 
 def remove(path: Path) -> None:
-    """Remove something unfinished, a file or a folder; what is gone already is gone."""
+    """Remove something unfinished, a file or a folder; it may already be gone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -114,7 +114,7 @@ def remove(path: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this host runs."""
+    """Whether a process is running on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -125,5 +125,5 @@ def is_alive(pid: int) -> bool:
 
 
 def host_name() -> str:
-    """Return this host's name, as it stands in names of unfinished files and in locks."""
+    """Return this host's name, as used in names of unfinished files and in locks."""
     return _HOST

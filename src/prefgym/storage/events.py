@@ -1,8 +1,8 @@
 """TensorBoard events of a run in one file, with every point once, however often the run was stopped and whatever the
 clock says.
 
-TensorBoard itself begins a file at every start and tells repeated points apart by the order of files, which follows the
-clock. Here a resumed run first writes the points that stay, then goes on in the same file.
+TensorBoard itself starts a new file at every start and resolves repeated points by the order of files, which follows
+the clock. Here a resumed run first writes the points to keep, then continues in the same file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Keep = Callable[[str, int], bool]
 
 
 def open_events(folder: Path, keep: Keep | None = None) -> SummaryWriter:
-    """Open the events of a run for writing; of those that are there, only those of ``keep(tag, step)`` stay.
+    """Open the events of a run for writing; of the existing ones, only those with ``keep(tag, step)`` stay.
 
     Args:
         folder: of the events, in a folder that is open for writing.
@@ -56,7 +56,7 @@ class _RunWriter(SummaryWriter):
 
 
 class _EventFile:
-    """What :class:`FileWriter` writes to. It writes at once, so an error of the disk is raised where it happens."""
+    """What :class:`FileWriter` writes to. It writes immediately, so a disk error is raised where it happens."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -96,7 +96,7 @@ def _kept(path: Path, keep: Keep) -> Iterator[Event]:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """The events of a file, up to a last one that a killed process left half."""
+    """The events of a file, without a last one that a killed process left incomplete."""
     data, start = path.read_bytes(), 0
     while start + 12 <= len(data):
         (length,) = struct.unpack_from("<Q", data, start)

@@ -1,7 +1,7 @@
-"""One writer at a time in a run folder: a lock that says who holds it, and that the dead do not keep.
+"""One writer at a time in a run folder: a lock that says who holds it, and that a dead process does not keep.
 
 ``prefgym.lock`` names process, host and time, and is touched every few seconds. On one host the operating system holds
-the lock and gives it back when its process dies; from another host the touches tell whether it still lives.
+the lock and releases it when its process dies; from another host the touches show whether it is still alive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .atomic import host_name, is_alive
 
 try:
     import fcntl
-except ImportError:  # Windows: process and touches alone tell
+except ImportError:  # Windows: only the process and the touches tell
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "prefgym.lock"
@@ -33,9 +33,9 @@ _held: dict[Path, int] = {}
 
 @contextmanager
 def locked(folder: Path, command: str) -> Iterator[str | None]:
-    """Hold the lock of a folder; gives a sentence about the dead process it was taken from, if there was one.
+    """Hold the lock of a folder; gives a sentence about the dead process it was taken from, if any.
 
-    A folder that this process holds already may be entered again.
+    A folder that this process already holds may be entered again.
 
     Raises:
         InputError: another process holds it.
@@ -101,14 +101,14 @@ def check_free(folder: Path) -> None:
 
 
 def _check_ours(channel: int, path: Path) -> None:
-    """Raise :class:`InputError` where a file of the user's has the name of the lock: ours begins alike, or is cut."""
+    """Raise :class:`InputError` where a user's file has the lock's name: ours begins as expected, or is truncated."""
     text = os.pread(channel, len(_BEGIN), 0)
     if not _BEGIN.startswith(text):
         raise InputError(_foreign(path))
 
 
 def system_lock(channel: int) -> bool:
-    """Whether no process of this host holds the lock; True where the system cannot tell."""
+    """Whether no process on this host holds the lock; True where the system cannot tell."""
     if fcntl is None:
         return True
     try:
@@ -121,7 +121,7 @@ def system_lock(channel: int) -> bool:
 
 
 def _owner(channel: int) -> dict[str, Any] | None:
-    """Who wrote the lock; None where nobody did, or was killed while writing it."""
+    """Who wrote the lock; None where nobody did, or the writer was killed while writing it."""
     try:
         owner = json.loads(os.pread(channel, 4096, 0))
         known = isinstance(owner["pid"], int) and 0 < owner["pid"] < 2**31 and isinstance(owner["host"], str)

@@ -1,10 +1,10 @@
 """Who wrote a file: every folder that prefgym writes holds the list of its files, and only those are ever replaced.
 
 ``prefgym-files.jsonl`` has a head, ``{"format": 1, "run": ID, "command": "train"}``, and a line for each file,
-``{"file": "metrics.json", "sha256": ...}`` (null while it grows), or for a folder with a list of its own,
-``{"folder": "evaluation"}``. A line stands there before its file does, so a process killed in between leaves no file of
-an unknown writer. A file that was written several times has several lines, and its bytes are one of those. One that
-holds other bytes was changed by somebody else, and counts as theirs.
+``{"file": "metrics.json", "sha256": ...}`` (null while it grows), or for a folder with its own list,
+``{"folder": "evaluation"}``. A line is written before its file, so a process killed in between leaves no file of
+unknown origin. A file that was written several times has several lines, and its bytes match one of them. One with other
+bytes was changed by somebody else, and counts as theirs.
 
 While a folder is open in this process (:func:`managed`), every write under it goes through :func:`claim`.
 """
@@ -31,12 +31,12 @@ class Manifest:
 
     Attributes:
         folder: where, without links.
-        head: facts of the whole: ``format``, ``run`` (an id that no other folder has), ``command``, and what a
+        head: facts about the folder: ``format``, ``run`` (a unique id), ``command``, and what a
             command adds.
-        files: relative path -> the SHA-256 of each content written there; none of a file that grows.
-        folders: relative paths of folders with a list of their own.
-        durable: whether a line waits until it is on the disk.
-        pruned: whether a file, or half a line, was left out when the list was read; the next line writes it anew.
+        files: relative path -> the SHA-256 of each content written there; none for a file that grows.
+        folders: relative paths of folders with their own list.
+        durable: whether writing a line waits until it is on disk.
+        pruned: whether a file, or half a line, was dropped when the list was read; the next write rewrites the list.
     """
 
     def __init__(self, folder: Path, head: dict[str, Any], durable: bool = True) -> None:
@@ -47,7 +47,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path, pruned: bool = True) -> Manifest | None:
-        """The list in a folder, or None where there is none; ``pruned`` leaves out what is no longer there.
+        """The list in a folder, or None where there is none; ``pruned`` drops what is no longer there.
 
         Raises:
             InputError: the list is damaged.
@@ -80,14 +80,14 @@ class Manifest:
     def begin(
         cls, folder: Path, command: str, *, durable: bool = True, facts: Mapping[str, str] | None = None
     ) -> Manifest:
-        """Write a list without files, in the place of any other; its head holds the facts too."""
+        """Write a list without files, replacing any other; its head contains the facts too."""
         head = {"format": FORMAT, "run": uuid.uuid4().hex, "command": command, **(facts or {})}
         manifest = cls(folder.resolve(), head, durable)
         manifest.rewrite()
         return manifest
 
     def rewrite(self) -> None:
-        """Write the whole list anew: head, files and folders as they are known now."""
+        """Rewrite the whole list: head, files and folders as known now."""
         rows: list[dict[str, Any]] = [self.head]
         for name, sums in self.files.items():
             rows += [{"file": name, "sha256": one} for one in sorted(sums)] or [{"file": name, "sha256": None}]
@@ -97,14 +97,14 @@ class Manifest:
         self.pruned = False
 
     def claim(self, path: Path, sha256: str | None = None) -> None:
-        """Put a file on the list before it is written; without a sum it is one that grows, until it is given one.
+        """Put a file on the list before it is written; without a checksum it counts as growing, until it gets one.
 
         Raises:
-            InputError: it is there already, and somebody else wrote it, or changed it.
+            InputError: it already exists, and somebody else wrote it, or changed it.
         """
         name = path.relative_to(self.folder).as_posix()
         if name not in self.files and os.path.lexists(path):
-            raise InputError(f"{path} is there already and prefgym did not write it; move it, or give another folder.")
+            raise InputError(f"{path} already exists and prefgym did not write it; move it, or give another folder.")
         sums = self.files.get(name)
         if sums and (sha256 is None or sha256 not in sums) and os.path.lexists(path):
             self.check_unchanged([name])
@@ -114,7 +114,7 @@ class Manifest:
         self._append({"file": name, "sha256": sha256})
 
     def record(self, path: Path) -> None:
-        """Note the sum of a file that no longer grows."""
+        """Record the checksum of a file that no longer grows."""
         name, sha256 = path.relative_to(self.folder).as_posix(), sha256_of(path)
         if sha256 not in self.files.get(name, ()):
             self.files.setdefault(name, set()).add(sha256)
@@ -133,7 +133,7 @@ class Manifest:
                 inner.check_unchanged()
 
     def claim_folder(self, path: Path) -> None:
-        """Put a folder that has, or will have, a list of its own on this one."""
+        """Put a folder that has, or will have, its own list on this one."""
         name = path.relative_to(self.folder).as_posix()
         if name not in self.folders:
             self.folders.add(name)
@@ -144,7 +144,7 @@ class Manifest:
         return path.relative_to(self.folder).as_posix() in self.files
 
     def paths(self) -> Iterator[Path]:
-        """Every file on the list that is there, of folders in it too, lists included; this list comes last."""
+        """Every existing file on the list, in listed folders too, lists included; this list comes last."""
         for name in self.files:
             if self._is_here(name):
                 yield self.folder / name
@@ -155,7 +155,7 @@ class Manifest:
         yield self.folder / FILES
 
     def is_whole(self, name: str) -> bool:
-        """Whether a file on the list is there with bytes that were written; of one without a sum, that it is there."""
+        """Whether a file on the list exists with the bytes that were written; without a checksum, whether it exists."""
         path, sums = self.folder / name, self.files[name]
         return path.is_file() and (not sums or sha256_of(path) in sums)
 
@@ -167,7 +167,7 @@ class Manifest:
         self.files[name] = {*self.files.get(name, ()), str(sha256)} if sha256 is not None else set()
 
     def _is_here(self, name: str) -> bool:
-        """Whether a name is that of something in the folder, and not elsewhere by a link that somebody made."""
+        """Whether a name is of something inside the folder, not elsewhere by way of a link that somebody made."""
         path = self.folder / name
         return os.path.lexists(path) and path.parent.resolve() == path.parent
 
@@ -186,7 +186,7 @@ _open: dict[Path, Manifest] = {}
 
 
 def claim(path: Path, sha256: str | None = None) -> None:
-    """Put a file on the list of the open folder that it lies in, if there is one; see :meth:`Manifest.claim`."""
+    """Put a file on the list of the open folder it is in, if there is one; see :meth:`Manifest.claim`."""
     path = path.parent.resolve() / path.name
     manifest = covering(path)
     if manifest is not None:
@@ -194,7 +194,7 @@ def claim(path: Path, sha256: str | None = None) -> None:
 
 
 def record(path: Path) -> None:
-    """Note the sum of a file that no longer grows, on the list of the open folder that it lies in, if there is one."""
+    """Record the checksum of a file that no longer grows, on the list of the open folder it is in, if there is one."""
     path = path.parent.resolve() / path.name
     manifest = covering(path)
     if manifest is not None and path.is_file():
@@ -202,15 +202,15 @@ def record(path: Path) -> None:
 
 
 def covering(path: Path) -> Manifest | None:
-    """The list of the innermost open folder that a path lies in."""
+    """The list of the innermost open folder that contains a path."""
     return next((_open[parent] for parent in path.parents if parent in _open), None)
 
 
 @contextmanager
 def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
-    """Open a folder for writing: it gets a list where it has none, and files of others in it are refused, not replaced.
+    """Open a folder for writing: it gets a list if it has none; files of others in it are refused, not replaced.
 
-    Within an open folder it is one of that folder's. A folder that is open already stays so.
+    Within an open folder it belongs to that folder. A folder that is already open stays open.
     """
     folder = Path(folder)
     made = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.lexists(path)]
@@ -237,7 +237,7 @@ def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
 
 @contextmanager
 def opened(manifest: Manifest) -> Iterator[Manifest]:
-    """Let writes under the list's folder be claimed on it."""
+    """Claim writes under the list's folder on it."""
     _open[manifest.folder] = manifest
     try:
         yield manifest
@@ -246,7 +246,7 @@ def opened(manifest: Manifest) -> Iterator[Manifest]:
 
 
 def check_whole(folder: Path, suffix: str = ".safetensors") -> None:
-    """Raise :class:`InputError` where a file of this ending is not what was written; a folder without a list passes."""
+    """Raise :class:`InputError` where a file with this ending was changed since it was written; no list passes."""
     manifest = Manifest.read(folder)
     if manifest is None:
         return
@@ -259,7 +259,7 @@ def check_whole(folder: Path, suffix: str = ".safetensors") -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until every file under a folder, and its names, are on the disk."""
+    """Wait until every file under a folder, and its names, are on disk."""
     for home, _, names in os.walk(folder):
         for name in names:
             sync(Path(home) / name)
@@ -267,7 +267,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
-    """The lines; a torn last one, of a process killed while it wrote, is left out."""
+    """The lines; a torn last one, from a process killed while writing, is left out."""
     rows = [json.loads(line) for line in text.split("\n")[:-1]]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError("no list of files")
@@ -275,7 +275,7 @@ def _rows(text: str) -> list[dict[str, Any]]:
 
 
 def _relative(name: Any) -> str:
-    """A path of a list that stays in its folder; ``ValueError`` for any other."""
+    """A path from a list that stays inside its folder; ``ValueError`` for any other."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError(name)

@@ -1,4 +1,4 @@
-"""Stopping cleanly: the first SIGINT or SIGTERM lets a command save what is whole, the second ends it at once."""
+"""Stopping cleanly: the first SIGINT or SIGTERM lets a command save its state, the second ends it immediately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Stopped(KeyboardInterrupt):
     """The process was asked to stop.
 
     Attributes:
-        signum: by which signal.
+        signum: the number of the signal.
     """
 
     def __init__(self, signum: int = signal.SIGINT, *told: str) -> None:
@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class _State:
-    """What the handler knows: the signal that came, whether it was raised, and how many sections put it off."""
+    """The handler's state: the signal received, whether it was raised, and how many sections postpone it."""
 
     def __init__(self) -> None:
         self.came: int | None = None
@@ -43,7 +43,7 @@ _state = _State()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise :class:`Stopped` in the block at the first SIGINT or SIGTERM; the second ends the process at once."""
+    """Raise :class:`Stopped` in the block at the first SIGINT or SIGTERM; the second ends the process immediately."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,7 +58,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put a stop off until the block is over; for a few lines that leave something whole only at their end."""
+    """Postpone a stop until the block is over; for a few lines that are consistent only at their end."""
     _state.sections += 1
     try:
         yield
@@ -70,13 +70,13 @@ def uninterrupted() -> Iterator[None]:
 
 
 def stopped(error: BaseException, *told: str) -> Stopped:
-    """The same stop with a sentence; what is no :class:`Stopped` counts as SIGINT."""
+    """The same stop with a sentence; anything but a :class:`Stopped` counts as SIGINT."""
     return Stopped(error.signum if isinstance(error, Stopped) else signal.SIGINT, *told)
 
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     if _state.came is not None:
-        os.write(2, b"\nstopped at once.\n")
+        os.write(2, b"\nstopped immediately.\n")
         os._exit(128 + signum)
     _state.came = signum
     if not _state.sections:

@@ -1,4 +1,4 @@
-"""Folders that are whole or absent, such as checkpoints: written under another name, with sums, then renamed."""
+"""Folders that are complete or absent, such as checkpoints: written under another name, with sums, then renamed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .manifest import Manifest, covering, opened, sync_folder
 
 @contextmanager
 def whole_folder(target: Path, command: str = "checkpoint", *, numbered: bool = False) -> Iterator[Path]:
-    """Give a folder to write into that becomes ``target`` when the block is over, on the disk and with its sums.
+    """Give a folder to write into that becomes ``target`` when the block is over, on disk and with its checksums.
 
-    A folder that stands there is replaced, if all of its files are prefgym's. If not, ``numbered`` takes the name
-    ``target-2``, and so on.
+    An existing folder is replaced, if all of its files are prefgym's. If not, ``numbered`` uses the name ``target-2``,
+    and so on.
 
     Raises:
-        InputError: what stands there is somebody else's, or has files of somebody else in it.
+        InputError: the existing folder is somebody else's, or contains somebody else's files.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     target = target.parent.resolve() / target.name
@@ -33,7 +33,7 @@ def whole_folder(target: Path, command: str = "checkpoint", *, numbered: bool = 
         outer, wanted, number = covering(target), target, 2
         while os.path.lexists(target) and not discard(target):
             if not numbered:
-                raise InputError(f"{target} is there already and prefgym did not write all of it; move it.")
+                raise InputError(f"{target} already exists and prefgym did not write all of it; move it.")
             target, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
         if outer is not None:
             outer.claim_folder(target)
@@ -45,13 +45,13 @@ def whole_folder(target: Path, command: str = "checkpoint", *, numbered: bool = 
 
 
 def discard(folder: Path) -> bool:
-    """Remove a folder that :func:`whole_folder` wrote; False, and nothing is done, where not all in it is as written.
+    """Remove a folder that :func:`whole_folder` wrote; False, and nothing is done, if anything in it was changed.
 
-    It loses its name first, so that one half removed is never taken for a whole one.
+    It is renamed first, so that a half-removed one is never taken for a complete one.
     """
     try:
         manifest = Manifest.read(folder) if folder.is_dir() and not folder.is_symlink() else None
-    except InputError:  # damaged: nobody can tell whose its files are
+    except InputError:  # damaged: nobody can tell whose files these are
         return False
     if manifest is None:
         return False
@@ -70,9 +70,9 @@ def discard(folder: Path) -> bool:
 
 
 def is_whole(folder: Path, listed: bool = True) -> bool:
-    """Whether every file of a folder holds the bytes that were written.
+    """Whether every file in a folder is as it was written.
 
-    One without a list is not whole, unless none is expected: nobody can tell.
+    One without a list is not complete, unless none is expected: nobody can tell.
     """
     try:
         manifest = Manifest.read(folder, pruned=False)
