@@ -6,13 +6,14 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from ..errors import InputError, MachineError, RewardError, nearest
@@ -74,6 +75,29 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
             if not _is_installed(file, homes):
                 left += [other for other in _imported(file) if not _is_installed(other, homes)]
     return list(found.values())
+
+
+def code_of(function: Any) -> bytes:
+    """What a function or a class runs, as bytes: its source file and what :func:`with_imports` adds.
+
+    Of what was typed into an interpreter it is the compiled code; of what is built in, nothing.
+    """
+    plain = inspect.unwrap(function)
+    try:
+        file = inspect.getsourcefile(plain)
+        if file is not None:
+            return b"".join(one.read_bytes() for one in with_imports([Path(file)]))
+    except (TypeError, OSError):  # built in, or typed in
+        pass
+    code = getattr(plain, "__code__", None)
+    return b"" if code is None else _compiled(code)
+
+
+def _compiled(thing: Any) -> bytes:
+    """Compiled code or a constant of it, as bytes that another process makes too."""
+    if isinstance(thing, CodeType):
+        return b"".join([thing.co_code, repr(thing.co_names).encode(), *map(_compiled, thing.co_consts)])
+    return repr(sorted(map(repr, thing)) if isinstance(thing, frozenset) else thing).encode()
 
 
 def _imported(file: Path) -> Iterator[Path]:
