@@ -1,7 +1,7 @@
 """Two processes, played by two threads, are one: same updates, same scalars, same decisions, one writer.
 
 ``TwoProcesses`` puts real sums and real shares in the place of ``processes.py``; a place that forgets to ask it is then
-found by its figures. The first process gets a third of the prompts, so that means of means would be wrong.
+found by its figures. The first process gets a quarter of the prompts, so that means of means would be wrong.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from prefgym.agents import (
 from prefgym.errors import RewardError
 from prefgym.evaluation.checking.check_agent import make_world, move
 
-ITERATION = 24  # episodes: 6 prompts with 4 samples each
+ITERATION = 12  # episodes: 4 prompts with 3 samples each
+MAKING = threading.Lock()  # a model's first weights come from torch's one generator
 Act = Callable[[int], Any]
 
 
@@ -78,8 +79,8 @@ class TwoProcesses:
         return self.thread.number == 0
 
     def share(self, prompts: Any) -> Any:
-        third = max(1, len(prompts) // 3)
-        return prompts[:third] if self.is_first() else prompts[third:]
+        few = max(1, len(prompts) // 4)
+        return prompts[:few] if self.is_first() else prompts[few:]
 
     def whole(self, rollout: Rollout) -> Rollout:
         return joined(self.gathered(rollout))
@@ -160,10 +161,10 @@ def in_two(act: Act) -> list[Any]:
 
 def make(kind: type[PolicyGradient], **options: Any) -> PolicyGradient:
     """An agent that is away from its start, in a world of 6 prompts whose responses have 1 to 3 tokens."""
-    world = make_world(0.5, num_prompts=6)
-    shape = {"episodes_per_iteration": ITERATION, "samples_per_prompt": 4, "learning_rate": 0.05}
-    agent = kind("default", world, seed=5, **(shape | options))
-    move(agent.policy)
+    shape = {"episodes_per_iteration": ITERATION, "samples_per_prompt": 3, "learning_rate": 0.05}
+    with MAKING:
+        agent = kind("default", make_world(0.5, num_prompts=4), seed=5, **(shape | options))
+        move(agent.policy)
     return agent
 
 
@@ -174,23 +175,23 @@ def outcome(agent: PolicyGradient) -> tuple[list[torch.Tensor], list[dict[str, f
 
 
 CASES: list[tuple[type[PolicyGradient], dict[str, Any]]] = [
-    *((REINFORCE, {"baseline": name, "batch_size": 12}) for name in ("none", "value", "greedy", "leave_one_out")),
+    *((REINFORCE, {"baseline": name, "batch_size": 6}) for name in ("none", "value", "greedy", "leave_one_out")),
     *((REINFORCE, {"baseline": name}) for name in ("moving_average", "group_mean", "group_normalised")),
     (REINFORCE, {"normalize_advantage": True, "loss_reduction": "episode_sum", "ent_coef": 0.1, "kl_target": 0.1}),
     (REINFORCE, {"kl_loss_coef": 0.2, "kl_loss_estimator": "exact", "kl_target": 0.1, "gradient_accumulation": 2}),
     (A2C, {"normalize_advantage": True, "normalize_reward": True, "vf_coef": 0.5}),
-    (PPO, {"batch_size": 12, "n_epochs": 3, "kl_target": 0.1, "max_grad_norm": 0.1}),
-    (PPO, {"batch_size": 12, "n_epochs": 3, "target_kl": 0.004}),
-    (DPO, {"batch_size": 16, "labels": "soft"}),
-    (ExpertIteration, {"batch_size": 4, "n_epochs": 2}),
+    (PPO, {"batch_size": 6, "n_epochs": 3, "kl_target": 0.1, "max_grad_norm": 0.1}),
+    (PPO, {"batch_size": 6, "n_epochs": 3, "target_kl": 0.004}),
+    (DPO, {"batch_size": 6, "labels": "soft"}),
+    (ExpertIteration, {"batch_size": 2, "n_epochs": 2}),
 ]
 
 
 @pytest.mark.filterwarnings("ignore:The KL counts twice")
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=[f"{kind.name} {options}" for kind, options in CASES])
 def test_two_processes_learn_what_one_does(kind: type[PolicyGradient], options: Any) -> None:
-    weights, rows, coef = outcome(make(kind, **options).learn(3 * ITERATION))
-    found = in_two(lambda number: outcome(make(kind, **options).learn(3 * ITERATION)))
+    weights, rows, coef = outcome(make(kind, **options).learn(2 * ITERATION))
+    found = in_two(lambda number: outcome(make(kind, **options).learn(2 * ITERATION)))
     assert not any(isinstance(result, BaseException) for result in found), found
     for its_weights, its_rows, its_coef in found:
         for a, b in zip(its_weights, weights, strict=True):
@@ -204,8 +205,8 @@ def test_two_processes_learn_what_one_does(kind: type[PolicyGradient], options: 
 
 def test_every_process_holds_what_one_would_have_written() -> None:
     def act(number: int) -> Rollout:
-        agent = make(PPO)
-        return collecting.collect_rollout(agent.env, agent.policy, 6, 4)
+        agent = make(A2C)
+        return collecting.collect_rollout(agent.env, agent.policy, 4, 3)
 
     expected = act(0)
     for rollout in in_two(act):
@@ -215,16 +216,16 @@ def test_every_process_holds_what_one_would_have_written() -> None:
             if isinstance(value, torch.Tensor):
                 torch.testing.assert_close(getattr(rollout, field.name), value)
     lengths = expected.response_mask.sum(1).float()
-    assert abs(lengths[:8].mean() - lengths[8:].mean()) > 0.1  # of the two shares: means of means would be wrong
+    assert abs(lengths[:3].mean() - lengths[3:].mean()) > 0.1  # of the two shares: means of means would be wrong
 
 
 def test_target_kl_is_one_decision() -> None:
     def act(number: int) -> list[bool]:
-        agent = make(PPO, batch_size=12, n_epochs=3, target_kl=0.004)
+        agent = make(PPO, batch_size=6, n_epochs=3, target_kl=0.004)
         decisions: list[bool] = []
         keep_going = agent.keep_going
         agent.keep_going = lambda stats: decisions.append(keep_going(stats)) or decisions[-1]  # type: ignore[method-assign]
-        agent.learn(3 * ITERATION)
+        agent.learn(2 * ITERATION)
         return decisions
 
     expected = act(0)
@@ -239,7 +240,7 @@ def test_a_callback_of_any_process_stops_all() -> None:
     assert in_two(act) == [1, 1]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RewardError("The reward failed."), FloatingPointError("NaN")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RewardError("The reward failed.")])
 def test_what_ends_an_iteration_in_one_process_ends_it_in_all(error: BaseException, tmp_path: Path) -> None:
     """Both are then as after the first iteration where a stop asks for that, and the first has saved it."""
     ended: dict[int, PolicyGradient] = {}

@@ -16,6 +16,7 @@ def typed(text: str) -> Any:
 
 def test_a_function_is_its_file_and_what_that_imports(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "seam_helper.py").write_text(
         "import functools\ndef kept(f):\n    return functools.wraps(f)(lambda: 2)\n"
     )
