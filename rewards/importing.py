@@ -146,6 +146,7 @@ def _is_installed(file: Path, homes: set[Path]) -> bool:
 def _homes() -> set[Path]:
     """Where Python, installed packages and prefgym lie."""
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    homes.update(place for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "prefgym":  # installed in place, it lies elsewhere
             homes.update(getattr(module, "__path__", ()))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from prefgym.rewards.importing import code_of, import_function
+from prefgym.rewards.importing import code_of, import_function, with_imports
 
 
 def typed(text: str) -> Any:
@@ -23,6 +23,16 @@ def test_a_function_is_its_file_and_what_that_imports(tmp_path: Any, monkeypatch
     (tmp_path / "mine.py").write_text("from seam_helper import kept\n@kept\ndef f(): return 1\n")
     code = code_of(import_function("mine.py:f"))  # its own file, not that of what is wrapped around it
     assert code == (tmp_path / "mine.py").read_bytes() + (tmp_path / "seam_helper.py").read_bytes()
+
+
+def test_packages_count_as_installed_wherever_they_lie(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a user's own, of the system or of another environment are on the path alone."""
+    home = tmp_path / "local" / "site-packages"
+    home.mkdir(parents=True)
+    monkeypatch.syspath_prepend(home)
+    (home / "seam_package.py").write_text("import json\n")
+    (tmp_path / "mine.py").write_text("import seam_package\n")
+    assert with_imports([tmp_path / "mine.py"]) == [tmp_path / "mine.py"]
 
 
 def test_what_was_typed_in_is_what_it_computes_wherever_it_lies() -> None:
