@@ -25,6 +25,7 @@ from ..models.shared_prompt import shares_prompts
 from ..storage.lock import locked
 from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
+from . import processes
 from .attach import attach, make_policy
 from .collecting import collect_rollout
 from .env_settings import EnvSettings
@@ -180,8 +181,8 @@ class PolicyGradient:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
         if save_every is not None and (save_every <= 0 or output is None):
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
-        if output is None:
-            return self._learn(total_episodes, callback, progress_bar, None, None)
+        if output is None or not processes.is_first():  # whose folder and lock are its own
+            return self._learn(total_episodes, callback, progress_bar, None, save_every)
         with managed(output, "learn") as manifest, locked(manifest.folder, "learn"):
             return self._learn(total_episodes, callback, progress_bar, manifest.folder, save_every)
 
@@ -203,7 +204,7 @@ class PolicyGradient:
         saved = self.iteration if self.history else None
         try:
             while (done := self.num_episodes - start) < total_episodes:
-                with self._whole_when_stopped(save_every is not None):
+                with self._whole_when_stopped(save_every is not None), processes.together():
                     rollout, scalars = self._iterate(progress=done / total_episodes)
                     with uninterrupted():
                         self._end_iteration(scalars)
@@ -211,7 +212,7 @@ class PolicyGradient:
                 if output is not None and save_every is not None and self.iteration % save_every == 0:
                     save_checkpoint(output, self)
                     saved = self.iteration
-                if callback is not None and callback(self, scalars) is False:
+                if processes.anyone(callback is not None and callback(self, scalars) is False):
                     break
         except KeyboardInterrupt:
             self.settings.freeze()
@@ -236,7 +237,7 @@ class PolicyGradient:
         """
         from .run_folder import save_run
 
-        return save_run(folder, self, card)
+        return save_run(folder, self, card) if processes.is_first() else Path(folder)
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
@@ -335,7 +336,7 @@ class PolicyGradient:
         return self._summary(rollout, advantages, collected)
 
     def gradient(self, pieces: list[Minibatch]) -> dict[str, float]:
-        """Accumulate a minibatch's gradient, run in pieces, in the parameters; gives its scalars."""
+        """Accumulate a minibatch's gradient, run in pieces by each process, in the parameters; gives its scalars."""
         h, sums = self.hyperparameters, dict[str, float]()
         self.optimizer.zero_grad()
         for piece in pieces:
@@ -352,7 +353,8 @@ class PolicyGradient:
                 loss.backward()
             for key, value in {"loss": loss, **stats}.items():
                 sums[key] = sums.get(key, 0.0) + float(value.detach())
-        return sums
+        processes.add_up_gradients(self.policy)
+        return {name: processes.total(value) for name, value in sums.items()}
 
     def _step(self) -> float:
         """Clip the gradient, step the optimiser; gives the norm before clipping."""

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..models.distribution import Decoding, log_distribution
 from ..models.forward import chosen_tokens, read_responses
 from ..rewards import kl as kl_estimators
+from . import processes
 from .attach import is_neutral
 from .policy import LMPolicy
 from .returns import group_numbers
@@ -66,7 +67,9 @@ def collect_rollout(
         raise InputError(f"prompt_indices names {len(prompt_indices)} prompts, but num_prompts is {num_prompts}.")
     if is_neutral(env):
         indices = env.unwrapped.sample_prompt_indices(num_prompts) if prompt_indices is None else prompt_indices
-        return _generate(env.unwrapped, policy, indices, samples_per_prompt, generator, greedy)
+        mine = processes.share(indices)
+        return processes.whole(_generate(env.unwrapped, policy, mine, samples_per_prompt, generator, greedy))
+    # A wrapped environment keeps its own order of prompts, so every process steps all the episodes.
     return step_rollout(env, policy, num_prompts, samples_per_prompt, generator, prompt_indices, greedy)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from . import processes
 from .attach import env_attribute
 from .base import Advantages, PolicyGradient
 from .hyperparameters import Hyperparameters
@@ -83,8 +84,9 @@ class DPO(PolicyGradient):
             preferred = torch.sigmoid(difference)
         else:
             preferred = torch.heaviside(difference, difference.new_tensor(0.5))
-        loss = dpo_loss(margin, preferred)
-        agree = ((margin > 0) == (difference > 0)).float().mean()
+        part = len(first) / processes.total(len(first))  # of the minibatch's pairs, 1 in one process
+        loss = part * dpo_loss(margin, preferred)
+        agree = part * ((margin > 0) == (difference > 0)).float().mean()
         return loss, {"policy_loss": loss, "preference_accuracy": agree.detach()}
 
 

@@ -6,12 +6,13 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..rewards.ensemble import PreferenceEnsemble
-from ..rewards.importing import with_imports
+from ..rewards.importing import code_of
 from ..rewards.preference_model import PreferenceModel
 
 _TOLD = {
@@ -77,14 +78,10 @@ def _of_function(function: Callable[..., Any]) -> str:
 
 def _of_source(kind: Any) -> str:
     """A hash of the file that defines a function and of what it imports; in a script, of the function alone."""
-    try:
-        if getattr(kind, "__module__", "__main__") == "__main__":
+    if getattr(kind, "__module__", "__main__") == "__main__":
+        with suppress(OSError, TypeError):  # typed into an interpreter
             return _digest(inspect.getsource(kind))
-        files = with_imports([Path(str(inspect.getsourcefile(kind)))])
-        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    except (OSError, TypeError):
-        code = getattr(kind, "__code__", None)
-        return "" if code is None else hashlib.sha256(code.co_code).hexdigest()
+    return hashlib.sha256(code_of(kind)).hexdigest()
 
 
 def _digest(text: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import processes
 from .policy import LMPolicy
 from .returns import group_numbers
 from .rollout import Rollout, by_length
@@ -64,6 +65,8 @@ def minibatches(
 ) -> Iterator[list[Minibatch]]:
     """Shuffle the prompts and yield minibatches of ``batch_size`` episodes (the last may be smaller), in ``pieces``.
 
+    With several processes, each gets the pieces of its share of the prompts.
+
     A batch size that is not a multiple of the samples per prompt splits some prompts between minibatches. Pieces have
     prompts of similar length, so that little padding is computed.
     """
@@ -72,11 +75,12 @@ def minibatches(
     rank = torch.as_tensor(rng.permutation(int(groups.max()) + 1), device=groups.device)
     order = rank[groups].argsort(stable=True)
     for rows in order.split(batch_size or len(order)):
-        ordered = rows[by_length(groups[rows], lengths[rows])]
         num_tokens = int(rollout.response_mask[rows].sum())
+        mine = rows[torch.isin(groups[rows], processes.share(groups[rows].unique()))]
+        ordered = mine[by_length(groups[mine], lengths[mine])]
         yield [
             take(rollout, advantages, returns, piece, num_tokens, len(rows))
-            for piece in ordered.tensor_split(min(pieces, len(rows)))
+            for piece in ordered.tensor_split(min(pieces, len(mine)))
         ]
 
 

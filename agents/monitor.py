@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..data.plain_text import visible
 from ..storage.atomic import replacing
 from ..storage.manifest import claim, record
+from . import processes
 from .rollout import Rollout
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ NUM_TEXTS = 3
 
 
 class Monitor:
-    """Logs the iterations of one ``learn``.
+    """Logs the iterations of one ``learn``; of several processes, in the first alone.
 
     Args:
         agent: whose run it is; its history so far is written first, so a resumed run has one continuous file.
@@ -41,15 +42,16 @@ class Monitor:
         self, agent: PolicyGradient, total_episodes: int, output: str | Path | None, progress_bar: bool
     ) -> None:
         self.agent = agent
-        self.total_episodes, self.progress_bar = total_episodes, progress_bar
+        first = processes.is_first()
+        self.total_episodes, self.progress_bar = total_episodes, progress_bar and first
         self.history_file = None if output is None else Path(output) / "history.jsonl"
         log = agent.tensorboard_log or (None if output is None else Path(output) / "tensorboard")
-        self.tensorboard_folder = None if log is None else Path(log)
+        self.tensorboard_folder = None if log is None or not first else Path(log)
         self._begun = False
         self._past = list(agent.history)
         self._writer: SummaryWriter | None = None
         self._bar: tqdm | None = None
-        if progress_bar:
+        if self.progress_bar:
             start = agent.num_episodes - (agent.num_episodes if agent.learn_start is None else agent.learn_start)
             self._bar = tqdm(total=total_episodes, initial=start, unit="episode", desc=agent.name, dynamic_ncols=True)
 

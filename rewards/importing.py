@@ -6,13 +6,14 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from ..errors import InputError, MachineError, RewardError, nearest
@@ -76,6 +77,29 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
+def code_of(function: Any) -> bytes:
+    """What a function or a class runs, as bytes: its source file and what :func:`with_imports` adds.
+
+    Of what was typed into an interpreter it is the compiled code; of what is built in, nothing.
+    """
+    plain = inspect.unwrap(function)
+    try:
+        file = inspect.getsourcefile(plain)
+        if file is not None:
+            return b"".join(one.read_bytes() for one in with_imports([Path(file)]))
+    except (TypeError, OSError):  # built in, or typed in
+        pass
+    code = getattr(plain, "__code__", None)
+    return b"" if code is None else _compiled(code)
+
+
+def _compiled(thing: Any) -> bytes:
+    """Compiled code or a constant of it, as bytes that another process makes too."""
+    if isinstance(thing, CodeType):
+        return b"".join([thing.co_code, repr(thing.co_names).encode(), *map(_compiled, thing.co_consts)])
+    return repr(sorted(map(repr, thing)) if isinstance(thing, frozenset) else thing).encode()
+
+
 def _imported(file: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(file.read_bytes())
@@ -122,6 +146,7 @@ def _is_installed(file: Path, homes: set[Path]) -> bool:
 def _homes() -> set[Path]:
     """The folders of Python, installed packages and prefgym."""
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    homes.update(place for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "prefgym":  # in an editable install it is elsewhere
             homes.update(getattr(module, "__path__", ()))

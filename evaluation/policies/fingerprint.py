@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ...models.folder import checksum
-from ...rewards.importing import with_imports
+from ...rewards.importing import code_of
 
 VERSIONS = [version(name) for name in ("prefgym", "torch", "transformers")]
 DEEP = 12
@@ -92,13 +92,8 @@ def _parts_of(thing: Any) -> Iterator[Any]:
 def _code(function: Any) -> Iterator[Any]:
     """Where a function or a class comes from, and its closure."""
     yield f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    yield code_of(function)
     plain = inspect.unwrap(function)
-    try:
-        file = inspect.getsourcefile(plain)
-        yield b"" if file is None else b"".join(one.read_bytes() for one in with_imports([Path(file)]))
-    except (TypeError, OSError):  # built in, or typed into an interpreter
-        code = getattr(plain, "__code__", None)
-        yield (code.co_code, repr(code.co_consts)) if code else b""
     if inspect.ismethod(function):
         yield function.__self__
     for cell in getattr(plain, "__closure__", None) or ():
