@@ -16,12 +16,18 @@ from .storage.manifest import Manifest
 from .storage.signals import stopped
 from .trust import check_trust
 
-RESUME = Option("resume", bool, False, "Go on with the run in --output, with the config that stands there.")
+RESUME = Option(
+    "resume", bool, False, "Go on with the run in --output, with the config that stands there.", only_typed=True
+)
 OVERWRITE = Option(
     "overwrite", bool, False, "Begin anew where --output holds a run: its files move to --output.previous-1."
 )
 ACCEPT = Option(
-    "accept_changes", bool, False, "With --resume: go on although data, reward or model are others than before."
+    "accept_changes",
+    bool,
+    False,
+    "With --resume: go on although data, reward or model are others than before.",
+    only_typed=True,
 )
 
 Source = tuple[str, Mapping[str, Any]]
