@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from prefgym.errors import InputError
+from prefgym.models.language_model import LanguageModel
+from prefgym.rewards.preference_model import PreferenceModel
 
 Seen = dict[str, Any]
 Probe = Callable[[pytest.MonkeyPatch, Seen], None]
@@ -42,15 +44,18 @@ def under_here(path: Any) -> str | None:
 
 
 def devices(patch: pytest.MonkeyPatch, seen: Seen) -> None:
-    """Note where modules are sent."""
-    send = torch.nn.Module.to
+    """Note where models are loaded to."""
+    for kind, name in ((LanguageModel, "load"), (PreferenceModel, "load"), (PreferenceModel, "start")):
+        patch.setattr(kind, name, classmethod(_noting(getattr(kind, name).__func__, seen)))
 
-    def to(module: torch.nn.Module, *args: Any, **options: Any) -> torch.nn.Module:
-        if args and isinstance(args[0], str | torch.device):
-            seen["devices"] = sorted({*seen.get("devices", ()), str(args[0])})
-        return send(module, *args, **options)
 
-    patch.setattr(torch.nn.Module, "to", to)
+def _noting(load: Callable[..., Any], seen: Seen) -> Callable[..., Any]:
+    def noted(kind: type, name: Any, **options: Any) -> Any:
+        device = str(options.get("device", "nowhere said"))
+        seen["devices"] = sorted({*seen.get("devices", ()), device})
+        return load(kind, name, **options)
+
+    return noted
 
 
 def environment(env: Any) -> Seen:
@@ -72,7 +77,7 @@ def environment(env: Any) -> Seen:
         "score": parts,
         "kl": float(written.info["kl"]),
         "kl (k1)": float(written.info["kl_k1"]),
-        "β": (float(written.info["score"]) - written.reward) / float(written.info["kl"]),
+        "β": round((float(written.info["score"]) - written.reward) / float(written.info["kl"]), 6),
     }
 
 
@@ -165,11 +170,13 @@ def training_to_compare(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     """Note which runs are trained for a comparison, in place of training them."""
     from prefgym.commands import compare
 
-    seen["trained"] = []
-    kept = ("env.kl_coef", "env.kl_estimator", "env.missing_eos_penalty", "agent.name", "agent.total_episodes")
+    of_env = ("env.kl_coef", "env.kl_estimator", "env.missing_eos_penalty")
+    kept = ("resume", *of_env, "agent.name", "agent.total_episodes", "agent.save_every")
 
     def train(config: Any) -> None:
-        seen["trained"].append((under_here(config["output"]), config["seed"], *(config[key] for key in kept)))
+        seen.setdefault("trained", []).append(
+            (under_here(config["output"]), config["seed"], *(config[key] for key in kept))
+        )
 
     patch.setattr(compare, "train", train)
     patch.setattr(compare, "_load", stop)
@@ -194,7 +201,7 @@ def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "held out": list(trainer.eval_dataset or ()),
                 "an epoch": None if trainer.epochs_of is None else len(trainer.epochs_of),
                 "packed": getattr(trainer.data_collator, "packed", None),
-                "model": round(sum(float(weight.abs().sum()) for weight in trainer.model.parameters()), 3),
+                "model": [float(weight.detach().flatten()[0]) for weight in trainer.model.parameters()],
                 "save_every": trainer.args.save_steps,
                 **{name: getattr(trainer.args, name) for name in known},
             }
@@ -240,13 +247,26 @@ def typing(*lines: str) -> Probe:
 def asking(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     """Note what a model is asked in a benchmark, in place of asking it."""
     from prefgym.evaluation.benchmarks import harness
+    from prefgym.evaluation.policies import parts
+
+    class Parts(parts.Parts):
+        def __init__(self, folder: Path, *told: Any) -> None:
+            seen["folder"] = under_here(folder.parent)
+            super().__init__(folder, *told)
 
     def run_tasks(model: Any, tasks: Sequence[Any], **options: Any) -> None:
-        seen.update({"first task": tasks[0].name, "batch_size": model.batch_size, **options})
+        seen.update({"batch_size": model.batch_size, **options})
         stop()
 
     devices(patch, seen)
+
+    def count(tasks: Sequence[Any], limit: int | None) -> int:
+        seen.setdefault("tasks", [task.name for task in tasks])
+        return 0
+
+    patch.setattr(parts, "Parts", Parts)
     patch.setattr(harness, "run_tasks", run_tasks)
+    patch.setattr(harness, "count_requests", count)
 
 
 def listening(patch: pytest.MonkeyPatch, seen: Seen) -> None:

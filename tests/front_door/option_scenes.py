@@ -11,7 +11,7 @@ import option_screens as screens
 import yaml
 
 from prefgym.files import write_text
-from prefgym.output import kept_folder, new_folder
+from prefgym.output import kept_folder, new_folder, resumed_folder
 from prefgym.yaml_files import dump_yaml
 
 Places = dict[str, Path]
@@ -28,11 +28,12 @@ class Scene(NamedTuple):
 
 TINY = ("--env.model", "@model", "--env.reward", "@preference", "--env.max_prompt_tokens", "40")
 TINY = (*TINY, "--env.max_new_tokens", "6", "--evaluation.prompts", "3")
-SHORT = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "8", "--agent.samples_per_prompt", "2")
+SHORT = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "8", "--agent.batch_size", "8")
 TRAIN = (*TINY, *SHORT, "--env.reference", "@other")
 PLAY = tuple(word for word in TINY if word not in ("--evaluation.prompts", "3"))
-SFT = ("--data.pairs", "@pairs", "--model", "@model", "--data.held_out", "0.3")
+SFT = ("--data.pairs", "@pairs", "--model", "@model", "--data.held_out", "0.3", "--training.save_every", "3")
 REWARD = ("--data.comparisons", "@comparisons", "--model", "@model", "--data.held_out", "0.3", "--folds", "0")
+REWARD = (*REWARD, "--training.save_every", "3")
 PICKS = probes.typing(*"111111")
 ANSWERS = probes.typing(*"11111111")
 ASK = ("@model", "--bigbench", "@bigbench", "--max-new-tokens", "4")
@@ -68,7 +69,7 @@ def begun(places: Places, words: list[str], command: str) -> None:
     """A run of ``sft`` or ``reward`` that was stopped before its first step."""
     config = import_module(f"prefgym.commands.{command}").read_config(words)
     control = import_module("prefgym.commands.sft").CONTROL
-    with new_folder(Path("runs") / command, command) as folder:
+    with new_folder(Path("runs/begun"), command) as folder:
         config.without(control).save(folder / "config.yaml")
 
 
@@ -76,7 +77,8 @@ def worth_keeping(places: Places, words: list[str], command: str) -> None:
     """A folder that holds a report of the command."""
     config = "first" if command == "evaluate" else f"runs/{command}"
     with new_folder(Path(config), command) as folder:
-        write_text(folder / "metrics.json", "{}")
+        for name in ("metrics.json", "report.html"):
+            write_text(folder / name, "{}")
 
 
 def a_run(places: Places, words: list[str], command: str) -> None:
@@ -90,8 +92,8 @@ def unfinished(places: Places, words: list[str], command: str) -> None:
     Path("runs/train/report.html").unlink()
 
 
-def changed(places: Places, words: list[str], command: str) -> None:
-    """A training run of which somebody changed the config."""
+def longer(places: Places, words: list[str], command: str) -> None:
+    """A training run that has some way to go."""
     unfinished(places, words, command)
     _set(Path("runs/train"), "agent", total_episodes=24)
 
@@ -133,7 +135,8 @@ def built(places: Places, words: list[str], command: str) -> None:
 
 
 def _set(run: Path, section: str, **values: Any) -> None:
-    """Change the config of a run, as an editor does."""
+    """Change the config of a run, as if it had been trained with it."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     config[section] |= values
-    (run / "config.yaml").write_text(dump_yaml(config))
+    with resumed_folder(run, "train") as folder:
+        write_text(folder / "config.yaml", dump_yaml(config))

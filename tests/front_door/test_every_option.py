@@ -91,23 +91,24 @@ def observe(places, tmp_path_factory):
             known[name, *words, given] = fresh(name, words, given)
         return known[name, *words, given]
 
+    def at(found: re.Match[str]) -> str:
+        return str(places[found[1]])
+
     def fresh(name: str, words: Sequence[str], given: Any) -> dict[str, Any]:
         scene, seen = scenes.SCENES[name], dict[str, Any]()
-        said = [re.sub(r"^@(\w+)", lambda found: str(places[found[1]]), word) for word in (*scene.words, *words)]
+        base, more = ([re.sub(r"^@(\w+)", at, word) for word in said] for said in (scene.words, words))
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(tmp_path_factory.mktemp("case"))
-            scene_given(scene, said, given)
             scene.probe(patch, seen)
-            code = cli.main([scene.command, *said])
+            if given is not None:
+                given(places, base, scene.command)
+                seen.clear()
+            code = cli.main([scene.command, *base, *more])
             seen.update(scene.read(out.getvalue()))
         reached = code == 0 or "as far as this goes" in err.getvalue()
         assert code in (0, 2), err.getvalue()
         return seen if reached else {"refused": err.getvalue().splitlines()[-1]}
-
-    def scene_given(scene: Any, said: list[str], given: Any) -> None:
-        if given is not None:
-            given(places, said, scene.command)
 
     return call
 
@@ -124,7 +125,7 @@ def test_an_option_changes_what_it_is_there_for(command: str, key: str, observe)
         changed = {"refused"}
     else:
         changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
-    assert changed == set(line.changes), {name: (before.get(name), after.get(name)) for name in changed}
+    assert changed == set(line.changes), sorted(changed)
     for name, value in line.changes.items():
         assert value is table.ANY or after[name] == value
 
