@@ -106,6 +106,9 @@ COMPARE = {
     "overwrite": told("trained", given=scenes.compared, **CONFIGS),
     "trust": told("refused", "shared", scene="compare shared", given=scenes.shared),
     "env.id": told("held out, template", "Instruct-v0"),
+    "env.device": told(
+        "devices", "cpu:0", value=["cpu", "cpu:0"]
+    ),  # a finished run follows env.model, whose says "cpu"
     "env.kl_coef": told("trained", "0.7", **CONFIGS),
     "env.kl_estimator": told("trained", "k3", **CONFIGS),
     "env.missing_eos_penalty": told("trained", "3", **CONFIGS),
@@ -252,7 +255,7 @@ LECTURE = {
 BUILD = {
     "output": told("folder, folders", "mine", value="mine"),
     "quick": told("size"),
-    "restart": told("stages", given=scenes.built),
+    "restart": told("stages, folder, folders, seed, size", given=scenes.built),
     "install": told("folders", "shipped"),
     "seed": told("seed", "5", value=5),
 }

@@ -3,12 +3,11 @@
 An option that is added to a command without a line in ``option_table.py`` fails, and so does one without an effect.
 """
 
-import dataclasses
 import importlib.util
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -158,41 +157,37 @@ def cheap_world(places, monkeypatch) -> None:
         monkeypatch.setattr(command, "make_env", lambda config, *prompts: env)
 
 
-def values_of(agent: str) -> dict[str, Any]:
-    """For each hyperparameter of an agent another value than its default: those of the agents' own test."""
-    found = {}
-    for field in dataclasses.fields(AGENTS[agent].hyperparameter_type):
-        name = field.name
-        value = agents_test.EXACT[name] if name in agents_test.EXACT else agents_test.CHANGES[name][name]
-        found[name] = not field.default if value is None else value
-        assert found[name] != field.default, name
-    return found
+def changed_hyperparameters() -> Iterator[tuple[str, str, Any]]:
+    """Agent, hyperparameter and another value than its default, as in the agents' own test; shared ones once."""
+    for agent, name in [*agents_test.CASES, *(("ppo", name) for name in agents_test.EXACT)]:
+        default = getattr(AGENTS[agent].hyperparameter_type(), name)
+        value = {**agents_test.EXACT, **agents_test.CHANGES.get(name, {})}[name]
+        value = not default if value is None else value
+        assert value != default, (agent, name)
+        yield agent, name, value
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_every_hyperparameter_reaches_the_agent_that_is_trained(agent: str, cheap_world, monkeypatch) -> None:
-    seen: dict[str, Any] = {}
-    probes.learning(monkeypatch, seen)
-    for name, value in values_of(agent).items():
-        if agent == "ppo" or name not in agents_test.SHARED:
-            code = cli.main(["train", "--dry-run", "--agent.name", agent, f"--agent.{name}", str(value)])
-            assert (code, seen["agent"]) == (2, AGENTS[agent].__name__)
-            assert seen["hyperparameters"][name] == value, name
+def test_every_hyperparameter_reaches_the_agent_that_is_trained(cheap_world, monkeypatch) -> None:
+    from prefgym.agents.base import PolicyGradient
+
+    agents: list[Any] = []
+    monkeypatch.setattr(PolicyGradient, "learn", lambda agent, _: agents.append(agent) or probes.stop())
+    for agent, name, value in changed_hyperparameters():
+        assert cli.main(["train", "--dry-run", "--agent.name", agent, f"--agent.{name}", str(value)]) == 2
+        made = agents.pop()
+        assert (made.name, getattr(made.hyperparameters, name)) == (agent, value)
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_every_hyperparameter_reaches_the_runs_that_are_compared(
-    agent: str, cheap_world, monkeypatch, tmp_path
-) -> None:
+def test_every_hyperparameter_reaches_the_runs_that_are_compared(cheap_world, monkeypatch, tmp_path) -> None:
     from prefgym.commands import compare
 
     trained: list[Any] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare, "train", trained.append)
     monkeypatch.setattr(compare, "_load", probes.stop)
-    (tmp_path / "mine.yaml").write_text(f"agent:\n  name: {agent}\n")
-    for name, value in values_of(agent).items():
-        if agent == "ppo" or name not in agents_test.SHARED:
-            words = ["--config", "mine.yaml", "--seeds", "1", f"--agent.{name}", str(value)]
-            assert cli.main(["compare", *words]) == 2
-            assert trained.pop()[f"agent.{name}"] == value, name
+    for agent in AGENTS:
+        (tmp_path / f"my_{agent}.yaml").write_text(f"agent:\n  name: {agent}\n")
+    for agent, name, value in changed_hyperparameters():
+        words = ["--config", f"my_{agent}.yaml", "--seeds", "1", f"--agent.{name}", str(value)]
+        assert cli.main(["compare", *words]) == 2
+        assert trained.pop()[f"agent.{name}"] == value
