@@ -77,7 +77,7 @@ def environment(env: Any) -> Seen:
         "score": parts,
         "kl": float(written.info["kl"]),
         "kl (k1)": float(written.info["kl_k1"]),
-        "β": round((float(written.info["score"]) - written.reward) / float(written.info["kl"]), 6),
+        "β": round((float(written.info["score"]) - written.reward) / float(written.info["kl"]), 3),
     }
 
 

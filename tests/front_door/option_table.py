@@ -106,9 +106,7 @@ COMPARE = {
     "overwrite": told("trained", given=scenes.compared, **CONFIGS),
     "trust": told("refused", "shared", scene="compare shared", given=scenes.shared),
     "env.id": told("held out, template", "Instruct-v0"),
-    "env.device": told(
-        "devices", "cpu:0", value=["cpu", "cpu:0"]
-    ),  # a finished run follows env.model, whose says "cpu"
+    "env.device": told("devices", "cpu:0", value=["cpu", "cpu:0"]),  # of the run: as env.model
     "env.kl_coef": told("trained", "0.7", **CONFIGS),
     "env.kl_estimator": told("trained", "k3", **CONFIGS),
     "env.missing_eos_penalty": told("trained", "3", **CONFIGS),
