@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, nearest
+from .kl_names import KL_ESTIMATORS
 
 
 def k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def exact(log_dist: Tensor, ref_log_dist: Tensor) -> Tensor:
     return (log_dist.exp() * log_ratio).sum(-1)  # (..., V) -> (...)
 
 
-ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3, "exact": exact}
+ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(zip(KL_ESTIMATORS, (k1, k2, k3, exact), strict=True))
 """Estimators by name. ``exact`` takes full distributions (..., V), the others log-probs of sampled tokens."""
 
 

@@ -43,6 +43,7 @@ class Option:
         above: the value must be larger than this.
         optional: whether "none" is a value; it is where the default is ``None``.
         several: whether it takes all words up to the next option, as a list.
+        only_typed: whether it is given on the command line alone, and a file must not say it.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Option:
     above: float | None = None
     optional: bool = False
     several: bool = False
+    only_typed: bool = False
 
     def check(self, value: Any, origin: str) -> Any:
         """Return ``value`` as this option's type, or raise :class:`InputError` naming ``origin`` and the key."""
@@ -160,16 +162,24 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def read_yaml(path: Path, options: Sequence[Option]) -> dict[str, Any]:
-    """The mapping in ``path``, flattened to dotted keys; the value of an option that takes a mapping stays one."""
+    """The mapping in ``path``, flattened to dotted keys; the value of an option that takes a mapping stays one.
+
+    Raises:
+        InputError: it is no mapping, gives a key twice, or says what is given on the command line alone.
+    """
     tree = load_yaml_file(path)
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} must hold sections such as env: and agent:, not a {type(tree).__name__}.")
     values: dict[str, Any] = {}
+    only_typed = {option.key for option in options if option.only_typed}
     for key, value in _flatten(tree, {option.key for option in options if option.kind is object}):
         if key in values:
             raise InputError(f'{path} gives "{key}" twice, once as a section and once with dots; remove one of them.')
+        if key in only_typed:
+            flag = key.replace("_", "-")
+            raise InputError(f"{path}: {key} is given on the command line only, as --{flag}; remove it from the file.")
         values[key] = value
     return values
 

@@ -16,10 +16,22 @@ _SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_second
 """What every line of a history contains, whatever the agent."""
 
 
-def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[str, Config, set[str]]:
+_SECTIONS = ("env", "data", "evaluation", "seed")
+"""The sections that a run's own config decides; where a command writes and whom it trusts is for the command line."""
+
+
+def read_run(
+    arguments: list[str], options: Sequence[Option], usage: str, own: Sequence[Option] = ()
+) -> tuple[str, Config, set[str]]:
     """The run that a command names, its options, and which of them were given on the command line.
 
     Options that are not given are those of the run's own config, as far as it has them.
+
+    Args:
+        arguments: the words after the command.
+        options: what they may set.
+        usage: how the command is called.
+        own: further options that the run's config alone decides.
     """
     positional: list[str] = []
     flags = parse_flags(arguments, options, positional)
@@ -27,8 +39,9 @@ def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[s
         raise InputError(f"Name one run: {usage}.")
     folder = user_path(positional[0])
     check_run(folder)
-    kept = settings_of_run(folder, options)
-    return positional[0], resolve(options, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
+    every = [*options, *own]
+    kept = settings_of_run(folder, every)
+    return positional[0], resolve(every, [(str(folder / CONFIG_FILE), kept), (COMMAND_LINE, flags)]), set(flags)
 
 
 def check_run(folder: Path) -> None:
@@ -43,10 +56,10 @@ def check_run(folder: Path) -> None:
 
 
 def settings_of_run(folder: Path, options: Sequence[Option]) -> dict[str, Any]:
-    """These options in the run's own config; empty for a plain model folder."""
+    """These options in the run's own config, as far as it may decide them; empty for a plain model folder."""
     file = folder / CONFIG_FILE
     saved = read_yaml(file, options) if file.is_file() else {}
-    known = {option.key for option in options}
+    known = {option.key for option in options if option.key.split(".")[0] in _SECTIONS}
     return {key: value for key, value in saved.items() if key in known} if "env.id" in saved else {}
 
 

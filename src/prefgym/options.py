@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from .config import Option
 from .errors import InputError, nearest
+from .rewards.kl_names import KL_ESTIMATORS
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
 
 ENVIRONMENTS = ("Summarize-v0", "Instruct-v0")
 """Those whose texts are readable; ``Enumerable-v0`` is for ``prefgym.check_agent``."""
-KL_ESTIMATORS = ("k1", "k2", "k3", "exact")
+
+KL_ESTIMATOR = Option("env.kl_estimator", str, "k1", "Estimator of the KL that is paid.", choices=KL_ESTIMATORS)
+"""An option of training alone: an evaluation measures the exact KL, and a player pays log π_ref."""
 
 ENV_OPTIONS = [
     Option(
@@ -44,7 +47,7 @@ ENV_OPTIONS = [
         "{prompt}\\n\\n### Response:).",
     ),
     Option("env.kl_coef", float, 0.05, "β, the cost of one nat of KL in units of the score.", minimum=0),
-    Option("env.kl_estimator", str, "k1", "Estimator of the KL that is paid.", choices=KL_ESTIMATORS),
+    KL_ESTIMATOR,
     Option(
         "env.max_prompt_tokens",
         int,
@@ -57,6 +60,9 @@ ENV_OPTIONS = [
     Option("env.temperature", float, 1.0, "Temperature of both policy and reference.", above=0),
     Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
 ]
+
+WORLD_OPTIONS = [option for option in ENV_OPTIONS if option is not KL_ESTIMATOR]
+"""Those of ``ENV_OPTIONS`` that mean something where nothing is trained."""
 
 DATA_OPTIONS = [
     Option("data.prompts", str, None, "JSONL, JSON, CSV or Parquet file, hub id, or corpus (default: embedded posts)."),

@@ -16,11 +16,17 @@ from .storage.manifest import Manifest
 from .storage.signals import stopped
 from .trust import check_trust
 
-RESUME = Option("resume", bool, False, "Continue the run in --output with its own config.")
+RESUME = Option("resume", bool, False, "Continue the run in --output with its own config.", only_typed=True)
 OVERWRITE = Option(
     "overwrite", bool, False, "Start over where --output holds a run: its files move to --output.previous-1."
 )
-ACCEPT = Option("accept_changes", bool, False, "With --resume: continue although data, reward or model have changed.")
+ACCEPT = Option(
+    "accept_changes",
+    bool,
+    False,
+    "With --resume: continue although data, reward or model have changed.",
+    only_typed=True,
+)
 
 Source = tuple[str, Mapping[str, Any]]
 

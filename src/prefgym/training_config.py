@@ -14,7 +14,7 @@ from .resuming import ACCEPT, OVERWRITE, RESUME, config_of_run
 from .trust import TRUST
 
 CONTROL = [
-    Option("config", str, None, "Preset name or YAML file to start from."),
+    Option("config", str, None, "Preset name or YAML file to start from.", only_typed=True),
     Option("output", str, None, "Folder of the run (default: runs/ and the preset's name)."),
     replace(RESUME, help=f"{RESUME.help[:-1]}; a larger budget there extends it."),
     OVERWRITE,

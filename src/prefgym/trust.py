@@ -27,6 +27,7 @@ TRUST = Option(
     None,
     "Other people's run folders whose config may run the code that it names (a reward, judge or agent in Python).",
     several=True,
+    only_typed=True,
 )
 
 

@@ -115,3 +115,33 @@ def test_a_run_of_this_account_is_gone_on_with_unasked_until_its_code_changes(
 def test_every_way_to_name_code(reward, named):
     assert named_code({"env.reward": reward}).get("env.reward", []) == named
     assert named_code({"evaluation.judge": json.loads(json.dumps(reward))}).get("evaluation.judge", []) == named
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "play"])
+@pytest.mark.parametrize("key", ["config", "trust", "resume", "accept_changes"])
+def test_a_config_file_cannot_say_what_is_for_the_command_line(command, key, refused, monkeypatch, tmp_path):
+    if command == "play" and key not in ("config", "trust"):
+        pytest.skip("play has no such option")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(f"{key}: true\n")
+    told = refused(command, "--config", "mine.yaml")
+    flag = key.replace("_", "-")
+    assert told.endswith(f"mine.yaml: {key} is given on the command line only, as --{flag}; remove it from the file.")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "play"])
+def test_a_shared_run_cannot_trust_itself(command, shared, refused):
+    folder = shared("env.reward", "f")
+    with (folder / "config.yaml").open("a") as file:
+        file.write(f"trust: [{folder}]\n")
+    assert "trust is given on the command line only" in refused(command, folder)
+    assert not (folder / "ran").exists()
+
+
+def test_a_shared_run_does_not_say_where_a_command_writes(finished_run, run, monkeypatch, tmp_path):
+    folder = shutil.copytree(finished_run, tmp_path / "shared")
+    with (folder / "config.yaml").open("a") as file:
+        file.write(f"output: {tmp_path / 'elsewhere'}\noverwrite: true\nlimit: 1\n")
+    result = run("sample", folder, "--env.max_new_tokens", 2)
+    assert (result.code, len(result.out.splitlines())) == (0, 6)
+    assert not (tmp_path / "elsewhere").exists()

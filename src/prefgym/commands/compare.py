@@ -44,7 +44,9 @@ CONTROL = [
 ]
 SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)
 JUDGED = [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *EVALUATION_OPTIONS]
-"""What the evaluation depends on."""
+"""What a run is trained with and judged by."""
+FOR_TRAINING = {"seeds", "env.kl_coef", "env.kl_estimator", "env.missing_eos_penalty"}
+"""What, beside the options of agents, finished runs are not judged by."""
 
 USAGE = "prefgym compare RUN... [--config NAME_OR_PATH...]"
 MARK = "compare.runs"
@@ -124,7 +126,7 @@ def _contestants(names: Sequence[str], control: Config, flags: Mapping[str, Any]
         raise InputError(f"Name runs to compare, or configs to train: {USAGE}.")
     if not configs:
         for key in flags:
-            if key == "seeds" or key.startswith("agent."):
+            if key in FOR_TRAINING or key.startswith("agent."):
                 raise InputError(f"--{key} is for training; say what to train with --config.")
     if flags.get("evaluation.prompts") == 0:
         raise InputError("evaluation.prompts is 0, which leaves nothing to compare; give a number of prompts.")

@@ -14,7 +14,7 @@ from ..experiment import (
     write_run_report,
 )
 from ..finished_run import read_history, read_run
-from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from ..options import DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
 from ..resuming import told_to_go_on
@@ -33,7 +33,7 @@ CONTROL = [
 OPTIONS = [
     *CONTROL,
     Option("seed", int, 0, "Seed of decoding.", minimum=0),
-    *ENV_OPTIONS,
+    *WORLD_OPTIONS,
     *DATA_OPTIONS,
     *EVALUATION_OPTIONS,
 ]
@@ -53,7 +53,7 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN")
+    name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR])
     check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
     home = user_path(name) if user_path(name).is_dir() else Path("runs") / name

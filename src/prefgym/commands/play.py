@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..experiment import load_splits, make_env
 from ..finished_run import check_run, settings_of_run
 from ..game import Game, Written, write_out
-from ..options import DATA_OPTIONS, ENV_OPTIONS, every_agent_option
+from ..options import DATA_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE
 from ..play import closing, play
 from ..trust import TRUST, check_trust
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ..models.language_model import LanguageModel
 
 OPTIONS = [
-    Option("config", str, None, "Preset name or YAML file whose environment to play in."),
+    Option("config", str, None, "Preset name or YAML file whose environment to play in.", only_typed=True),
     Option("index", int, None, "Number of the post, from 0 (default: drawn by --seed).", minimum=0),
     Option("choices", int, 8, "How many of the likeliest tokens to offer.", minimum=1),
     Option("seed", int, 0, "Which post is drawn.", minimum=0),
     TRUST,
-    *ENV_OPTIONS,
+    *WORLD_OPTIONS,
     *DATA_OPTIONS,
 ]
 HELD_OUT = 500
@@ -73,16 +73,17 @@ def run(arguments: list[str]) -> None:
 def _read_config(folder: Path | None, flags: dict[str, Any]) -> Config:
     """Defaults, then the run's own config or a preset, then the command line."""
     sources = [(COMMAND_LINE, flags)]
+    every = [*OPTIONS, KL_ESTIMATOR]  # which a config may have
     if folder is not None:
         check_run(folder)
-        known = [option for option in OPTIONS if option.key != "seed"]
+        known = [option for option in every if option.key != "seed"]
         sources.insert(0, (str(folder / CONFIG_FILE), settings_of_run(folder, known)))
     if flags.get("config") is not None:
         path = find_preset(flags["config"])
-        values = read_yaml(path, [*OPTIONS, *every_agent_option()])
+        values = read_yaml(path, [*every, *every_agent_option()])
         kept = {key: value for key, value in values.items() if key.split(".")[0] not in ("agent", "evaluation")}
         sources.insert(-1, (str(path), kept))
-    config = resolve(OPTIONS, sources)
+    config = resolve(every, sources)
     if folder is not None:
         check_trust(folder, config, {key for _, values in sources[1:] for key in values}, config["trust"])
     return config

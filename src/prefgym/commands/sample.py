@@ -26,8 +26,10 @@ OPTIONS = [
         minimum=1,
     ),
     *[option for option in ENV_OPTIONS if option.key in USED],
-    *DATA_OPTIONS,
+    *[option for option in DATA_OPTIONS if option.key != "data.reference_column"],
 ]
+OF_THE_RUN = [*EVALUATION_OPTIONS, *(option for option in DATA_OPTIONS if option.key == "data.reference_column")]
+"""What says which prompts of a run are held out, and has no part in what is written to the user's."""
 
 
 def help_text() -> str:
@@ -43,7 +45,7 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    name, config, given = read_run(arguments, [*OPTIONS, *EVALUATION_OPTIONS], "prefgym sample RUN --data.prompts FILE")
+    name, config, given = read_run(arguments, OPTIONS, "prefgym sample RUN --data.prompts FILE", own=OF_THE_RUN)
     target = Path(config["output"]) if config["output"] else None
     if target is not None and target.is_dir():
         raise InputError(f"--output {target} is a folder; give a file such as {target / 'summaries.jsonl'}.")
@@ -61,8 +63,7 @@ def run(arguments: list[str]) -> None:
 
     model = LanguageModel.load(name, device=config["env.device"])
     if "data.prompts" in given and config["data.prompts"] is not None:
-        columns = {column: config[f"data.{column}"] for column in ("prompt_column", "reference_column")}
-        prompts = load_prompts(config["data.prompts"], **columns)[: config["limit"]]
+        prompts = load_prompts(config["data.prompts"], config["data.prompt_column"])[: config["limit"]]
     else:
         prompts = load_splits(config)["test"][: config["limit"] or 10]
     template, max_prompt_tokens = prompt_shape(config)
