@@ -128,7 +128,7 @@ def test_a_fold_is_measured_once_but_a_damaged_one_again(run, words, untouched, 
     folder, damaged = tmp_path / "reward", tmp_path / "damaged"
     at(training, "train_preference_model", 2, sigterm)
     line = run(*words["reward"], "--output", folder).err.splitlines()[-1]
-    assert "after 1 of 2 folds of the cross-validation, which are saved; fold 2 will be repeated. Go on with" in line
+    assert "after 1 of 2 folds of the cross-validation, which are saved; fold 2 will be repeated. Continue with" in line
     assert [path.name for path in (folder / PARTS).iterdir()] == ["fold-1.json"]
     monkeypatch.undo()
     shutil.copytree(folder, damaged)

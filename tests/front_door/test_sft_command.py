@@ -146,7 +146,7 @@ def test_a_dry_run_tells_the_mixture_shows_examples_and_writes_nothing(sft, task
     result = sft(tasks, "--data.task_cap", 5, "--data.held_out", 0, "--data.demonstrations", 1, "--dry-run")
     assert result.code == 0, result.err
     assert "3 tasks, 14 pairs per epoch:" in result.out
-    for line in ("large: 13 pairs, 5 an epoch, 35.7 %", "small: 4 pairs, 4 an epoch, 28.6 %"):
+    for line in ("large: 13 pairs, 5 per epoch, 35.7 %", "small: 4 pairs, 4 per epoch, 28.6 %"):
         assert line in result.out
     shown = result.out.split("\n--- ")[1:]
     assert [part.split(":")[0] for part in shown] == ["large", "middle", "small"]
