@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
+from ..rewards.calling import undisturbed
 from ..storage.lock import locked
 from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
@@ -322,7 +323,8 @@ class PolicyGradient:
     def train(self, rollout: Rollout) -> dict[str, float]:
         """Update the policy on one rollout; the mean scalars of its minibatches, by ``train/`` name."""
         h, rollout = self.hyperparameters, self.kl.place(rollout)
-        advantages = self.advantages(rollout)
+        with undisturbed():
+            advantages = self.advantages(rollout)
         collected: list[dict[str, float]] = []
         for _ in range(h.n_epochs):
             for pieces in minibatches(rollout, *advantages, h.batch_size, h.gradient_accumulation, self.rng):
@@ -342,7 +344,8 @@ class PolicyGradient:
         for piece in pieces:
             with part("forward"):
                 piece.evaluate(self.policy, h.ent_coef != 0, h.loss_reduction, with_log_dist=self.kl.whole)
-                loss, stats = self.loss(piece)
+                with undisturbed():
+                    loss, stats = self.loss(piece)
                 if self.kl.in_loss:
                     stats["kl_loss"] = self.kl.loss(piece, self.policy)
                     loss = loss + self.kl.coef * stats["kl_loss"]

@@ -7,9 +7,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
 import sysconfig
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -18,7 +18,13 @@ from typing import Any
 
 from ..errors import InputError, MachineError, RewardError, nearest
 from ..paths import read_bytes, user_path
-from .calling import is_stop, told
+from .calling import told, undisturbed, working_folder
+
+MOST_FILES = 1000
+"""How many files of a user's own are read for what they import: a few seconds' worth."""
+_PACKAGES = {"site-packages", "dist-packages"}
+"""Folders of these names hold installed packages, be they of a user, of the system or of another environment."""
+_NOT_FOLLOWED = {*sys.stdlib_module_names, "prefgym"}
 
 
 def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
@@ -36,13 +42,12 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
     if not module_name or not attribute or path.endswith(".py"):
         raise InputError(f'"{path}" names no {kind}; write it as "module:{kind}", "module.{kind}" or "file.py:{kind}".')
     try:
-        module = _module_from_file(module_name) if module_name.endswith(".py") else _module_by_name(module_name)
-        function = getattr(module, attribute, None)
-    except (InputError, MachineError):
+        with undisturbed():
+            module = _module_from_file(module_name) if module_name.endswith(".py") else _module_by_name(module_name)
+            function = getattr(module, attribute, None)
+    except (InputError, MachineError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too: a module that ends the program cannot be imported
-        if is_stop(error):
-            raise
         raise RewardError(f'The module "{module_name}" of "{path}" could not be imported ({told(error)}).') from error
     if not callable(function):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -58,22 +63,23 @@ def sources_of(path: str) -> list[Path]:
     module, _, _ = path.rpartition(":" if ":" in path else ".")
     if module.endswith(".py"):
         return with_imports([Path(module)] if Path(module).is_file() else [])
-    return with_imports(_files_of(module, [*sys.path, os.getcwd()]))
+    return with_imports(_files_of(module, [*sys.path, *_here()]))
 
 
 def with_imports(files: Iterable[Path]) -> list[Path]:
     """Python files and all that they import in turn, except installed packages and Python's own modules.
 
     ``import`` statements are read wherever they are; an import by a computed name is not seen.
+    Of thousands of files, the ones reached by the fewest imports are read.
     """
-    found, left, homes = dict[Path, Path](), list(files), _homes()
-    while left:
-        file = left.pop(0)
+    found, left, homes = dict[Path, Path](), deque(files), _homes()
+    while left and len(found) < MOST_FILES:
+        file = left.popleft()
         place = file.resolve()
         if place not in found:
             found[place] = file
             if not _is_installed(file, homes):
-                left += [other for other in _imported(file) if not _is_installed(other, homes)]
+                left += [other for other in dict.fromkeys(_imported(file)) if not _is_installed(other, homes)]
     return list(found.values())
 
 
@@ -107,32 +113,30 @@ def _imported(file: Path) -> Iterator[Path]:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names, places = [name.name for name in node.names], [str(file.parent), *sys.path, os.getcwd()]
+            names, places = [name.name for name in node.names], [str(file.parent), *sys.path, *_here()]
         elif isinstance(node, ast.ImportFrom):
             base = [node.module] if node.module else []
             names = [".".join([*base, name.name]) for name in node.names]  # a module of the package, or a name in it
             home = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else file.parent
-            places = [str(home)] if node.level else [str(home), *sys.path, os.getcwd()]
+            places = [str(home)] if node.level else [str(home), *sys.path, *_here()]
         else:
             continue
         for name in names:
-            if name.split(".")[0] not in {*sys.stdlib_module_names, "prefgym"}:
+            if name.split(".")[0] not in _NOT_FOLLOWED:
                 yield from _files_of(name, places)
 
 
-def _files_of(module: str, places: Any) -> list[Path]:
+def _files_of(module: str, places: list[str]) -> list[Path]:
     """The files of a module and of each package it is in, where found."""
     found = []
-    for depth in range(1, module.count(".") + 2):
+    for name in module.split("."):  # not the whole name: that would ask the packages around it, which nobody imported
         try:
-            spec = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
-        except (ImportError, ValueError):
+            spec = PathFinder.find_spec(name, places)
+            places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        except Exception:  # whatever stands in the way of finding it
             break
-        if spec is None:
-            break
-        if spec.origin is not None and Path(spec.origin).is_file():
+        if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
             found.append(Path(spec.origin))
-        places = spec.submodule_search_locations or []
         if not places:
             break
     return found
@@ -140,22 +144,28 @@ def _files_of(module: str, places: Any) -> list[Path]:
 
 def _is_installed(file: Path, homes: set[Path]) -> bool:
     """Whether a file belongs to Python, an installed package or prefgym, rather than to the user."""
-    return file.suffix != ".py" or not homes.isdisjoint(file.resolve().parents)
+    place = file.resolve()
+    is_package = not _PACKAGES.isdisjoint((*file.parts, *place.parts))
+    return file.suffix != ".py" or is_package or not homes.isdisjoint(place.parents)
 
 
 def _homes() -> set[Path]:
     """The folders of Python, installed packages and prefgym."""
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    homes.update(place for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "prefgym":  # in an editable install it is elsewhere
             homes.update(getattr(module, "__path__", ()))
     return {Path(home).resolve() for home in homes}
 
 
+def _here() -> list[str]:
+    """The working folder, if there still is one."""
+    folder = working_folder()
+    return [] if folder is None else [folder]
+
+
 def _module_by_name(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that a user's file never hides an installed package
+    sys.path += [here for here in _here() if here not in sys.path]  # last: a user's file hides no installed package
     try:
         return importlib.import_module(name)
     except (ModuleNotFoundError, ValueError, TypeError) as error:  # of "", "a..b" and ".a" too

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError, nearest
 from ..paths import user_path
-from .calling import LARGEST, called, is_stop, number, shown, told
+from .calling import LARGEST, called, number, shown, told
 from .importing import import_function
 
 RewardFunction = Callable[..., Sequence[float]]
@@ -133,15 +133,13 @@ def _evaluate(
     """Call one part and check every value; (B,)."""
     columns = accepted_columns(function, columns)
     try:
-        values = called(function, prompts=list(prompts), completions=list(completions), **columns)
+        values = called(function, prompts=prompts, completions=completions, **columns)
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:  # SystemExit too: sys.exit() in a reward must not look like the end of a run
-        if is_stop(error):
-            raise
         row = _failing_row(function, prompts, completions, columns)
         where = f"for prompt {indices[row]}" if row is not None else f"for a batch that starts with prompt {indices[0]}"
-        raise RewardError(
-            f'Reward "{name}" raised {type(error).__name__} {where}: {told(error, named=False)}', indices[row or 0]
-        ) from error
+        raise RewardError(f'Reward "{name}" raised {told(error, f" {where}")}', indices[row or 0]) from error
     if len(values) != len(prompts):
         raise RewardError(
             f'Reward "{name}" returned {len(values)} values for {len(prompts)} completions, in a batch that starts '
@@ -166,10 +164,10 @@ def _failing_row(
     for row in range(len(prompts)):
         try:
             alone = {name: [column[row]] for name, column in columns.items()}
-            list(function(prompts=[prompts[row]], completions=[completions[row]], **alone))
-        except BaseException as error:
-            if is_stop(error):
-                raise
+            called(function, prompts=[prompts[row]], completions=[completions[row]], **alone)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             return row
     return None
 

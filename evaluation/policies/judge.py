@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RewardError
-from ...rewards.calling import called, is_stop, number, shown, told
+from ...rewards.calling import called, number, shown, told
 from ...rewards.reward import Reward, accepted_columns, resolve_reward
 from ..win_rate import outcomes, win_rate
 
@@ -80,10 +80,10 @@ class PairwiseJudge:
         columns = {name: column for name, column in (columns or {}).items() if name not in ("first", "second")}
         further = accepted_columns(self.function, columns)
         try:
-            values = called(self.function, prompts=list(prompts), first=list(first), second=list(second), **further)
+            values = called(self.function, prompts=prompts, first=first, second=second, **further)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:  # SystemExit too
-            if is_stop(error):
-                raise
             raise RewardError(f'Judge "{self.name}" raised {told(error)}.') from error
         if len(values) != len(prompts):
             raise RewardError(f'Judge "{self.name}" returned {len(values)} values for {len(prompts)} comparisons.')

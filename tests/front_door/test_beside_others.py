@@ -13,6 +13,7 @@ from prefgym.errors import InputError, RewardError
 from prefgym.failures import explain
 from prefgym.files import write_text
 from prefgym.output import new_folder
+from prefgym.rewards import importing
 from prefgym.rewards.importing import sources_of, with_imports
 from prefgym.rewards.reward import resolve_reward
 from prefgym.storage import lock
@@ -180,14 +181,28 @@ def test_numbers_that_overflow_and_what_is_no_list_are_refused(value, tmp_path):
             reward(["a", "b"][:count], ["x", "y"][:count])
 
 
-def test_a_reward_that_changes_the_precision_of_everything_changes_nothing(tmp_path):
-    import torch
-
-    (tmp_path / "r.py").write_text(
-        "import torch\ndef reward(prompts, completions):\n    torch.set_default_dtype(torch.float64)\n    return [1]\n"
+def test_a_run_stays_where_it_is_whatever_its_code_does(run, train_flags, tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    head = "import os, torch\nos.chdir(os.path.dirname(__file__))\ntorch.set_grad_enabled(False)\n"
+    (home / "reward.py").write_text(
+        f"{head}def f(prompts, completions):\n    os.chdir('..')\n    torch.set_grad_enabled(False)\n"
+        "    torch.set_default_dtype(torch.float64)\n    return [1.0 * len(text) for text in completions]\n"
     )
-    resolve_reward(f"{tmp_path / 'r.py'}:reward")(["a"], ["x"])
-    assert torch.get_default_dtype() == torch.float32
+    (home / "agent.py").write_text(
+        f"{head}from prefgym.agents import PPO\nclass Mine(PPO):\n"
+        "    def advantages(self, rollout):\n        torch.set_grad_enabled(False)\n"
+        "        return super().advantages(rollout)\n"
+        "    def loss(self, piece):\n        found = super().loss(piece)\n"
+        "        torch.set_grad_enabled(False)\n        os.chdir('/')\n        return found\n"
+    )
+    code = ("--env.reward", f"{home}/reward.py:f", "--agent.name", f"{home}/agent.py:Mine")
+    told = run("train", *train_flags, *code, "--evaluation.prompts", "0", "--output", "run")
+    assert told.code == 0, told.err
+    assert (here / "run" / "metrics.json").is_file()
+    assert {file.name for file in home.iterdir()} - {"__pycache__"} == {"reward.py", "agent.py"}
 
 
 @pytest.mark.parametrize(
@@ -222,3 +237,46 @@ def test_what_prefgym_itself_imports_is_not_followed(tmp_path):
     assert [file.name for file in with_imports([Path(functions.__file__)])] == ["functions.py"]
     (tmp_path / "mine.py").write_text("from prefgym.rewards.functions import length\nimport torch, numpy.linalg\n")
     assert [file.name for file in with_imports([tmp_path / "mine.py"])] == ["mine.py"]
+
+
+@pytest.mark.parametrize("home", ["lib/python3/dist-packages", "conda/lib/python3.11/site-packages"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_packages_are_not_followed_wherever_they_are_installed(home, linked, tmp_path, monkeypatch):
+    place = tmp_path / home / "package"
+    store = tmp_path / "store" if linked else place  # as installers do that keep packages once for many environments
+    store.mkdir(parents=True)
+    if linked:
+        place.parent.mkdir(parents=True)
+        place.symlink_to(store)
+    (store / "__init__.py").write_text("from . import more")
+    (store / "more.py").write_text("")
+    (tmp_path / "mine.py").write_text("import package.more")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(place.parent)])
+    assert [file.name for file in with_imports([tmp_path / "mine.py"])] == ["mine.py"]
+
+
+def test_folders_within_folders_are_packages_too(tmp_path):
+    (tmp_path / "kit" / "tools").mkdir(parents=True)
+    (tmp_path / "kit" / "tools" / "one.py").write_text("")
+    (tmp_path / "mine.py").write_text("import kit.tools.one\nimport kit.tools.none.at_all")
+    assert [file.name for file in with_imports([tmp_path / "mine.py"])] == ["mine.py", "one.py"]
+    assert "kit" not in sys.modules
+
+
+@pytest.mark.parametrize("error", [KeyError("setuptools._distutils"), AttributeError(), OSError(), RecursionError()])
+def test_what_cannot_be_looked_for_is_passed_over(error, tmp_path, monkeypatch):
+    def find_spec(name, places):
+        raise error
+
+    (tmp_path / "mine.py").write_text("import other")
+    monkeypatch.setattr(importing.PathFinder, "find_spec", find_spec)
+    assert [file.name for file in with_imports([tmp_path / "mine.py"])] == ["mine.py"]
+
+
+def test_of_a_great_many_files_the_nearest_are_read(tmp_path, monkeypatch):
+    for number in range(9):
+        (tmp_path / f"part{number}.py").write_text(f"import part{number + 1}")
+    (tmp_path / "mine.py").write_text("import part0, part5")
+    monkeypatch.setattr(importing, "MOST_FILES", 4)
+    found = [file.name for file in with_imports([tmp_path / "mine.py"])]
+    assert found == ["mine.py", "part0.py", "part5.py", "part1.py"]

@@ -74,6 +74,7 @@ ERRORS = [
     Own("own"),
     Mute(),
     RecursionError(),
+    MemoryError(),
     StopIteration(),
     KeyError("a"),
 ]
@@ -104,12 +105,16 @@ def test_whatever_is_raised_is_named(make, error):
         PairwiseJudge("mine", make(error)).compare(["p"], ["a"], ["b"])
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_what_is_not_the_codes_own_passes(error):
-    with pytest.raises(error):
-        Reward({"mine": (raising(error()), 1.0)})(["p"], ["a"])
-    with pytest.raises(error):
-        PairwiseJudge("mine", raising(error())).compare(["p"], ["a"], ["b"])
+def test_ctrl_c_is_none_of_the_codes_own():
+    with pytest.raises(KeyboardInterrupt):
+        Reward({"mine": (raising(KeyboardInterrupt()), 1.0)})(["p"], ["a"])
+    with pytest.raises(KeyboardInterrupt):
+        PairwiseJudge("mine", raising(KeyboardInterrupt())).compare(["p"], ["a"], ["b"])
+
+
+def test_an_error_without_words_is_named_all_the_same():
+    with pytest.raises(RewardError, match=r'^Reward "mine" raised MemoryError for prompt 0$'):
+        Reward({"mine": (raising(MemoryError()), 1.0)})(["p"], ["a"])
 
 
 @pytest.mark.parametrize("values", [None, 3, 1.5, Broken()])
@@ -129,7 +134,13 @@ def test_what_is_no_list_is_named(values):
             ("raise GeneratorExit", "Gen"),
         ),
         *(("class E(BaseException): pass\nraise E('own')", "E: own"), ("def f(:", "SyntaxError"), ("1 / 0", "ZeroDiv")),
-        *(("import no_such_module_at_all", "ModuleNotFoundError"), ("raise MemoryErro", "NameError"), ("\0", "null")),
+        *(
+            ("import no_such_module_at_all", "ModuleNotFoundError"),
+            ("raise MemoryErro", "NameError"),
+            ("raise MemoryError", "(MemoryError)"),
+            ("\0", "null"),
+        ),
+        ("raise MemoryError", "(MemoryError)"),
         ("def __getattr__(name): raise SystemExit(0)", "SystemExit"),
     ],
 )
