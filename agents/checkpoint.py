@@ -89,7 +89,7 @@ def resume_run(
     """Rebuild an agent from the last checkpoint; see ``PolicyGradient.resume``."""
     path = latest_checkpoint(folder)
     try:
-        agent = load_run(cls, path, env, {"tensorboard_log": tensorboard_log})
+        agent = load_run(cls, path, env, {"tensorboard_log": tensorboard_log}, accept_changes)
         tensors = load_file(path / TENSORS)
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         if accept_changes and _of_other_number(state["sampler"], env):

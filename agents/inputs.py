@@ -15,7 +15,7 @@ from ..rewards.ensemble import PreferenceEnsemble
 from ..rewards.importing import code_of
 from ..rewards.preference_model import PreferenceModel
 
-_TOLD = {
+TOLD = {
     "data": "the prompts",
     "reward": "the reward",
     "reference": "the reference",
@@ -34,11 +34,20 @@ def inputs_of(env: Any) -> dict[str, str]:
     if getattr(base, "reward", None) is not None:
         parts = {name: [_of_function(function), weight] for name, (function, weight) in base.reward.parts.items()}
         found["reward"] = _digest(json.dumps(parts, sort_keys=True))
-    for name, attribute in (("reference", "reference"), ("model", "language_model")):
-        model = getattr(base, attribute, None)
-        if model is not None:
-            found[name] = model.checksum()
-    return found
+    return found | models_of(env)
+
+
+def models_of(env: Any) -> dict[str, str]:
+    """Of :func:`inputs_of` the models alone: what training started from, and what the KL is measured from."""
+    base = env.unwrapped
+    models = {"model": getattr(base, "language_model", None), "reference": getattr(base, "reference", None)}
+    return {name: model.checksum() for name, model in models.items() if model is not None}
+
+
+def changed_input(saved: Any, given: Mapping[str, str]) -> str | None:
+    """What is given now and is not as it was saved, by name; nothing is known of a run of version 0.1."""
+    known = saved if isinstance(saved, dict) else {}
+    return next((name for name, hashed in given.items() if known.get(name, hashed) != hashed), None)
 
 
 def check_inputs(saved: Any, given: Mapping[str, str], what: Path) -> None:
@@ -49,12 +58,12 @@ def check_inputs(saved: Any, given: Mapping[str, str], what: Path) -> None:
         given: the current ones.
         what: the path of the run.
     """
-    for name, hashed in saved.items() if isinstance(saved, dict) else ():
-        if name in given and given[name] != hashed:
-            raise InputError(
-                f"{_TOLD.get(name, name)} changed since {what} was saved, and resuming would train another model; put "
-                "it back, or add --accept-changes (in Python accept_changes=True)."
-            )
+    name = changed_input(saved, given)
+    if name is not None:
+        raise InputError(
+            f"{TOLD[name]} changed since {what} was saved, and resuming would train another model; put it "
+            "back, or add --accept-changes (in Python accept_changes=True)."
+        )
 
 
 def _of_prompts(prompts: Any) -> str:

@@ -64,13 +64,13 @@ def save_run(folder: str | Path, agent: PolicyGradient, card: dict[str, Any] | N
     return folder
 
 
-def load_run(cls: type[A], folder: str | Path, env: Any, overrides: dict[str, Any]) -> A:
-    """Read an agent from a run folder; see ``PolicyGradient.load``."""
+def load_run(cls: type[A], folder: str | Path, env: Any, overrides: dict[str, Any], accept_changes: bool = False) -> A:
+    """Read an agent from a run folder; see ``PolicyGradient.load``, and of its base ``AdaptedModel.read``."""
     settings = _read_settings(Path(folder))
     if settings["agent"] != cls.name:
         raise InputError(f'"{folder}" holds an agent "{settings["agent"]}", not "{cls.name}"; load it with that class.')
     options = {"seed": settings["seed"], **settings["hyperparameters"], **overrides}
-    policy = _load_policy(Path(folder), env)
+    policy = _load_policy(Path(folder), env, accept_changes)
     return cls(policy, env, **options)
 
 
@@ -160,6 +160,7 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
         "synthetic": bool(getattr(prompts, "synthetic", False)),
         "rewards": {name: weight for name, (_, weight) in (reward.parts if reward else {}).items()},
         "env": agent.settings.as_dict(),
+        "inputs": agent.inputs,
         "versions": _versions(),
     }
 
@@ -167,6 +168,11 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
 @cache
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONS}
+
+
+def inputs_of_run(folder: Path) -> Any:
+    """The hashes that a run folder keeps of what it was trained on; None where it is of version 0.1, or no run."""
+    return _read_settings(folder).get("inputs") if (folder / SETTINGS).is_file() else None
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -182,10 +188,10 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _load_policy(folder: Path, env: Any) -> LMPolicy:
+def _load_policy(folder: Path, env: Any, accept_changes: bool) -> LMPolicy:
     start: LanguageModel = env_attribute(env, "language_model")
     if is_adapter(folder):
-        model: LanguageModel = AdaptedModel.read(folder, base=start, device=start.device)
+        model: LanguageModel = AdaptedModel.read(folder, base=start, device=start.device, accept_changes=accept_changes)
     else:
         model = LanguageModel.load(folder, device=start.device)
     trunks = {

@@ -4,7 +4,8 @@ Each chosen linear map W becomes W + (alpha / rank) B A, where only A and B are 
 adapted model starts as its base (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3).
 The layers come from the package ``peft``, an extra that is imported when the first adapter is made or read.
 
-The base is not copied: the adapted model is a view of it, and the base itself is the model with the adapter off.
+The base is not copied: the adapted model is a view of it, and the base itself is the model with the adapter off. What
+is saved holds the base's checksum, since an adapter on other weights is another model.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import InputError, nearest
-from ..paths import shortened
+from ..paths import shortened, user_path
+from ..storage.atomic import sha256_of
 from ..typed_json import read_object
 from .encoder_decoder import is_encoder_decoder
-from .folder import ADAPTER_CONFIG, check_finite, loading, locate, model_folder, refuse_pickle
+from .folder import ADAPTER_CONFIG, check_finite, is_adapter, loading, locate, model_folder, refuse_pickle
 from .language_model import LanguageModel
 
 WEIGHTS = "adapter_model.safetensors"
 EVERY_LINEAR = "all-linear"
+_MARK = "prefgym.base"
+"""The key in the head of the weights under which an adapter keeps what tells its base from another."""
 _NAMED = {
     "peft_type": str,
     "base_model_name_or_path": str | None,
@@ -88,12 +93,16 @@ class AdaptedModel(LanguageModel):
     Attributes:
         model: the transformers model, adapter layers in their places.
         base_name: the base model's name, also in the adapter's files.
+        base_mark: tells the base from another one of that name, also in the adapter's files.
     """
 
-    def __init__(self, peft_model: Any, tokenizer: PreTrainedTokenizerBase, base_name: str, name: str) -> None:
+    def __init__(
+        self, peft_model: Any, tokenizer: PreTrainedTokenizerBase, base_name: str, name: str, base_mark: str
+    ) -> None:
         super().__init__(peft_model.base_model.model, tokenizer, name)
         self.peft_model = peft_model
         self.base_name = base_name
+        self.base_mark = base_mark
 
     @classmethod
     def start(cls, base: LanguageModel, lora: LoRA, seed: int = 0) -> AdaptedModel:
@@ -111,7 +120,7 @@ class AdaptedModel(LanguageModel):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # A is random
-            return cls(_inject(base, config), base.tokenizer, base.name, base.name)
+            return cls(_inject(base, config), base.tokenizer, base.name, base.name, _mark_of(base))
 
     @classmethod
     def read(
@@ -121,6 +130,7 @@ class AdaptedModel(LanguageModel):
         base: LanguageModel | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        accept_changes: bool = False,
     ) -> AdaptedModel:
         """Load an adapter folder to train it further.
 
@@ -129,9 +139,10 @@ class AdaptedModel(LanguageModel):
             base: used, sharing its weights, if it has the name of the adapter's base; else that is loaded.
             device: where the base is loaded to.
             dtype: of its weights.
+            accept_changes: whether the base may have other weights than those that the adapter was trained on.
 
         Raises:
-            InputError: the adapter is damaged, a pickle or not LoRA, or its base is missing or another one.
+            InputError: the adapter is damaged, a pickle or not LoRA, or its base is missing, another one or changed.
         """
         folder = Path(folder)
         peft, config = _peft(), _read_config(folder)
@@ -140,13 +151,19 @@ class AdaptedModel(LanguageModel):
             base = _load_base(base_name, folder, device, dtype)
         with loading(f'The adapter in "{folder}"'):
             peft_model = _inject(base, config)
-            tensors = load_file(folder / WEIGHTS)
+            tensors, told = load_file(folder / WEIGHTS), _told(folder)
             check_finite(tensors.items(), str(folder))
             report = peft.set_peft_model_state_dict(peft_model, tensors)
             missing = [key for key in report.missing_keys if "lora_" in key] + list(report.unexpected_keys)
         if missing:
             raise InputError(f'The adapter in "{folder}" does not fit its base model "{base_name}": {missing[0]}.')
-        return cls(peft_model, base.tokenizer, base_name, str(folder))
+        mark = _mark_of(base)
+        if not accept_changes and _is_other(mark, told):
+            raise InputError(
+                f'The base model "{base_name}" changed since the adapter in "{folder}" was trained on it; put that '
+                "model back (only train --resume continues with another, with --accept-changes)."
+            )
+        return cls(peft_model, base.tokenizer, base_name, str(folder), mark)
 
     def merged(self) -> LanguageModel:
         """Return a plain model with its own weights, W + (alpha / rank) B A instead of W."""
@@ -154,7 +171,7 @@ class AdaptedModel(LanguageModel):
 
     def copy(self) -> AdaptedModel:
         """Return a copy with its own base weights and adapter."""
-        other = AdaptedModel(copy.deepcopy(self.peft_model), self.tokenizer, self.base_name, self.name)
+        other = AdaptedModel(copy.deepcopy(self.peft_model), self.tokenizer, self.base_name, self.name, self.base_mark)
         other.model.zero_grad(set_to_none=True)
         return other.unfreeze()
 
@@ -173,9 +190,8 @@ class AdaptedModel(LanguageModel):
         config.base_model_name_or_path, config.inference_mode = self.base_name, True
         tensors = peft.get_peft_model_state_dict(self.peft_model, save_embedding_layers=False)
         with model_folder(folder, last=ADAPTER_CONFIG) as temporary:
-            save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary / WEIGHTS
-            )
+            kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(kept, temporary / WEIGHTS, metadata={_MARK: self.base_mark})
             config.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
 
@@ -197,6 +213,26 @@ def _inject(base: LanguageModel, config: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by a deprecated name
         return _peft().get_peft_model(model, config)
+
+
+def _mark_of(base: LanguageModel) -> str:
+    """The type of a base's weights and their checksum.
+
+    Of a base that is an adapter itself it is that of its file: what merging computes may round otherwise elsewhere.
+    """
+    folder = user_path(base.name)
+    return f"{base.model.dtype} {sha256_of(folder / WEIGHTS) if is_adapter(folder) else base.checksum()}"
+
+
+def _told(folder: Path) -> str | None:
+    """The mark of its base in the file of an adapter; None where version 0.1 or ``peft`` wrote it."""
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        return (file.metadata() or {}).get(_MARK)
+
+
+def _is_other(mark: str, told: str | None) -> bool:
+    """Whether a base is not the one that was told; weights of another type cannot be compared."""
+    return told is not None and told.split()[:1] == mark.split()[:1] and told != mark
 
 
 def _read_config(folder: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,31 @@ def settings_of_run(folder: Path, options: Sequence[Option]) -> dict[str, Any]:
     saved = read_yaml(file, options) if file.is_file() else {}
     known = {option.key for option in options if option.key.split(".")[0] in _SECTIONS}
     return {key: value for key, value in saved.items() if key in known} if "env.id" in saved else {}
+
+
+def check_start(folder: Path, env: Any, given: Collection[str]) -> None:
+    """Refuse an environment that starts from another model than the run did, or measures the KL from another one.
+
+    Args:
+        folder: of the run; one of version 0.1, or of a plain model, says nothing of its start.
+        env: made anew from the config of the run.
+        given: options that the user gave in this call, whatever the run says.
+
+    Raises:
+        InputError: model or reference changed since the run was saved.
+    """
+    from .agents.inputs import TOLD, changed_input, models_of
+    from .agents.run_folder import inputs_of_run
+
+    saved = inputs_of_run(folder)
+    asked = {"model": {"env.id", "env.model"}, "reference": {"env.id", "env.model", "env.reference"}}
+    now = {name: hashed for name, hashed in (models_of(env) if saved else {}).items() if not asked[name] & set(given)}
+    name = changed_input(saved, now)
+    if name is not None:
+        raise InputError(
+            f"{TOLD[name]} changed since {folder} was saved, and KL and win rates would be those against another one; "
+            f"put it back, name it with --env.{name}, or add --accept-changes."
+        )
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:

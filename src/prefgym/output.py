@@ -9,11 +9,13 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .account import knows, remember
+from .apart import check_apart
 from .errors import InputError, RewardError
 from .files import write_text
 from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle
@@ -51,8 +53,15 @@ _IGNORED = {"lost+found", LOCK}
 _OLD_RUN = ("prefgym.json", METRICS_FILE, "preference.json")
 
 
-def check_output(folder: Path, command: str, *, overwrite: bool) -> None:
-    """Raise :class:`InputError` where :func:`new_folder` would; nothing is written or moved."""
+def check_output(folder: Path, command: str, *, overwrite: bool, inputs: Mapping[str, Any] | None = None) -> None:
+    """Raise :class:`InputError` where :func:`new_folder` would, or would take away what is read; nothing is written.
+
+    Args:
+        folder: to write.
+        command: that writes it.
+        overwrite: whether a run in it may move aside.
+        inputs: options by key, and what is named without one.
+    """
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"--output {folder} is a file; give a folder.")
     if not folder.is_dir() or _is_empty(folder):
@@ -64,6 +73,7 @@ def check_output(folder: Path, command: str, *, overwrite: bool) -> None:
     if _worth(manifest) and not overwrite and not _goes_on(manifest, command):
         resumes = f" --resume --output {shlex.quote(str(folder))} continues it;" if command in _RESUMED else ""
         raise InputError(f"--output {folder} already holds a run;{resumes} give another folder, or add --overwrite.")
+    check_apart(folder, manifest.paths(), inputs or {})
 
 
 @contextmanager
@@ -154,8 +164,8 @@ def kept_folder(folder: Path, command: str) -> Iterator[Path]:
                 yield folder
 
 
-def check_kept(folder: Path, command: str) -> None:
-    """Raise :class:`InputError` where :func:`kept_folder` would."""
+def check_kept(folder: Path, command: str, inputs: Mapping[str, Any] | None = None) -> None:
+    """Raise :class:`InputError` where :func:`kept_folder` would, or would take away what is read."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"--output {folder} is a file; give a folder.")
     if not folder.is_dir() or _is_empty(folder):
@@ -169,6 +179,7 @@ def check_kept(folder: Path, command: str) -> None:
             "give another folder."
         )
     _check_names(folder, manifest, command)
+    check_apart(folder, (manifest.folder / name for name in manifest.files), inputs or {})
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """The calls that the options of every command are tried in: base words, recorders, and what stands there before."""
 
+import json
 import shutil
 from collections.abc import Callable
 from importlib import import_module
@@ -45,8 +46,10 @@ SCENES = {
     "train further": Scene("train", ("--output", "runs/train"), probes.learning),
     "evaluate": Scene("evaluate", ("@run", "--output", "first"), probes.evaluating),
     "evaluate shared": Scene("evaluate", ("shared",), probes.evaluating),
+    "evaluate changed": Scene("evaluate", ("changed",), probes.evaluating),
     "compare": Scene("compare", ("@run", "--evaluation.prompts", "3"), probes.comparing),
     "compare shared": Scene("compare", ("shared",), probes.comparing),
+    "compare changed": Scene("compare", ("changed",), probes.comparing),
     "compare configs": Scene("compare", ("--config", "@ppo", *TINY, *SHORT), probes.training_to_compare),
     "sample": Scene("sample", ("@run", "--limit", "2"), probes.devices, screens.read_rows),
     "sample a file's": Scene("sample", ("filed", "--data.held_out", "0.3"), probes.devices, screens.read_rows),
@@ -103,6 +106,15 @@ def shared(places: Places, words: list[str], command: str) -> None:
     shutil.copytree(places["run"], "shared")
     Path("shared/evil.py").write_text("def f(prompts, completions, **_):\n    return [0.0] * len(prompts)\n")
     _set(Path("shared"), "env", reward="shared/evil.py:f")
+
+
+def changed(places: Places, words: list[str], command: str) -> None:
+    """A run whose start model is no longer what it was."""
+    shutil.copytree(places["run"], "changed")
+    file = Path("changed/prefgym.json")
+    settings = json.loads(file.read_text())
+    settings["inputs"]["model"] = "another"
+    file.write_text(json.dumps(settings))
 
 
 def of_a_file(places: Places, words: list[str], command: str) -> None:

@@ -76,6 +76,7 @@ TRAIN = {
 EVALUATE = {
     "output": told("folder", "second", value="second"),
     "overwrite": told("refused", given=scenes.worth_keeping),
+    "accept_changes": told("refused", scene="evaluate changed", given=scenes.changed),
     "trust": told("refused", "shared", scene="evaluate shared", given=scenes.shared),
     "seed": told("seed", "5", value=5),
     "env.id": told("title, held out, template", "Instruct-v0", value="Instruct-v0"),
@@ -104,6 +105,7 @@ COMPARE = {
     "seeds": told("trained", "2", **CONFIGS),
     "output": told("folder", "second", value="second"),
     "overwrite": told("trained", given=scenes.compared, **CONFIGS),
+    "accept_changes": told("refused", scene="compare changed", given=scenes.changed),
     "trust": told("refused", "shared", scene="compare shared", given=scenes.shared),
     "env.id": told("held out, template", "Instruct-v0"),
     "env.device": told("devices", "cpu:0", value=["cpu", "cpu:0"]),  # of the run: as env.model

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from prefgym.errors import InputError, MachineError
 from prefgym.files import write_text
-from prefgym.output import discard_parts, kept_folder, new_folder, resumed_folder
+from prefgym.output import check_output, discard_parts, kept_folder, new_folder, resumed_folder
 from prefgym.storage import aside
 from prefgym.storage.manifest import FILES
 from prefgym.storage.whole import whole_folder
@@ -85,6 +86,52 @@ def test_only_files_on_the_list_move_aside(mine, capsys):
     write_run(mine, "newer", overwrite=True)
     assert contents(aside) == kept
     assert (mine.with_name("run.previous-2") / "metrics.json").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("env.model", "run"),
+        ("env.model", "link"),
+        ("env.reference", "run/checkpoints/iteration-000000"),
+        ("model", "run/checkpoints"),
+        ("data.prompts", "run/metrics.json"),
+        ("env.reward", {"fit": {"function": "run", "weight": 1}}),
+        ("env.reward", {"models": ["other", "link"], "combine": "worst"}),
+        ("evaluation.judge", "run"),
+        ("RUN", ["other", "run"]),
+    ],
+)
+def test_what_is_read_is_not_set_aside(mine, key, value, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    Path("link").symlink_to("run")
+    with pytest.raises(InputError, match=f"{re.escape(key)} names (run|link).*, which --output run would set aside"):
+        check_output(Path("run"), "train", overwrite=True, inputs={key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.prompts", "run/thesis.txt"),  # not prefgym's, it stays where it is
+        ("data.prompts", "trl-lib/tldr"),
+        ("env.model", None),
+        ("env.model", "run.previous-1"),
+        ("agent.name", "run"),
+        ("env.reward", {"a": "embedded", "b": "my.py:run"}),
+    ],
+)
+def test_what_stays_may_be_read(mine, key, value, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    check_output(Path("run"), "train", overwrite=True, inputs={key: value})
+
+
+def test_a_short_name_is_no_folder_of_that_name(mine, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    mine.rename("gold")
+    inputs = {"env.reward": "gold", "evaluation.judge": "preference"}
+    check_output(Path("gold"), "train", overwrite=True, inputs=inputs)
+    with pytest.raises(InputError, match=r"env\.model names gold"):
+        check_output(Path("gold"), "train", overwrite=True, inputs={**inputs, "env.model": "gold"})
 
 
 def test_a_name_that_is_taken_is_passed_over(mine):

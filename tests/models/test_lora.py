@@ -178,6 +178,40 @@ def test_saved_and_read_it_is_the_same(folder, batch):
     assert read(folder).checksum() == other.checksum()
 
 
+def change(folder, file="model.safetensors"):
+    """Other weights of the same shapes, as if somebody had copied another model there."""
+    tensors = load_file(folder / file)
+    save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, folder / file, metadata={"format": "pt"})
+    (folder / FILES).unlink()
+
+
+def test_a_base_that_changed_is_refused_unless_accepted(folder):
+    change(folder.parent / "base")
+    with pytest.raises(InputError, match=r'The base model ".*base" changed since the adapter in ".*adapter"'):
+        LanguageModel.load(folder)
+    with pytest.raises(InputError, match="put that model back"):
+        read(folder, base=LanguageModel.load(folder.parent / "base"))
+    assert LanguageModel.load(folder, dtype=torch.bfloat16).model.dtype == torch.bfloat16  # cannot be compared
+    read(folder, accept_changes=True).save(folder)
+    read(folder)
+
+
+def test_an_adapter_that_does_not_tell_its_base_is_read_as_before(folder):
+    change(folder.parent / "base")
+    save_file(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.safetensors")
+    (folder / FILES).unlink()
+    read(folder)
+
+
+def test_a_changed_adapter_under_an_adapter_is_refused(folder):
+    second = folder.parent / "second"
+    moved(AdaptedModel.start(LanguageModel.load(folder), LoRA(rank=2))).save(second)
+    read(second)
+    change(folder, "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r'adapter" changed since the adapter in .*second'):
+        LanguageModel.load(second)
+
+
 def test_peft_itself_reads_it(folder, language_model, batch):
     from peft import PeftModel
 

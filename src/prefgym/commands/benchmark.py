@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> None:
     config = resolve(OPTIONS, [(COMMAND_LINE, parse_flags(arguments, OPTIONS, names))])
     folder = Path(config["output"])
     _check(names, config)
-    check_output(folder, "benchmark", overwrite=config["overwrite"])
+    check_output(folder, "benchmark", overwrite=config["overwrite"], inputs={**config, "MODEL": names})
     suite = _read(config)
     check_device(config["device"])
     facts = {name: _facts(name, suite, config) for name in names}

@@ -19,11 +19,12 @@ from ..experiment import (
     write_events,
 )
 from ..files import write_json
-from ..finished_run import read_history
+from ..finished_run import check_start, read_history
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
-from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, discard_parts, kept_folder
+from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, check_output, discard_parts, kept_folder
 from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
+from .evaluate import JUDGE_CHANGED
 from .train import train
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ CONTROL = [
     Option("seeds", int, None, "Seeds to train each config with (default 3), counted from --seed.", minimum=1),
     Option("output", str, "runs/comparison", "Folder of the comparison; complete runs in it are kept."),
     Option("overwrite", bool, False, "Retrain the runs in the output folder; the old ones move aside."),
+    JUDGE_CHANGED,
     TRUST,
 ]
 SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)
@@ -86,7 +88,7 @@ def run(arguments: list[str]) -> None:
     runs = _contestants(names, control, flags)
     config = _judged_config(runs, flags)
     folder = Path(control["output"])
-    check_kept(folder, "compare")
+    check_kept(folder, "compare", {**config, "RUN": names})
     for run in runs:
         if not run.planned:
             check_trust(run.folder, {**run.settings, "agent.name": None}, flags, control["trust"])
@@ -94,12 +96,19 @@ def run(arguments: list[str]) -> None:
     if not control["overwrite"]:
         for run in planned:
             check_unchanged(run)
+    else:
+        for run in planned:
+            check_output(run.folder, "train", overwrite=True, inputs={**run.settings, "RUN": names})
     from ..evaluation.policies.evaluate import check_names
 
     check_names(run.name for run in runs)
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
+    if not control["accept_changes"]:
+        for run in runs:
+            if not run.planned or (run.complete and not control["overwrite"]):
+                check_start(run.folder, env, () if run.planned else flags)
     finished = [run for run in runs if not run.planned]  # what cannot be read fails now
     histories = {run.name: read_history(run.folder) for run in finished}
     policies = {run.name: _load(run, env) for run in finished}
@@ -111,7 +120,7 @@ def run(arguments: list[str]) -> None:
         shown = Config({MARK: names, **{f"compare.{key}": value for key, value in told.items()}, **config})
         shown.update({key: value for key, value in flags.items() if key.startswith("agent.")})
         shown.save(folder / CONFIG_FILE)
-        _train(planned, control["overwrite"])
+        _train(planned, control)
         policies = {run.name: policies.get(run.name) or _load(run, env) for run in runs}
         histories |= {run.name: read_history(run.folder) for run in planned}
         evaluation = evaluate_run(config, env, policies, splits, parts=folder / PARTS)
@@ -159,13 +168,15 @@ def _load(run: Contestant, env: Any) -> LanguageModel:
     return make_policy(run.folder, env, value_head=False).language_model
 
 
-def _train(runs: Sequence[Contestant], overwrite: bool) -> None:
+def _train(runs: Sequence[Contestant], control: Config) -> None:
     """Train what is not complete, continuing from a checkpoint where there is one."""
+    overwrite, accepted = control["overwrite"], control["accept_changes"]
     left = [run for run in runs if overwrite or not run.complete]
     for number, run in enumerate(left, 1):
         print(f"\ntraining {run.agent} with seed {run.seed}: run {number} of {len(left)} to train", flush=True)
         try:
-            train(Config({**run.settings, "resume": run.begun and not overwrite, "overwrite": True}))
+            how = {"resume": run.begun and not overwrite, "overwrite": True, "accept_changes": accepted}
+            train(Config({**run.settings, **how}))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command continues from the last checkpoint.") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..config import Config, Option, describe
@@ -13,13 +14,14 @@ from ..experiment import (
     make_env,
     write_run_report,
 )
-from ..finished_run import read_history, read_run
+from ..finished_run import check_start, read_history, read_run
 from ..options import DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
-from ..resuming import told_to_go_on
+from ..resuming import ACCEPT, told_to_go_on
 from ..trust import TRUST, check_trust
 
+JUDGE_CHANGED = replace(ACCEPT, help="Continue although the model or reference that a run started from has changed.")
 CONTROL = [
     Option(
         "output",
@@ -28,6 +30,7 @@ CONTROL = [
         "Folder of the report (default: RUN/evaluation; an old one moves aside).",
     ),
     Option("overwrite", bool, False, "Start over where --output holds a report; it moves to --output.previous-1."),
+    JUDGE_CHANGED,
     TRUST,
 ]
 OPTIONS = [
@@ -58,7 +61,7 @@ def run(arguments: list[str]) -> None:
     own = config["output"] is None
     home = user_path(name) if user_path(name).is_dir() else Path("runs") / name
     folder = home / "evaluation" if own else Path(config["output"])
-    check_output(folder, "evaluate", overwrite=own or config["overwrite"])
+    check_output(folder, "evaluate", overwrite=own or config["overwrite"], inputs={**config, "RUN": name})
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
     from ..models.language_model import LanguageModel
@@ -67,6 +70,8 @@ def run(arguments: list[str]) -> None:
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
+    if not config["accept_changes"]:
+        check_start(user_path(name), env, given)
     history = read_history(user_path(name))
     with new_folder(folder, "evaluate", overwrite=own or config["overwrite"]) as folder, told_to_go_on():
         shown = Config({"run": name, **config.without(CONTROL)})

@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> None:
             with resumed_folder(folder, "reward") as folder, stop_is_told("reward", folder):
                 _train(config, folder, *_inputs(config))
         return
-    check_output(folder, "reward", overwrite=config["overwrite"])
+    check_output(folder, "reward", overwrite=config["overwrite"], inputs=config)
     inputs = _inputs(config)
     with new_folder(folder, "reward", overwrite=config["overwrite"]) as folder, stop_is_told("reward", folder):
         config.without(CONTROL).save(folder / CONFIG_FILE)

@@ -106,7 +106,7 @@ def run(arguments: list[str]) -> None:
                 _train(config, folder, *_start(config))
         return
     if not config["dry_run"]:
-        check_output(folder, "sft", overwrite=config["overwrite"])
+        check_output(folder, "sft", overwrite=config["overwrite"], inputs=config)
     model, data = _start(config)
     told = config.without([*CONTROL, DRY_RUN])
     if config["dry_run"]:

@@ -65,7 +65,7 @@ def train(config: Config) -> None:
         _resume(config, folder)
         return
     if not config["dry_run"]:
-        check_output(folder, "train", overwrite=config["overwrite"])
+        check_output(folder, "train", overwrite=config["overwrite"], inputs=config)
     splits = load_splits(config)
     check_judge(config, splits["test"])
     agent = make_agent(config, make_env(config, splits["train"], splits["test"], splits["validation"]))
