@@ -55,7 +55,7 @@ SCENES = {
     "sample a file's": Scene("sample", ("filed", "--data.held_out", "0.3"), probes.devices, screens.read_rows),
     "play": Scene("play", (*PLAY, "--index", "3"), PICKS, screens.read_game),
     "play any": Scene("play", PLAY, PICKS, screens.read_game),
-    "play a file's": Scene("play", ("filed", "--data.held_out", "0.3", "--index", "0"), PICKS, screens.read_game),
+    "play a file's": Scene("play", ("filed", "--data.held_out", "0.3", "--index", "1"), PICKS, screens.read_game),
     "play shared": Scene("play", ("shared",), PICKS, screens.read_game),
     "sft": Scene("sft", SFT, probes.fitting),
     "reward": Scene("reward", REWARD, probes.fitting),
