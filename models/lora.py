@@ -160,8 +160,8 @@ class AdaptedModel(LanguageModel):
         mark = _mark_of(base)
         if not accept_changes and _is_other(mark, told):
             raise InputError(
-                f'The base model "{base_name}" changed since the adapter in "{folder}" was trained on it; put that model '
-                "back (train --resume alone goes on with another, by --accept-changes)."
+                f'The base model "{base_name}" changed since the adapter in "{folder}" was trained on it; put back the '
+                "model that it was (train --resume alone goes on with another, by --accept-changes)."
             )
         return cls(peft_model, base.tokenizer, base_name, str(folder), mark)
 

@@ -15,6 +15,10 @@ from .typed_json import Number, read_rows
 _SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_seconds", "time/update_seconds")
 """What every line of a history holds, whatever the agent."""
 
+ACCEPT_START = Option(
+    "accept_changes", bool, False, "Go on although the run's start model or reference is another one by now."
+)
+
 
 def read_run(arguments: list[str], options: list[Option], usage: str) -> tuple[str, Config, set[str]]:
     """The run that a command names, its options, and which of them stand on the command line.

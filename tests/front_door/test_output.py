@@ -130,7 +130,7 @@ def test_a_short_name_is_no_folder_of_that_name(mine, monkeypatch):
     mine.rename("gold")
     inputs = {"env.reward": "gold", "evaluation.judge": "preference"}
     check_output(Path("gold"), "train", overwrite=True, inputs=inputs)
-    with pytest.raises(InputError, match="env.model names gold"):
+    with pytest.raises(InputError, match=r"env\.model names gold"):
         check_output(Path("gold"), "train", overwrite=True, inputs={**inputs, "env.model": "gold"})
 
 
