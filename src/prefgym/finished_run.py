@@ -15,6 +15,14 @@ from .typed_json import Number, read_rows
 _SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_seconds", "time/update_seconds")
 """What every line of a history contains, whatever the agent."""
 
+ACCEPT_START = Option(
+    "accept_changes",
+    bool,
+    False,
+    "Continue although the model or reference that the run started from has changed.",
+    only_typed=True,
+)
+
 
 _SECTIONS = ("env", "data", "evaluation", "seed")
 """The sections that a run's own config decides; where a command writes and whom it trusts is for the command line."""

@@ -56,6 +56,7 @@ SCENES = {
     "play": Scene("play", (*PLAY, "--index", "3"), PICKS, screens.read_game),
     "play any": Scene("play", PLAY, PICKS, screens.read_game),
     "play a file's": Scene("play", ("filed", "--data.held_out", "0.3", "--index", "1"), PICKS, screens.read_game),
+    "play changed": Scene("play", ("changed",), PICKS, screens.read_game),
     "play shared": Scene("play", ("shared",), PICKS, screens.read_game),
     "sft": Scene("sft", SFT, probes.fitting),
     "reward": Scene("reward", REWARD, probes.fitting),

@@ -139,6 +139,7 @@ PLAY = {
     "index": told("post, offered, table", "4"),
     "choices": told("offered", "3"),
     "seed": told("post, offered, table", "5", scene="play any"),
+    "accept_changes": told("refused", scene="play changed", given=scenes.changed),
     "trust": told("refused", "shared", scene="play shared", given=scenes.shared),
     "env.id": told("post, offered, table", "Instruct-v0"),
     "env.model": told("offered, table", "@other"),

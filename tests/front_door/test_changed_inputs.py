@@ -1,5 +1,6 @@
 """What a run started from is another model now, or would be after the command: said before anything is touched."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from prefgym.errors import InputError
 from prefgym.finished_run import check_start
+from prefgym.output import kept_folder
 from prefgym.storage.manifest import FILES
 
 
@@ -25,7 +27,7 @@ def own_run(finished_run: Path, model_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_is_not_judged_against_a_changed_model(run, refused, own_run, model_folder, tmp_path):
+def test_a_run_is_not_judged_against_a_changed_model(run, refused, own_run, tmp_path, monkeypatch):
     told = refused("evaluate", own_run)
     assert f"the model that training started from changed since {own_run} was saved" in told
     assert "--env.model" in told
@@ -33,13 +35,9 @@ def test_a_run_is_not_judged_against_a_changed_model(run, refused, own_run, mode
     assert not (own_run / "evaluation").exists()
     assert "changed since" in refused("compare", own_run, "--output", tmp_path / "compared")
     assert not (tmp_path / "compared").exists()
-    few = ("--evaluation.prompts", 2)
-    assert run("evaluate", own_run, *few, "--accept-changes").code == 0
-    assert run("evaluate", own_run, *few, "--env.model", model_folder).code == 0
-    settings = json.loads((own_run / "prefgym.json").read_text())
-    del settings["inputs"]  # as of version 0.1
-    (own_run / "prefgym.json").write_text(json.dumps(settings))
-    assert run("evaluate", own_run, *few).code == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    assert "changed since" in refused("play", own_run)
+    assert run("evaluate", own_run, "--evaluation.prompts", 2, "--accept-changes").code == 0
 
 
 def world(model: str, reference: str) -> SimpleNamespace:
@@ -71,6 +69,13 @@ def test_the_same_models_and_those_that_the_user_names_pass(saved, now, given):
     check_start(saved, world(*now), given)
 
 
+def test_a_run_of_version_0_1_says_nothing_of_its_start(saved):
+    settings = json.loads((saved / "prefgym.json").read_text())
+    del settings["inputs"]
+    (saved / "prefgym.json").write_text(json.dumps(settings))
+    check_start(saved, world("x", "y"), ())
+
+
 @pytest.mark.parametrize(
     ("now", "given", "name"),
     [(("x", "b"), (), "model"), (("a", "y"), (), "reference"), (("x", "y"), ("env.reference",), "model")],
@@ -99,9 +104,10 @@ def test_overwriting_what_is_read_is_refused_and_nothing_moves(refused, finished
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_comparison_does_not_train_over_what_it_reads(refused, finished_run, train_flags, tmp_path, monkeypatch):
+def test_a_comparison_does_not_train_over_what_it_reads(refused, finished_run, train_flags, tmp_path):
     home = tmp_path / "compared" / "tldr-ppo" / "seed-0"
-    shutil.copytree(finished_run, home)
+    with kept_folder(tmp_path / "compared", "compare"):
+        shutil.copytree(finished_run, home)
     words = ("--config", "tldr-ppo", "--seeds", 1, *train_flags, "--overwrite", "--output", tmp_path / "compared")
     assert f"env.model names {home}" in refused("compare", *words, "--env.model", home)
     assert not (tmp_path / "compared" / "config.yaml").exists()

@@ -19,12 +19,11 @@ from ..experiment import (
     write_events,
 )
 from ..files import write_json
-from ..finished_run import check_start, read_history
+from ..finished_run import ACCEPT_START, check_start, read_history
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, check_output, discard_parts, kept_folder
 from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
-from .evaluate import JUDGE_CHANGED
 from .train import train
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ CONTROL = [
     Option("seeds", int, None, "Seeds to train each config with (default 3), counted from --seed.", minimum=1),
     Option("output", str, "runs/comparison", "Folder of the comparison; complete runs in it are kept."),
     Option("overwrite", bool, False, "Retrain the runs in the output folder; the old ones move aside."),
-    JUDGE_CHANGED,
+    ACCEPT_START,
     TRUST,
 ]
 SEED = Option("seed", int, 0, "First seed of training, and the seed of decoding.", minimum=0)

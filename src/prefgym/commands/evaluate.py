@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ..config import Config, Option, describe
@@ -14,14 +13,13 @@ from ..experiment import (
     make_env,
     write_run_report,
 )
-from ..finished_run import check_start, read_history, read_run
+from ..finished_run import ACCEPT_START, check_start, read_history, read_run
 from ..options import DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
-from ..resuming import ACCEPT, told_to_go_on
+from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
 
-JUDGE_CHANGED = replace(ACCEPT, help="Continue although the model or reference that a run started from has changed.")
 CONTROL = [
     Option(
         "output",
@@ -30,7 +28,7 @@ CONTROL = [
         "Folder of the report (default: RUN/evaluation; an old one moves aside).",
     ),
     Option("overwrite", bool, False, "Start over where --output holds a report; it moves to --output.previous-1."),
-    JUDGE_CHANGED,
+    ACCEPT_START,
     TRUST,
 ]
 OPTIONS = [

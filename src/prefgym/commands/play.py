@@ -10,7 +10,7 @@ from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_
 from ..data.text import printable
 from ..errors import InputError
 from ..experiment import load_splits, make_env
-from ..finished_run import check_run, settings_of_run
+from ..finished_run import ACCEPT_START, check_run, check_start, settings_of_run
 from ..game import Game, Written, write_out
 from ..options import DATA_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE
@@ -26,6 +26,7 @@ OPTIONS = [
     Option("index", int, None, "Number of the post, from 0 (default: drawn by --seed).", minimum=0),
     Option("choices", int, 8, "How many of the likeliest tokens to offer.", minimum=1),
     Option("seed", int, 0, "Which post is drawn.", minimum=0),
+    ACCEPT_START,
     TRUST,
     *WORLD_OPTIONS,
     *DATA_OPTIONS,
@@ -63,6 +64,8 @@ def run(arguments: list[str]) -> None:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("prefgym play reads what you pick from standard input, which is closed.")
     env = make_env(config, _prompts(config, own="data.prompts" in flags))
+    if folder is not None and config["config"] is None and not config["accept_changes"]:
+        check_start(folder, env, flags)
     rivals = _rivals(env, folder)
     game = Game(env, _index(config, env), config["choices"])
     mine = play(game, read_line, print)
