@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
 from ..storage.lock import locked
-from ..storage.manifest import managed
+from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
 from .attach import attach, make_policy
 from .collecting import collect_rollout
@@ -120,6 +120,7 @@ class PolicyGradient:
         self.history: list[dict[str, float]] = []
         self.iteration = self.num_episodes = 0
         self.learn_start: int | None = None  # num_episodes when the learn() began that a resumed agent continues
+        self._own_runs = OwnRuns()  # what learn and save may replace
         self._snapshot: Snapshot | None = None  # the last whole state, while an iteration changes it
 
     # What makes an agent.
@@ -166,7 +167,8 @@ class PolicyGradient:
                 the episodes that call had already seen are counted.
             callback: called after each iteration with the agent and its scalars; returning False stops.
             progress_bar: show episodes, score, KL and time left.
-            output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing.
+            output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing. A run in
+                it that is not this agent's moves to ``OUTPUT.previous-1``, and a warning says so.
             save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
                 the command line) saves the last whole iteration first; the copy that is kept for that takes three
                 numbers a trained parameter.
@@ -182,8 +184,8 @@ class PolicyGradient:
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
         if output is None:
             return self._learn(total_episodes, callback, progress_bar, None, None)
-        with managed(output, "learn") as manifest, locked(manifest.folder, "learn"):
-            return self._learn(total_episodes, callback, progress_bar, manifest.folder, save_every)
+        with self._own_runs.writing(output, "learn") as folder, locked(folder, "learn"):
+            return self._learn(total_episodes, callback, progress_bar, folder, save_every)
 
     def _learn(
         self: Self,
@@ -231,19 +233,23 @@ class PolicyGradient:
         """Write a run folder: a plain Hugging Face model folder with the value head and this agent's settings.
 
         Args:
-            folder: where; files of an earlier save there are replaced one by one.
+            folder: where. What this agent wrote there, or was read from, is replaced file by file; any other run moves
+                to ``FOLDER.previous-1``, and a warning says so.
             card: further rows for the model card, e.g. ``{"win rate": "71 %"}``.
         """
         from .run_folder import save_run
 
-        return save_run(folder, self, card)
+        with self._own_runs.writing(folder, "save"):
+            return save_run(folder, self, card)
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
         """Read an agent that ``save`` wrote; its optimiser starts afresh. ``overrides`` replace hyperparameters."""
         from .run_folder import load_run
 
-        return load_run(cls, folder, env, overrides)
+        agent = load_run(cls, folder, env, overrides)
+        agent._own_runs.add(folder)
+        return agent
 
     @classmethod
     def resume(
@@ -263,7 +269,9 @@ class PolicyGradient:
         """
         from .checkpoint import resume_run
 
-        return resume_run(cls, folder, env, tensorboard_log, accept_changes)
+        agent = resume_run(cls, folder, env, tensorboard_log, accept_changes)
+        agent._own_runs.add(folder)
+        return agent
 
     @cached_property
     def inputs(self) -> dict[str, str]:
