@@ -25,6 +25,7 @@ from ..models.shared_prompt import shares_prompts
 from ..storage.lock import locked
 from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
+from .answers import advantages_of, loss_of
 from .attach import attach, make_policy
 from .collecting import collect_rollout
 from .env_settings import EnvSettings
@@ -175,6 +176,7 @@ class PolicyGradient:
 
         Raises:
             RewardError: a reward failed; the policy is as it was before that iteration.
+            AgentError: ``advantages`` or ``loss`` answered something else than it must.
             InputError: ``output`` is written by another process, or holds a file of another writer by the name of one
                 of a run's.
         """
@@ -329,7 +331,7 @@ class PolicyGradient:
     def train(self, rollout: Rollout) -> dict[str, float]:
         """Update the policy on one rollout; the mean scalars of its minibatches, by ``train/`` name."""
         h, rollout = self.hyperparameters, self.kl.place(rollout)
-        advantages = self.advantages(rollout)
+        advantages = advantages_of(self, rollout)
         collected: list[dict[str, float]] = []
         for _ in range(h.n_epochs):
             for pieces in minibatches(rollout, *advantages, h.batch_size, h.gradient_accumulation, self.rng):
@@ -349,7 +351,7 @@ class PolicyGradient:
         for piece in pieces:
             with part("forward"):
                 piece.evaluate(self.policy, h.ent_coef != 0, h.loss_reduction, with_log_dist=self.kl.whole)
-                loss, stats = self.loss(piece)
+                loss, stats = loss_of(self, piece)
                 if self.kl.in_loss:
                     stats["kl_loss"] = self.kl.loss(piece, self.policy)
                     loss = loss + self.kl.coef * stats["kl_loss"]
@@ -380,7 +382,8 @@ class PolicyGradient:
         """Mean of each scalar over the minibatches that have it, and how well the values predicted the returns."""
         names = dict.fromkeys(name for row in stats for name in row)
         means = {f"train/{name}": float(np.mean([row[name] for row in stats if name in row])) for name in names}
-        if rollout.values is not None and advantages.returns is not None:
-            variance = explained_variance(rollout.values, advantages.returns, rollout.response_mask)
+        _, returns = advantages
+        if rollout.values is not None and returns is not None:
+            variance = explained_variance(rollout.values, returns, rollout.response_mask)
             means["train/explained_variance"] = variance
         return means

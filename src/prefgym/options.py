@@ -7,6 +7,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from .blame import blaming
 from .config import Option
 from .errors import InputError, nearest
 
@@ -113,9 +114,14 @@ def agent_class(name: str) -> type[PolicyGradient]:
 
 def agent_options(name: str) -> list[Option]:
     """The ``agent.*`` options: what every run has, then the hyperparameters of the agent, told by its docstring."""
-    kind = agent_class(name).hyperparameter_type
+    kind = agent_class(name)
+    with blaming(kind):
+        return [*AGENT_OPTIONS, *_options_of(kind.hyperparameter_type)]
+
+
+def _options_of(kind: type) -> list[Option]:
     hints, told = get_type_hints(kind), _attributes(kind)
-    fields = [
+    return [
         Option(
             f"agent.{field.name}",
             _plain(hints[field.name]),
@@ -125,7 +131,6 @@ def agent_options(name: str) -> list[Option]:
         )
         for field in dataclasses.fields(kind)
     ]
-    return [*AGENT_OPTIONS, *fields]
 
 
 def every_agent_option() -> list[Option]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .account import knows, remember
-from .errors import InputError, RewardError
+from .errors import AgentError, InputError, RewardError
 from .files import write_text
 from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle, told_aside
 from .storage.atomic import is_partial, sha256_of, sweep
@@ -261,7 +261,7 @@ def _is_ours(path: Path, folder: Path, manifest: Manifest) -> bool:
 
 def _is_kept(manifest: Manifest, error: BaseException) -> bool:
     names = {name.removeprefix(f"{CHECKPOINTS}/") for name in manifest.folders if name.startswith(f"{CHECKPOINTS}/")}
-    if isinstance(error, InputError | RewardError):
+    if isinstance(error, InputError | RewardError | AgentError):
         names -= {"iteration-000000", "step-000000"}
         others = _worth(manifest) - {CHECKPOINTS}
         return bool(names) or (bool(others) and manifest.head["command"] not in _RESUMED)
