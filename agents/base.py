@@ -22,11 +22,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
-from ..rewards.calling import undisturbed
 from ..storage.lock import locked
-from ..storage.manifest import managed
+from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
 from . import processes
+from .answers import advantages_of, loss_of
 from .attach import attach, make_policy
 from .collecting import collect_rollout
 from .env_settings import EnvSettings
@@ -122,6 +122,7 @@ class PolicyGradient:
         self.history: list[dict[str, float]] = []
         self.iteration = self.num_episodes = 0
         self.learn_start: int | None = None  # num_episodes at the start of the learn() that a resumed agent continues
+        self._own_runs = OwnRuns()  # what learn and save may replace
         self._snapshot: Snapshot | None = None  # the last complete state, while an iteration changes it
 
     # What makes an agent.
@@ -168,13 +169,15 @@ class PolicyGradient:
                 the episodes already seen in it count.
             callback: called after each iteration with the agent and its scalars; returning False stops.
             progress_bar: show episodes, score, KL and time left.
-            output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing.
+            output: run folder for ``history.jsonl``, TensorBoard events and checkpoints; None writes nothing. A run in
+                it that is not this agent's moves to ``OUTPUT.previous-1``, and a warning says so.
             save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
                 the command line) saves the last complete iteration first; the copy kept for that takes three numbers
                 per trained parameter.
 
         Raises:
             RewardError: a reward failed; the policy is as before that iteration.
+            AgentError: ``advantages`` or ``loss`` returned something of the wrong kind.
             InputError: another process writes to ``output``, or somebody else's file there has the name of one of a
                 run's.
         """
@@ -184,8 +187,8 @@ class PolicyGradient:
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
         if output is None or not processes.is_first():  # whose folder and lock are its own
             return self._learn(total_episodes, callback, progress_bar, None, save_every)
-        with managed(output, "learn") as manifest, locked(manifest.folder, "learn"):
-            return self._learn(total_episodes, callback, progress_bar, manifest.folder, save_every)
+        with self._own_runs.writing(output, "learn") as folder, locked(folder, "learn"):
+            return self._learn(total_episodes, callback, progress_bar, folder, save_every)
 
     def _learn(
         self: Self,
@@ -233,19 +236,25 @@ class PolicyGradient:
         """Write a run folder: a plain Hugging Face model folder with the value head and this agent's settings.
 
         Args:
-            folder: destination; files of an earlier save there are replaced one by one.
+            folder: destination. What this agent wrote there, or was read from, is replaced file by file; any other run
+                moves to ``FOLDER.previous-1``, with a warning.
             card: further rows for the model card, e.g. ``{"win rate": "71 %"}``.
         """
         from .run_folder import save_run
 
-        return save_run(folder, self, card) if processes.is_first() else Path(folder)
+        if not processes.is_first():
+            return Path(folder)
+        with self._own_runs.writing(folder, "save"):
+            return save_run(folder, self, card)
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, env: Any, **overrides: Any) -> Self:
         """Read an agent written by ``save``; its optimiser starts fresh. ``overrides`` replace hyperparameters."""
         from .run_folder import load_run
 
-        return load_run(cls, folder, env, overrides)
+        agent = load_run(cls, folder, env, overrides)
+        agent._own_runs.add(folder)
+        return agent
 
     @classmethod
     def resume(
@@ -265,7 +274,9 @@ class PolicyGradient:
         """
         from .checkpoint import resume_run
 
-        return resume_run(cls, folder, env, tensorboard_log, accept_changes)
+        agent = resume_run(cls, folder, env, tensorboard_log, accept_changes)
+        agent._own_runs.add(folder)
+        return agent
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -323,8 +334,7 @@ class PolicyGradient:
     def train(self, rollout: Rollout) -> dict[str, float]:
         """Update the policy on one rollout; the mean scalars of its minibatches, by ``train/`` name."""
         h, rollout = self.hyperparameters, self.kl.place(rollout)
-        with undisturbed():
-            advantages = self.advantages(rollout)
+        advantages = advantages_of(self, rollout)
         collected: list[dict[str, float]] = []
         for _ in range(h.n_epochs):
             for pieces in minibatches(rollout, *advantages, h.batch_size, h.gradient_accumulation, self.rng):
@@ -344,8 +354,7 @@ class PolicyGradient:
         for piece in pieces:
             with part("forward"):
                 piece.evaluate(self.policy, h.ent_coef != 0, h.loss_reduction, with_log_dist=self.kl.whole)
-                with undisturbed():
-                    loss, stats = self.loss(piece)
+                loss, stats = loss_of(self, piece)
                 if self.kl.in_loss:
                     stats["kl_loss"] = self.kl.loss(piece, self.policy)
                     loss = loss + self.kl.coef * stats["kl_loss"]
@@ -377,7 +386,8 @@ class PolicyGradient:
         """Mean of each scalar over the minibatches that have it, and the explained variance of the values."""
         names = dict.fromkeys(name for row in stats for name in row)
         means = {f"train/{name}": float(np.mean([row[name] for row in stats if name in row])) for name in names}
-        if rollout.values is not None and advantages.returns is not None:
-            variance = explained_variance(rollout.values, advantages.returns, rollout.response_mask)
+        _, returns = advantages
+        if rollout.values is not None and returns is not None:
+            variance = explained_variance(rollout.values, returns, rollout.response_mask)
             means["train/explained_variance"] = variance
         return means

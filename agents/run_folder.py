@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,7 @@ from ..files import write_text
 from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
 from ..models.lora import AdaptedModel
-from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
+from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_of
 from ..storage.manifest import claim, managed
 from .attach import env_attribute
 from .policy import LMPolicy
@@ -138,8 +137,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             file = home / path.name
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
             claim(path, sha256_of(file))
-            sync(file)
-            os.replace(file, path)
+            put(file, path)
     finally:
         remove(home)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import InputError, nearest
 from ..paths import user_path
-from ..storage.atomic import machine_errors, partial_name, remove, sha256_of, sync
-from ..storage.manifest import check_whole, claim, managed
+from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_of
+from ..storage.manifest import check_whole, claim, is_open, managed
 from ..typed_json import read_object
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -34,6 +33,8 @@ _OF_THE_MACHINE = frozenset(
     getattr(errno, name)
     for name in ("EACCES", "EPERM", "EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "EBUSY")
 )
+_TOLD = frozenset({"prefgym.json", "preference.json", "config.yaml"})
+"""Files of a run that say what its weights are."""
 MOST_LABELS = 100_000
 _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
@@ -225,8 +226,10 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
     earlier save of another kind of model (with or without an adapter) are removed.
 
     Raises:
-        InputError: ``folder`` has a file of one of these names that prefgym did not write.
+        InputError: ``folder`` has a file of one of these names that prefgym did not write, or holds a run, of which
+            what is not replaced would tell of other weights.
     """
+    told = frozenset[str]() if is_open(Path(folder)) else _TOLD
     with managed(folder) as manifest:
         folder = manifest.folder
         temporary = folder / partial_name()
@@ -236,6 +239,8 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
                 yield temporary
                 files = (file for file in temporary.rglob("*") if file.is_file())
                 written = sorted(files, key=lambda file: file.name == last)
+                for name in sorted(told.intersection(manifest.files) - {file.name for file in written}):
+                    raise InputError(f"{folder} holds a run, whose {name} tells of other weights; give another folder.")
                 for file in written:
                     claim(folder / file.relative_to(temporary), sha256_of(file))
                 for name in {"config.json", ADAPTER_CONFIG} - {last}:
@@ -245,8 +250,7 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
                 for file in written:
                     place = folder / file.relative_to(temporary)
                     place.parent.mkdir(exist_ok=True)
-                    sync(file)
-                    os.replace(file, place)
+                    put(file, place)
         finally:
             remove(temporary)
 

@@ -55,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with stoppable(), plain_output():
             return _run(words)
-    except SystemExit:
-        raise
-    except BaseException as error:
+    except BaseException as error:  # SystemExit too: code of others that ends the program has not done the work
         expected = explain(error)
         code, sentence = expected or (EXIT_UNEXPECTED, report(error, words))
         if code == EXIT_PIPE:  # the reader of our output stopped reading, as head does

@@ -26,6 +26,13 @@ class RewardError(RuntimeError):
         self.prompt_index = prompt_index
 
 
+class AgentError(RuntimeError):
+    """An agent of the user's failed: it raised, ended the program, or answered something else than it must.
+
+    The message is one sentence that names the agent, and the file and line. Its exit code is 4, as for rewards.
+    """
+
+
 class MachineError(RuntimeError):
     """The machine failed (a disk, a device, a permission); nothing the user gave is wrong.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .blame import blaming
 from .config import Config
 from .data.plain_text import visible
 from .errors import InputError, MachineError
@@ -192,7 +193,9 @@ def check_judge(config: Config, prompts: PromptSet) -> None:
 
 def make_agent(config: Config, env: Any) -> PolicyGradient:
     """A fresh agent, on a copy of the environment's model."""
-    return agent_class(config["agent.name"])("default", env, seed=config["seed"], **hyperparameters(config))
+    kind = agent_class(config["agent.name"])
+    with blaming(kind):
+        return kind("default", env, seed=config["seed"], **hyperparameters(config))
 
 
 def hyperparameters(config: Config) -> dict[str, Any]:
@@ -205,8 +208,10 @@ def check_hyperparameters(config: Config) -> None:
     """Raise :class:`InputError` for one out of range, before any model is loaded."""
     from .agents.hyperparameters import make_hyperparameters
 
+    kind = agent_class(config["agent.name"])
     try:
-        make_hyperparameters(agent_class(config["agent.name"]).hyperparameter_type, hyperparameters(config))
+        with blaming(kind):
+            make_hyperparameters(kind.hyperparameter_type, hyperparameters(config))
     except InputError as error:
         raise InputError(f"agent.{error}" if str(error)[0].islower() else str(error)) from None
 

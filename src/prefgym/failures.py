@@ -6,7 +6,7 @@
 | 1 | training diverged |
 | 2 | bad input: something that was given cannot be used |
 | 3 | the machine refused: disk, memory, device, permission |
-| 4 | a reward or judge of the user's failed |
+| 4 | a reward, judge or agent of the user's failed |
 | 70 | unexpected: a report file was written |
 | 130, 143 | stopped by SIGINT, SIGTERM |
 | 141 | the reader of the output had enough |
@@ -24,11 +24,11 @@ import traceback
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .errors import InputError, MachineError, RewardError
+from .errors import AgentError, InputError, MachineError, RewardError
 from .storage.atomic import is_partial
 from .storage.signals import stopped
 
-EXIT_DIVERGED, EXIT_INPUT, EXIT_MACHINE, EXIT_REWARD = 1, 2, 3, 4
+EXIT_DIVERGED, EXIT_INPUT, EXIT_MACHINE, EXIT_THEIRS = 1, 2, 3, 4
 EXIT_UNEXPECTED, EXIT_PIPE = 70, 141
 
 _GIVEN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ELOOP, errno.EINVAL}
@@ -52,8 +52,8 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     """The exit code and the sentence for an expected failure; None for any other."""
     if isinstance(error, InputError):
         return EXIT_INPUT, _line(error)
-    if isinstance(error, RewardError):
-        return EXIT_REWARD, _line(error)
+    if isinstance(error, RewardError | AgentError):
+        return EXIT_THEIRS, _line(error)
     if isinstance(error, MachineError):
         return EXIT_MACHINE, _line(error)
     if isinstance(error, FloatingPointError):

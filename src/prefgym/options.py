@@ -7,6 +7,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from .blame import blaming
 from .config import Option
 from .errors import InputError, nearest
 from .rewards.kl_names import KL_ESTIMATORS
@@ -119,9 +120,14 @@ def agent_class(name: str) -> type[PolicyGradient]:
 
 def agent_options(name: str) -> list[Option]:
     """The ``agent.*`` options: those of every run, then the agent's hyperparameters, described by its docstring."""
-    kind = agent_class(name).hyperparameter_type
+    kind = agent_class(name)
+    with blaming(kind):
+        return [*AGENT_OPTIONS, *_options_of(kind.hyperparameter_type)]
+
+
+def _options_of(kind: type) -> list[Option]:
     hints, told = get_type_hints(kind), _attributes(kind)
-    fields = [
+    return [
         Option(
             f"agent.{field.name}",
             _plain(hints[field.name]),
@@ -131,7 +137,6 @@ def agent_options(name: str) -> list[Option]:
         )
         for field in dataclasses.fields(kind)
     ]
-    return [*AGENT_OPTIONS, *fields]
 
 
 def every_agent_option() -> list[Option]:

@@ -16,11 +16,11 @@ from typing import Any
 
 from .account import knows, remember
 from .apart import check_apart
-from .errors import InputError, RewardError
+from .errors import AgentError, InputError, RewardError
 from .files import write_text
-from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle
+from .storage.aside import bring_back, candidates, recover, remove_empty, set_aside, settle, told_aside
 from .storage.atomic import is_partial, sha256_of, sweep
-from .storage.lock import LOCK, check_free, locked
+from .storage.lock import LOCK, locked
 from .storage.manifest import Manifest, covering, opened
 
 CONFIG_FILE = "config.yaml"
@@ -95,8 +95,8 @@ def new_folder(folder: Path, command: str, *, overwrite: bool = False) -> Iterat
             _check_names(folder, manifest, command)
             previous = _known_previous(folder, manifest)
             if _worth(manifest) and not _goes_on(manifest, command):
-                previous, replaced = _set_aside(folder, manifest), str(manifest.head["run"])
-                print(_told_aside(folder, previous), flush=True)
+                previous, replaced = set_aside(folder, manifest), str(manifest.head["run"])
+                print(told_aside(folder, previous), flush=True)
                 manifest = None
             else:  # nothing worth keeping was written yet, or the same command continues
                 manifest.head["command"] = command
@@ -272,7 +272,7 @@ def _is_ours(path: Path, folder: Path, manifest: Manifest) -> bool:
 
 def _is_kept(manifest: Manifest, error: BaseException) -> bool:
     names = {name.removeprefix(f"{CHECKPOINTS}/") for name in manifest.folders if name.startswith(f"{CHECKPOINTS}/")}
-    if isinstance(error, InputError | RewardError):
+    if isinstance(error, InputError | RewardError | AgentError):
         names -= {"iteration-000000", "step-000000"}
         others = _worth(manifest) - {CHECKPOINTS}
         return bool(names) or (bool(others) and manifest.head["command"] not in _RESUMED)
@@ -329,21 +329,6 @@ def _known_previous(folder: Path, manifest: Manifest) -> Path | None:
 def _named(folder: Path, previous: Path | None, replaced: str) -> dict[str, str]:
     """What the list of a new run says of the one it replaces: the folder's name, and its id."""
     return {} if previous is None else {"replaces": previous.name, "replaced": replaced}
-
-
-def _set_aside(folder: Path, manifest: Manifest) -> Path:
-    for name in manifest.folders:
-        check_free(folder / name)
-    try:
-        return set_aside(folder, manifest)
-    except BaseException:
-        recover(folder)
-        raise
-
-
-def _told_aside(folder: Path, previous: Path) -> str:
-    there = shlex.quote(str(previous))
-    return f"the run that was in {folder} is now in {previous}; when you no longer want it: rm -r {there}"
 
 
 def _note_in_outer(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """A run killed at any moment and resumed ends as one that was not; damaged folders are refused."""
 
 import json
+import os
 import shutil
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -222,3 +224,47 @@ def test_half_written_folders_of_a_killed_run_are_not_taken_for_checkpoints(shor
     shutil.copytree(home / "iteration-000001", home / ".writing-iteration-000009")
     (home / ".writing-iteration-000009" / "state.json").unlink()
     assert PPO.resume(run, make_env()).iteration == 1
+
+
+def test_an_agent_goes_on_in_its_own_folder_and_sets_another_ones_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent = make_agent("ppo").learn(16, output=folder, save_every=1)
+        agent.save(folder)
+        agent.learn(16, output=folder).save(folder)
+        PPO.resume(folder, make_env()).learn(16, output=folder).save(folder)
+        PPO.load(folder, make_env()).save(folder)
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.warns(UserWarning, match=r"run\.previous-1") as told:
+        other = make_agent("ppo").learn(16, output=folder)
+    assert [Path(warning.filename).name for warning in told] == [Path(__file__).name]
+    other.save(folder)
+    aside = tmp_path / "run.previous-1"
+    assert {path.relative_to(aside): path.read_bytes() for path in aside.rglob("*") if path.is_file()} == before
+    assert not (folder / "checkpoints").exists()
+    with pytest.warns(UserWarning, match=r"run\.previous-2"):
+        make_agent("reinforce").save(folder)
+    assert not (folder / "history.jsonl").exists()
+
+
+def test_a_model_is_not_saved_into_a_run(tmp_path: Path) -> None:
+    agent = make_agent("ppo")
+    agent.save(tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"run holds a run, whose prefgym\.json tells of other weights"):
+        agent.policy.language_model.save(tmp_path / "run")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    for _ in range(2):  # a plain model folder is replaced as ever
+        agent.policy.language_model.save(tmp_path / "model")
+
+
+def test_every_file_of_a_run_is_as_open_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        make_agent("ppo").learn(16, output=tmp_path / "run", save_every=1).save(tmp_path / "run")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"model.safetensors", "value_head.safetensors", "state.safetensors"} <= {path.name for path in files}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}

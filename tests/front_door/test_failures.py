@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from prefgym import cli
-from prefgym.errors import InputError, MachineError, RewardError
+from prefgym.errors import AgentError, InputError, MachineError, RewardError
 from prefgym.failures import explain
 from prefgym.storage.signals import Stopped
 
@@ -17,6 +17,7 @@ from prefgym.storage.signals import Stopped
     [
         (InputError("bad\nword"), 2, "bad word"),
         (RewardError("it failed"), 4, "it failed"),
+        (AgentError("it failed"), 4, "it failed"),
         (MachineError("no device"), 3, "no device"),
         (FloatingPointError("nan"), 1, "nan"),
         (OSError(errno.ENOSPC, "x", "a/b"), 3, "a/b: No space left on device; what was saved is intact"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..blame import blaming
 from ..config import Config, Option, describe, preset_names
 from ..experiment import (
     check_judge,
@@ -54,7 +55,7 @@ def help_text() -> str:
 
 
 def run(arguments: list[str]) -> None:
-    """Run the command; InputError for bad input, RewardError when a reward fails."""
+    """Run the command; InputError for bad input, RewardError when a reward fails, AgentError when an agent does."""
     train(read_config(arguments))
 
 
@@ -72,14 +73,16 @@ def train(config: Config) -> None:
     if config["dry_run"]:
         from ..dry_run import print_dry_run
 
-        print_dry_run(config.without(CONTROL), agent, splits)
+        with blaming(type(agent)):
+            print_dry_run(config.without(CONTROL), agent, splits)
         return
     from ..agents.checkpoint import save_checkpoint
 
     with new_folder(folder, "train", overwrite=config["overwrite"]) as folder:
         config.without(CONTROL).save(folder / CONFIG_FILE)
         remember_run(folder, config)
-        save_checkpoint(folder, agent)  # so that data, reward and model of the run are on record
+        with blaming(type(agent)):
+            save_checkpoint(folder, agent)  # so that data, reward and model of the run are on record
         _finish(config, folder, agent, splits)
 
 
@@ -101,7 +104,8 @@ def _resume(config: Config, folder: Path) -> None:
         env = make_env(config, splits["train"], splits["test"], splits["validation"])
         if has_checkpoint(folder):
             kind = agent_class(config["agent.name"])
-            agent = kind.resume(folder, env, accept_changes=config["accept_changes"])
+            with blaming(kind):
+                agent = kind.resume(folder, env, accept_changes=config["accept_changes"])
         else:  # killed before the first one
             agent = make_agent(config, env)
         agent.learn_start = 0  # the whole run counts as one call of learn, however it was extended
@@ -117,26 +121,34 @@ def _resume(config: Config, folder: Path) -> None:
 
 def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
     """Train what is left to train, save the model, judge it, and write the report."""
-    from ..agents.checkpoint import drop_old, save_checkpoint
-    from ..profiling import IterationProfiler, parts_table
+    from ..agents.checkpoint import drop_old
 
     try:
-        if agent.num_episodes < config[BUDGET]:
-            agent.learn(
-                config[BUDGET],
-                callback=IterationProfiler(folder) if config["profile"] else None,
-                progress_bar=True,
-                output=folder,
-                save_every=config["agent.save_every"],
-            )
-            if config["profile"]:
-                print(parts_table(agent.history), flush=True)
-            save_checkpoint(folder, agent)  # from here --resume continues with the report
-        drop_old(folder)
-        agent.save(folder)
+        with blaming(type(agent)):
+            if agent.num_episodes < config[BUDGET]:
+                _learn(config, folder, agent)
+            drop_old(folder)
+            agent.save(folder)
         _report(config, folder, agent, splits)
     except KeyboardInterrupt as error:
         raise _told_stop(error, config, folder, agent) from None
+
+
+def _learn(config: Config, folder: Path, agent: PolicyGradient) -> None:
+    """Train what is left to train."""
+    from ..agents.checkpoint import save_checkpoint
+    from ..profiling import IterationProfiler, parts_table
+
+    agent.learn(
+        config[BUDGET],
+        callback=IterationProfiler(folder) if config["profile"] else None,
+        progress_bar=True,
+        output=folder,
+        save_every=config["agent.save_every"],
+    )
+    if config["profile"]:
+        print(parts_table(agent.history), flush=True)
+    save_checkpoint(folder, agent)  # from which --resume goes on to the report
 
 
 def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: PolicyGradient) -> KeyboardInterrupt:

@@ -7,6 +7,7 @@ An interrupted move is undone by whoever opens the folder next: while it lasts, 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .atomic import replacing
+from .lock import check_free
 from .manifest import FILES, Manifest
 
 MOVING = "prefgym.moving"
@@ -23,14 +25,26 @@ def set_aside(folder: Path, manifest: Manifest) -> Path:
     """Move the files of a run; gives where to. A new list of files in ``folder``, then :func:`settle`, ends the move.
 
     Raises:
-        InputError: somebody changed one of them; nothing is moved.
+        InputError: somebody changed one of them, or another process writes in a part of it; nothing is moved.
     """
-    manifest.check_unchanged()
-    previous = _make_previous(folder)
-    (previous / MOVING).touch()
-    _copy_list(folder, previous)
-    _move(reversed(list(manifest.paths())), folder, previous)  # a list before its files: it is how they are found again
+    for name in manifest.folders:
+        check_free(folder / name)
+    try:
+        manifest.check_unchanged()
+        previous = _make_previous(folder)
+        (previous / MOVING).touch()
+        _copy_list(folder, previous)
+        _move(reversed(list(manifest.paths())), folder, previous)  # a list before its files: they are found again by it
+    except BaseException:
+        recover(folder)
+        raise
     return previous
+
+
+def told_aside(folder: Path, previous: Path) -> str:
+    """The sentence that says where the old run of a folder is now."""
+    there = shlex.quote(str(previous))
+    return f"the run that was in {folder} is now in {previous}; when you no longer want it: rm -r {there}"
 
 
 def settle(previous: Path) -> None:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
@@ -36,11 +36,23 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with machine_errors(path):
             yield writing
-            sync(writing)
-            os.replace(writing, path)
+            put(writing, path)
     except BaseException:
         writing.unlink(missing_ok=True)
         raise
+
+
+def put(writing: Path, path: Path) -> None:
+    """Flush a finished file to the disk and rename it to ``path``, open to whom the umask opens new files.
+
+    Some libraries write files that only their owner can read, whatever the umask.
+    """
+    umask = os.umask(0o077)  # the system tells it in no other way
+    os.umask(umask)
+    with suppress(OSError):  # file systems without modes
+        writing.chmod(0o666 & ~umask)
+    sync(writing)
+    os.replace(writing, path)
 
 
 @contextmanager

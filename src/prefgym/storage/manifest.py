@@ -206,6 +206,11 @@ def covering(path: Path) -> Manifest | None:
     return next((_open[parent] for parent in path.parents if parent in _open), None)
 
 
+def is_open(folder: Path) -> bool:
+    """Whether a folder, or one that it lies in, is open for writing in this process."""
+    return covering(folder.resolve() / FILES) is not None
+
+
 @contextmanager
 def managed(folder: str | Path, command: str = "save") -> Iterator[Manifest]:
     """Open a folder for writing: it gets a list if it has none; files of others in it are refused, not replaced.
