@@ -76,7 +76,7 @@ def test_a_working_folder_that_is_gone_is_no_trouble(tmp_path, monkeypatch):
     os.chdir(gone)
     assert called(lambda prompts: [gone.rmdir()], prompts=["p"]) == [None]  # removed by the code itself
     assert resolve_reward(f"{tmp_path}/mine.py:f")(["p"], ["a"])[0] == [1.0]
-    assert resolve_reward("prefgym.rewards.functions.length")(["p"], ["a"])[0] == [1.0]
+    assert import_function("os.path:basename") is os.path.basename
 
 
 def test_in_a_thread_handlers_are_left_alone():
