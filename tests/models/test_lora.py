@@ -189,7 +189,7 @@ def test_a_base_that_changed_is_refused_unless_accepted(folder):
     change(folder.parent / "base")
     with pytest.raises(InputError, match=r'The base model ".*base" changed since the adapter in ".*adapter"'):
         LanguageModel.load(folder)
-    with pytest.raises(InputError, match="put back the model that it was"):
+    with pytest.raises(InputError, match="put that model back"):
         read(folder, base=LanguageModel.load(folder.parent / "base"))
     assert LanguageModel.load(folder, dtype=torch.bfloat16).model.dtype == torch.bfloat16  # cannot be compared
     read(folder, accept_changes=True).save(folder)
