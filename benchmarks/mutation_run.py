@@ -42,13 +42,15 @@ class Task:
     Attributes:
         tests: files or node ids below the root, in this order.
         changed: a module's path below the root and the source it is to have; None leaves all as it is.
-        seconds: how long each test took before; one that takes far longer is stopped. None: no limit.
+        seconds: how long each test took before; one that takes over three times that and ``slack`` seconds more is
+            stopped. None: no limit.
         lines: whether to count which test runs which line.
     """
 
     tests: list[str]
     changed: tuple[str, str] | None = None
     seconds: dict[str, float] | None = None
+    slack: float = 20
     lines: bool = False
 
 
@@ -150,7 +152,7 @@ class Watcher:
     """A plugin of pytest: notes which tests passed, how long they took and, if asked, which lines they ran."""
 
     def __init__(self, task: Task, running: Path) -> None:
-        self._before, self._running = task.seconds, running
+        self._task, self._running = task, running
         self._seconds: dict[str, float] = defaultdict(float)
         self._not_passed: list[str] = []
         self._failed: list[str] = []
@@ -162,10 +164,10 @@ class Watcher:
             self._coverage.start()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """A test begins: it may take three times as long as before, and 20 seconds."""
+        """A test begins, and the process ends if it takes too long."""
         self._running.write_text(nodeid, encoding="utf-8")
-        if self._before is not None:
-            signal.alarm(math.ceil(20 + 3 * self._before.get(nodeid, 0)))  # ends the process
+        if self._task.seconds is not None:
+            signal.alarm(math.ceil(self._task.slack + 3 * self._task.seconds.get(nodeid, 0)))
         if self._coverage:
             self._coverage.switch_context(nodeid)
 
