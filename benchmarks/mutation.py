@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -36,6 +37,7 @@ LIGHT = ("pytest", "coverage", "numpy", "scipy.optimize", "gymnasium")
 def main() -> None:
     """Run every mutant that is missing; write the page."""
     options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the running tests end too
     options.output.mkdir(parents=True, exist_ok=True)
     mutants, places = sample(options.modules, options.count, options.seed)
     results = Results(options.output / "mutants.jsonl")

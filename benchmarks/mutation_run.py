@@ -28,7 +28,13 @@ from typing import Any
 import pytest
 from mutants import ROOT
 
-LIBRARIES = ("pytest", "coverage", "gymnasium", "torch", "transformers", "stable_baselines3", "datasets", "peft")
+KINDS = ("bart", "bert", "gpt2", "gpt_neox", "llama", "mistral", "t5")
+LIBRARIES = (
+    *("pytest", "coverage", "gymnasium", "torch", "transformers", "stable_baselines3", "datasets", "peft"),
+    *("sb3_contrib", "rouge_score.rouge_scorer", "torch.utils.tensorboard", "transformers.trainer"),
+    *(f"transformers.models.{kind}.modeling_{kind}" for kind in KINDS),
+)
+"""What every process has imported; one that is not installed is left out."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 LARGEST_MEMORY = 16 * 2**30
@@ -88,9 +94,11 @@ class Runner:
         process = self._processes.Process(target=perform, args=(task, self._scratch))
         process.start()
         assert process.pid is not None
-        process.join(None if task.seconds is None else 3 * sum(task.seconds.values()) + 120)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and what the tests have started and left
+        try:
+            process.join(None if task.seconds is None else 3 * sum(task.seconds.values()) + 120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and what the tests have started and left
         process.join()
         told = self._scratch / "answer.json"
         if told.is_file():
@@ -110,6 +118,7 @@ def perform(task: Task, scratch: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(scratch / "log.txt", os.O_WRONLY | os.O_CREAT), 1)
     os.dup2(1, 2)
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(scratch.parent / "bytecode")
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch / "here")
     os.chdir(scratch / "here")
     sys.path.insert(0, str(ROOT))
