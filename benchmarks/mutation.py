@@ -45,10 +45,11 @@ def main() -> None:
     survey = Survey(options.cache or options.output / "survey", options.tests, options.modules)
     survey.measure(runner, partial(tqdm, desc="tests", unit="file"))
     left = [mutant for mutant in mutants if results.missing(mutant, options.again)]
+    left = [mutant for mutant in left if mutant.module.split("/")[0] in options.only]
     check_unmutated(runner, survey, options.budget, left)
     for mutant in tqdm(left, desc="mutants", unit="mutant"):
         results.add(mutant.row() | attempt(runner, survey, mutant, options.budget))
-    rows = [results.rows[mutant.name] for mutant in mutants]
+    rows = [results.rows[mutant.name] for mutant in mutants if mutant.name in results.rows]
     judged = read_lines(options.output / "judged.jsonl")
     command = f"python benchmarks/mutation.py {shlex.join(sys.argv[1:])}"
     text = page(command, rows, places, judged, survey.failed, check_killers(runner, rows), options.budget)
@@ -61,9 +62,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=330, help="mutants")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=float, default=90, help="seconds of tests for a mutant, as long as they took")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant, as long as they took")
     parser.add_argument("--modules", nargs="+", metavar="FILE", default=module_files())
     parser.add_argument("--tests", nargs="+", metavar="FILE", help="files of tests (default: those of the four rooms)")
+    parser.add_argument("--only", nargs="+", choices=ROOMS, default=ROOMS, help="run mutants of these rooms alone")
     parser.add_argument("--cache", type=Path, help="folder of which test runs which line (default: OUTPUT/survey)")
     parser.add_argument("--again", action="store_true", help="run what has survived once more")
     parser.add_argument("--quick", action="store_true")
