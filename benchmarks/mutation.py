@@ -62,7 +62,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=330, help="mutants")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant, as long as they took")
+    parser.add_argument("--budget", type=float, default=30, help="processor seconds of tests for a mutant")
     parser.add_argument("--modules", nargs="+", metavar="FILE", default=module_files())
     parser.add_argument("--tests", nargs="+", metavar="FILE", help="files of tests (default: those of the four rooms)")
     parser.add_argument("--only", nargs="+", choices=ROOMS, default=ROOMS, help="run mutants of these rooms alone")

@@ -55,7 +55,7 @@ def score_told(rows: Sequence[Row]) -> str:
     return (
         f"**{found['killed']} of {found['real']} killed: {found['score']:.1%}.** {found['all']} mutants ran, of which "
         f"{found['equivalent']} are equivalent, judged by name below, and {found['timeouts']} count as killed because "
-        f"a test took over three times its time. With the tests as they were at first: {found['first']:.1%}."
+        f"a test computed for over three times its time. With the tests as they were at first: {found['first']:.1%}."
     )
 
 
@@ -117,6 +117,6 @@ drawn by a seed; each then got one of its changes, drawn alike. So a place count
 
 A mutant runs against the tests of the four rooms that run its statement; where only an import runs it (defaults, class
 bodies), or no test does, against all of its module. Those of the module's own file come first, each time the quickest
-first, and together they may take {budget:g} seconds as measured on the unchanged code; a mutant that passes them
-survived, whatever the tests beyond would say. Tests marked `no_cover`, and what tests start as a command, take no part.
-Before, the tests of one mutant of each room passed the same way without its change."""
+first, and together they may take {budget:g} seconds of processor time as measured on the unchanged code; a mutant that
+passes them survived, whatever the tests beyond would say. Tests marked `no_cover`, and what tests start as a command,
+take no part. Before, the tests of one mutant of each room passed the same way without its change."""

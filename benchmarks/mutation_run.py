@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ LIBRARIES = (
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 LARGEST_MEMORY = 16 * 2**30
+LONGEST_COLLECTION, LONGEST_TEST = 120.0, 600.0
 ENDS = {0: "survived", 1: "killed", 2: "killed", 3: "killed", 4: "killed"}  # exit codes of pytest
 
 
@@ -48,15 +48,15 @@ class Task:
     Attributes:
         tests: files or node ids below the root, in this order.
         changed: a module's path below the root and the source it is to have; None leaves all as it is.
-        seconds: how long each test took before; one that takes over three times that and ``slack`` seconds more is
-            stopped. None: no limit.
+        seconds: how long each test took before, in seconds of the processor; one that takes over three times that and
+            ``slack`` more is stopped.
         lines: whether to count which test runs which line.
     """
 
     tests: list[str]
     changed: tuple[str, str] | None = None
     seconds: dict[str, float] | None = None
-    slack: float = 20
+    slack: float = 10
     lines: bool = False
 
 
@@ -67,7 +67,7 @@ class Answer:
     Attributes:
         outcome: ``"survived"`` (all passed), ``"killed"`` or ``"timeout"``.
         by: the first test that failed, or what happened instead.
-        seconds: of every test that passed.
+        seconds: of the processor, for every test that passed; a busy machine does not change them.
         ran: module -> line -> the tests that ran it, by their place in ``seconds``.
     """
 
@@ -95,7 +95,7 @@ class Runner:
         process.start()
         assert process.pid is not None
         try:
-            process.join(None if task.seconds is None else 3 * sum(task.seconds.values()) + 120)
+            process.join()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and what the tests have started and left
@@ -103,7 +103,7 @@ class Runner:
         told = self._scratch / "answer.json"
         if told.is_file():
             return Answer(**json.loads(told.read_text(encoding="utf-8")))
-        slow = process.exitcode in (-signal.SIGALRM, -signal.SIGKILL)
+        slow = process.exitcode in (-signal.SIGPROF, -signal.SIGALRM)
         running = self._scratch / "running"
         test = running.read_text(encoding="utf-8") if running.is_file() else "collection"
         return Answer("timeout" if slow else "killed", f"{test} (process ended with {process.exitcode})")
@@ -116,6 +116,7 @@ def perform(task: Task, scratch: Path) -> None:
         raise RuntimeError(f"prefgym is imported before its source is changed: {loaded}")
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY, LARGEST_MEMORY))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_after(LONGEST_COLLECTION)
     os.dup2(os.open(scratch / "log.txt", os.O_WRONLY | os.O_CREAT), 1)
     os.dup2(1, 2)
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(scratch.parent / "bytecode")
@@ -131,6 +132,12 @@ def perform(task: Task, scratch: Path) -> None:
     (scratch / "answer.part").write_text(json.dumps(answer), encoding="utf-8")
     os.replace(scratch / "answer.part", scratch / "answer.json")
     os._exit(0)  # no wait for threads that a test has left
+
+
+def end_after(seconds: float) -> None:
+    """End this process once it has computed for so long, or has waited for ever."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(math.ceil(60 * (seconds + 5)))  # of the clock, on which a busy machine may leave it little
 
 
 def words(task: Task, scratch: Path) -> list[str]:
@@ -162,7 +169,8 @@ class Watcher:
 
     def __init__(self, task: Task, running: Path) -> None:
         self._task, self._running = task, running
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = {}
+        self._began = 0.0
         self._not_passed: list[str] = []
         self._failed: list[str] = []
         self._coverage: Any = None
@@ -175,14 +183,14 @@ class Watcher:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins, and the process ends if it takes too long."""
         self._running.write_text(nodeid, encoding="utf-8")
-        if self._task.seconds is not None:
-            signal.alarm(math.ceil(self._task.slack + 3 * self._task.seconds.get(nodeid, 0)))
+        known = self._task.seconds
+        end_after(LONGEST_TEST if known is None else self._task.slack + 3 * known.get(nodeid, 0))
+        self._began = sum(os.times()[:4])  # of this process and of those it has started
         if self._coverage:
             self._coverage.switch_context(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A part of a test is over."""
-        self._seconds[report.nodeid] += report.duration
         if not report.passed:
             self._not_passed.append(report.nodeid)
         if report.failed:
@@ -193,9 +201,10 @@ class Watcher:
         if report.failed:
             self._failed.append(f"collection of {report.nodeid}")
 
-    def pytest_runtest_logfinish(self) -> None:
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """A test is over."""
-        signal.alarm(0)
+        self._seconds[nodeid] = sum(os.times()[:4]) - self._began
+        end_after(LONGEST_COLLECTION)
         if self._coverage:
             self._coverage.switch_context("")
 
