@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -18,8 +18,7 @@ def page(
     rows: Sequence[Row],
     places: int,
     judged: Iterable[Row],
-    failed: Sequence[str],
-    killers: dict[str, Any],
+    failing: Mapping[str, Sequence[str]],
     budget: float,
 ) -> str:
     """The README of the results."""
@@ -30,8 +29,9 @@ def page(
         HEAD.format(command=command, places=places, drawn=len(rows), budget=budget),
         score_told(rows),
         by_room(rows),
-        f"Of the {killers['count']} tests that killed, these fail on the code as it is: {listed(killers['failed'])}. "
-        f"Left out because they failed on it when their lines were counted: {listed(failed)}.",
+        f"On the code as it is failed: of the tests that killed, {listed(failing['killers'])}; of those of one mutant "
+        f"of each room, its change taken back, {listed(failing['as it is'])}; and while lines were counted, for which "
+        f"they took no part, {listed(failing['lines counted'])}.",
         f"## Survivors\n\n{table([row for row in rows if row['outcome'] == 'survived'])}",
         f"## Survived at first, killed by tests written since\n\n{table(later)}",
     ]
@@ -119,4 +119,4 @@ A mutant runs against the tests of the four rooms that run its statement; where 
 bodies), or no test does, against all of its module. Those of the module's own file come first, each time the quickest
 first, and together they may take {budget:g} seconds of processor time as measured on the unchanged code; a mutant that
 passes them survived, whatever the tests beyond would say. Tests marked `no_cover`, and what tests start as a command,
-take no part. Before, the tests of one mutant of each room passed the same way without its change."""
+take no part."""
