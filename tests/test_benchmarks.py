@@ -319,3 +319,16 @@ def test_the_longest_silence_is_heard_from_outside(tmp_path, monkeypatch):
     assert (found["gib"], found["file"]) == (1.0, rows)
     assert found["longest_silence"] >= 0.4
     assert found["seconds"] >= found["longest_silence"]
+
+
+def test_mutation_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_path):
+    pytest.importorskip("cosmic_ray", reason="makes the mutants: pip install cosmic-ray")
+    _, page = quick("mutation")
+    rows = [json.loads(line) for line in (tmp_path / "mutants.jsonl").read_text().splitlines()]
+    assert len(rows) == 3
+    assert {row["outcome"] for row in rows} == {"killed"}
+    assert all(row["by"].startswith("tests/rewards/test_calibration.py::") for row in rows)
+    assert "**3 of 3 killed: 100.0%.**" in page
+    (tmp_path / "mutants.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:2]) + '{"name": "half')
+    quick("mutation")
+    assert len((tmp_path / "mutants.jsonl").read_text().splitlines()) == 4

@@ -42,6 +42,12 @@ def test_wilson_interval_as_published():
     assert wilson_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
 
 
+def test_wilson_interval_stays_inside_0_and_1_whatever_the_rounding():
+    """Bounds of exactly 0 and 1 come out as -1e-18 and 1 + 2e-16 for some n."""
+    assert min(wilson_interval(0.0, n)[0] for n in range(1, 200)) == 0
+    assert max(wilson_interval(1.0, n)[1] for n in range(1, 200)) == 1
+
+
 def test_interval_is_as_wide_as_if_each_prompt_were_asked_once():
     # 20 prompts, each asked 5 times with one and the same outcome: 100 comparisons that hold 20 trials
     lead = np.repeat([1.0] * 15 + [-1.0] * 5, 5)

@@ -62,6 +62,24 @@ def test_what_was_rated_is_learned_and_ranks_comparisons(pm):
     assert pm.score(["cat dog"], ["very the"])[0] == pytest.approx(0.0, abs=0.3)
 
 
+def test_the_weights_of_the_smallest_held_out_error_are_kept_unless_told_otherwise(pm):
+    """Held-out people who rate the other way round: every step makes it worse for them."""
+    others = [Rating(r.prompt, r.response, -r.value, "B") for r in rated(10, seed=1)]
+
+    def error_after(**options):
+        metrics = train_on_ratings(
+            pm, rated(20), eval_ratings=others, max_steps=12, eval_every=3, batch_size=8, learning_rate=2e-2, **options
+        )
+        scores = pm.score([r.prompt for r in others], [r.response for r in others])
+        error = np.mean([(score - rating.value) ** 2 for score, rating in zip(scores, others, strict=True)])
+        return error, metrics["eval_loss_minimum"]
+
+    error, least = error_after()
+    assert error == pytest.approx(least, rel=1e-4)
+    error, least = error_after(keep_best=False)
+    assert error > least + 0.01
+
+
 def test_no_rating(pm):
     with pytest.raises(InputError, match="at least one rating"):
         train_on_ratings(pm, [])
