@@ -63,6 +63,14 @@ def overconfident():
     return lead, [Comparison(f"prompt {i % 40}", "a", "b") for i in range(800)]
 
 
+def test_the_temperature_of_the_unsure_and_of_those_who_know_nothing():
+    """Nine of ten right at a lead of 1: 1 / T = log 9. All right, or as often wrong as right: the bounds."""
+    lead, none = np.array([1.0] * 9 + [-1.0]), np.zeros(10, dtype=bool)
+    assert fit_temperature(lead, none) == pytest.approx(1 / math.log(9), rel=1e-4)
+    assert fit_temperature(np.ones(10), none) == pytest.approx(0.05)
+    assert fit_temperature(np.array([1.0, -1.0]), none[:2]) == pytest.approx(20.0)
+
+
 def test_scaling_mends_what_is_overconfident(overconfident):
     found = calibration(*overconfident)
     assert found["temperature"] == pytest.approx(3.0, rel=0.15)

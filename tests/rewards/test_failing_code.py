@@ -188,3 +188,13 @@ def test_what_is_not_there_is_the_users_to_name_right(spec):
     with pytest.raises(InputError) as caught:
         resolve_reward(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_only_functions_that_are_meant_for_others_are_proposed(tmp_path):
+    file = tmp_path / "rewards.py"
+    file.write_text("totals = [1]\n\ndef _total():\n    return totals\n")
+    with pytest.raises(InputError, match=r'no function "total"\.$'):
+        import_function(f"{file}:total")
+    file.with_name("more.py").write_text("totals = [1]\n\ndef total_of():\n    return totals\n")
+    with pytest.raises(InputError, match=r'Did you mean "total_of"\?$'):
+        import_function(f"{file.with_name('more.py')}:total_off")
