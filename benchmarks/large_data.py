@@ -36,10 +36,6 @@ POSTS = 2_000
 """Different posts; rows that begin alike end with different numbers."""
 
 
-class _Begun(SystemExit):
-    """Training would begin now."""
-
-
 def main() -> None:
     """Measure all commands, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,28 +82,29 @@ def until_training(command: str, file: str) -> dict[str, Any]:
     from prefgym import cli
     from prefgym.agents.base import PolicyGradient
 
-    began = time.perf_counter()
+    began, found = time.perf_counter(), dict[str, Any]()
 
     def begin(*given: Any, **options: Any) -> None:
-        raise _Begun
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+        found.update(
+            seconds=time.perf_counter() - began,
+            cpu_seconds=used.ru_utime + used.ru_stime,
+            longest_silence=0.0,  # known to the outside observer
+            gib=used.ru_maxrss * unit / 2**30,
+        )
+        raise KeyboardInterrupt
 
     kept = transformers.Trainer.training_step, PolicyGradient.learn
     transformers.Trainer.training_step = PolicyGradient.learn = begin  # type: ignore[method-assign, assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:
             cli.main([command, *COMMANDS[command], file, "--output", str(Path(folder) / "run")])
-        raise RuntimeError(f"prefgym {command} ended without training")
-    except _Begun:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-        return {
-            "seconds": time.perf_counter() - began,
-            "cpu_seconds": used.ru_utime + used.ru_stime,
-            "longest_silence": 0.0,  # known to the outside observer
-            "gib": used.ru_maxrss * unit / 2**30,
-        }
     finally:
         transformers.Trainer.training_step, PolicyGradient.learn = kept  # type: ignore[method-assign]
+    if not found:
+        raise RuntimeError(f"prefgym {command} ended without training")
+    return found
 
 
 def watched(command: str, file: str) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_sampler_state_survives_json(make_env):
     drawn = fresh.sample_prompt_indices(7)
     fresh.set_sampler_state(before)
     assert fresh.sample_prompt_indices(7) == drawn
-    with pytest.raises(InputError, match="of 5 prompts, but this environment has 1"):
+    with pytest.raises(InputError, match="has 5 prompts, but this environment has 1"):
         make_env(prompts=["a"]).set_sampler_state(state)
     with pytest.raises(InputError, match="has 2 rows"):
         env.set_sampler_state(state * 2)
