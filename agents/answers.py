@@ -1,4 +1,4 @@
-"""What an agent's two methods answer, looked at where they are called: a wrong answer is told with its place."""
+"""Checks of what an agent's two methods return; an error names the method, its file and line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def advantages_of(agent: PolicyGradient, rollout: Rollout) -> Advantages:
-    """What the agent says of a rollout.
+    """The agent's advantages and value targets for a rollout.
 
     Raises:
-        AgentError: it is no pair of tensors with a row for each episode.
+        AgentError: the method returned something other than a pair of tensors with a row per episode.
     """
     with undisturbed():
         answer: Any = agent.advantages(rollout)
@@ -36,10 +36,10 @@ def advantages_of(agent: PolicyGradient, rollout: Rollout) -> Advantages:
 
 
 def loss_of(agent: PolicyGradient, piece: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-    """The agent's loss of a piece of a minibatch, and its scalars as tensors; they may be plain numbers.
+    """The agent's loss of a piece of a minibatch, and its scalars as tensors; it may return plain numbers.
 
     Raises:
-        AgentError: they are no pair of a scalar and a dict of scalars.
+        AgentError: the method returned something other than a scalar and a dict of scalars.
     """
     with undisturbed():
         answer: Any = agent.loss(piece)

@@ -55,5 +55,6 @@ class EnvSettings:
         self["model_name"]
 
     def freeze(self) -> None:
-        """Keep to the last answers of workers; what this process holds can always be read."""
-        self._frozen = not hasattr(self.env.unwrapped, ENV_SETTINGS[0])
+        """Keep to the last answers of worker processes; what is in this process can always be read and set."""
+        base = self.env.unwrapped
+        self._frozen = not hasattr(base, ENV_SETTINGS[0]) and not hasattr(base, "envs")

@@ -1,4 +1,4 @@
-"""Agents of users: whatever one raises, the command ends with a sentence that names it, and the line."""
+"""Users' agents: whatever one raises, the command ends with a sentence that names it and the line."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .failures import explain
 def blaming(kind: type) -> Iterator[None]:
     """Around work that runs an agent of a class: what its code raises becomes an :class:`AgentError`.
 
-    Classes of prefgym's own pass everything on, and so do failures that have a sentence already: of the input, a
-    reward, the machine, a stop or a divergence.
+    prefgym's own classes pass everything on, and so do failures that already have a sentence: bad input, a reward,
+    the machine, a stop or a divergence.
     """
     try:
         yield

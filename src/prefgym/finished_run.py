@@ -22,8 +22,6 @@ ACCEPT_START = Option(
     "Continue although the model or reference that the run started from has changed.",
     only_typed=True,
 )
-
-
 _SECTIONS = ("env", "data", "evaluation", "seed")
 """The sections that a run's own config decides; where a command writes and whom it trusts is for the command line."""
 

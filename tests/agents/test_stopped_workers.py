@@ -64,6 +64,17 @@ def test_the_last_whole_iteration_is_saved_and_goes_on(
     assert resumed.settings.as_dict() == agent.settings.as_dict()
 
 
+def test_environments_of_this_process_can_be_set_after_a_stop(tmp_path: Path) -> None:
+    def stop(agent: PolicyGradient, _: Any) -> None:
+        raise KeyboardInterrupt
+
+    agent = make_agent(SyncVectorEnv([MAKE] * 2))
+    with pytest.raises(KeyboardInterrupt):
+        agent.learn(8, output=tmp_path / "run", save_every=1, callback=stop)
+    agent.kl.coef = 0.7
+    assert agent.env.unwrapped.get_attr("kl_coef") == (0.7, 0.7)
+
+
 def test_a_worker_that_forgets_its_reset_is_told(tmp_path: Path) -> None:
     """Gymnasium 1.4: without shared memory, a reset does not end a worker's wish to begin anew at its next step."""
     env = AsyncVectorEnv([MAKE] * 2, context="fork", shared_memory=False)

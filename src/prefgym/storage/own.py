@@ -1,7 +1,7 @@
-"""Whose run lies in a folder: a writer replaces what it wrote itself, and sets aside what others left there.
+"""Whose run is in a folder: a writer replaces its own run, and sets aside anybody else's.
 
-A folder that this process has open (``manifest.opened``) is the affair of whoever opened it: a command has made way
-there already.
+A folder that this process has open (``manifest.opened``) is left to whoever opened it: a command has already set the
+old run aside.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .manifest import FILES, Manifest, is_open, managed
 
 
 class OwnRuns:
-    """The runs that one writer began or went on with: where, and by which id."""
+    """The runs that one writer began or continued: their folders and ids."""
 
     def __init__(self) -> None:
         self._runs: dict[Path, str] = {}
 
     def add(self, folder: str | Path) -> None:
-        """Take the run in a folder for the writer's own, as one that it was read from."""
+        """Count the run in a folder as the writer's own, e.g. one that it was loaded from."""
         with suppress(InputError):  # a damaged list, which is told when the folder is written
             manifest = Manifest.read(Path(folder))
             if manifest is not None:
