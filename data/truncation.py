@@ -41,7 +41,7 @@ def fit_prompt(
     keeps at least half of what a cut between two words would keep, else between two words, else inside a word.
 
     Args:
-        encode: text to token ids, without special tokens.
+        encode: the text of a prompt to token ids, with the special ones that belong there; all count.
         template: the text around the post.
         prompt: the raw post, with or without the template's own text.
         max_tokens: budget of the rendered prompt.

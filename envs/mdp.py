@@ -120,7 +120,7 @@ class TokenMDP:
         self.reward: Reward = resolve_reward(reward, device=device)
         self.prompts = resolve_prompts(prompts, split)
         self.source = PromptSource(
-            self.prompts, self.template, self.language_model.encode, max_prompt_tokens, self.pad_token_id
+            self.prompts, self.template, self.language_model.encode_prompt, max_prompt_tokens, self.pad_token_id
         )
         self.reward.check_columns(self.prompts[0])
         self.samplers = [PromptSampler(len(self.prompts)) for _ in range(num_rows)]

@@ -141,7 +141,7 @@ class PromptSource:
     Args:
         prompts: the set.
         template: the text around each prompt.
-        encode: text to token ids, without special tokens.
+        encode: the text of a prompt to token ids, with the special ones that belong there.
         max_prompt_tokens: budget of the templated prompt.
         pad_token_id: fills the left; the mask distinguishes it from a real token.
 
@@ -166,6 +166,7 @@ class PromptSource:
         self.template = template
         self.max_prompt_tokens = max_prompt_tokens
         self._encode = encode
+        self._nothing = encode("")
         self._pad_token_id = pad_token_id
         self.cut: set[int | str] = set()
 
@@ -205,7 +206,7 @@ class PromptSource:
         if half is not None:
             raise InputError(told_half(name, half))
         fitted = fit_prompt(self._encode, self.template, text, self.max_prompt_tokens)
-        if not fitted.ids:
+        if not fitted.ids or fitted.ids == self._nothing:
             raise InputError(f"{name} has no token in the model's vocabulary: {text!r}.")
         if fitted.cut:
             self.cut.add(text if index is None else index)

@@ -56,7 +56,7 @@ def score_responses(
         RewardError: a reward raised, or returned NaN, inf or the wrong count.
     """
     ids = [row[kept].tolist() for row, kept in zip(tokens.cpu(), mask.cpu().bool(), strict=True)]
-    texts = {response: language_model.decode(response) for response in set(map(tuple, ids))}
+    texts = {response: language_model.texts.text(response) for response in set(map(tuple, ids))}
     responses = [texts[tuple(response)] for response in ids]
     eos = [language_model.eos_token_id]
     reasons = ["eos" if response[-1:] == eos else "length" for response in ids]

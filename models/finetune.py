@@ -9,7 +9,7 @@ Nothing here knows templates, prompt budgets or the embedded world: texts arrive
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch.nn import functional
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .language_model import LanguageModel
 
 IGNORED = -100  # the label that losses ignore, PyTorch's own default
+
+PairTokens: TypeAlias = Callable[[str, str], tuple[list[int], list[int]]]
+"""The tokens of a prompt, and those of the response after it, without EOS."""
 
 
 class LanguageModelTrainer(SupervisedTrainer):
@@ -123,7 +126,7 @@ def pretrain(
 
     Args:
         model: any causal language model.
-        documents: token ids of each document; an EOS is added.
+        documents: token ids of each document; an EOS is added where there is none.
         eos_token_id: learned at the end of each document.
         eval_documents: held-out documents, for ``eval_loss``.
         keep_best: end with the weights of the smallest evaluation loss instead of the last ones.
@@ -159,9 +162,13 @@ def _documents(model: PreTrainedModel, given: Sequence[Sequence[int]], eos_token
                 f"Document {row} has {len(document)} tokens, and the model's context is {context}: cut it."
             )
     return [
-        {"prompt": document[:1], "response": [*document[1:], eos_token_id], "group": row}
+        {"prompt": document[:1], "response": _ended(document[1:], eos_token_id), "group": row}
         for row, document in enumerate(given)
     ]
+
+
+def _ended(document: Sequence[int], eos_token_id: int) -> list[int]:
+    return list(document) if list(document[-1:]) == [eos_token_id] else [*document, eos_token_id]
 
 
 def finetune(
@@ -172,7 +179,7 @@ def finetune(
     keep_best: bool = True,
     packing: bool = False,
     epochs_of: Epochs | None = None,
-    encode: Callable[[str], list[int]] | None = None,
+    tokens: PairTokens | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train ``lm`` in place to write the response, then EOS, after the prompt.
@@ -184,7 +191,7 @@ def finetune(
         keep_best: with ``eval_pairs``, end with the weights of the smallest evaluation loss.
         packing: let examples share rows, with the same result; it saves padding between long and short ones.
         epochs_of: which pairs are in an epoch, such as ``data.mixing.Mixture`` for many tasks; None for all.
-        encode: the tokens of a text, if the caller already has them; None tokenises.
+        tokens: the tokens of a pair, if the caller already has them; None tokenises.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
@@ -196,7 +203,7 @@ def finetune(
     """
     if packing:
         check_packable(lm.model)
-    train, held_out = examples(lm, pairs, encode), examples(lm, eval_pairs or (), encode)
+    train, held_out = examples(lm, pairs, tokens), examples(lm, eval_pairs or (), tokens)
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
@@ -215,30 +222,38 @@ def finetune(
 
 
 def examples(
-    lm: LanguageModel, pairs: Sequence[tuple[str, str]], encode: Callable[[str], list[int]] | None = None
+    lm: LanguageModel, pairs: Sequence[tuple[str, str]], tokens: PairTokens | None = None
 ) -> list[dict[str, Any]]:
-    """Return the tokens of pairs: prompt and response encoded separately, as in the environment, then EOS.
+    """Return the tokens of pairs, as in the environment: those of the prompt, those of the response after it, then EOS.
 
-    Pairs with the same prompt are in one group. ``encode`` as in :func:`finetune`.
+    Pairs with the same prompt are in one group. ``tokens`` as in :func:`finetune`.
     """
-    if encode is None:
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        encode = dict(zip(texts, lm.encode_all(texts), strict=True)).__getitem__
-    context, eos = lm.context_length, lm.eos_token_id
+    tokens = tokens or _tokens(lm, pairs)
+    context, empty = lm.context_length, (len(lm.texts.prompt("")), len(lm.texts.response("", "")))
     apart = is_encoder_decoder(lm.model)  # an encoder has its own context
     rows = []
     for row, (prompt, response) in enumerate(pairs):
-        prompt_ids, response_ids = encode(prompt), encode(response)
-        _check_pair(row, len(prompt_ids), len(response_ids), context, apart)
-        rows.append({"prompt": prompt_ids, "response": [*response_ids, eos], "group": prompt})
+        ids, answer = tokens(prompt, response)
+        if len(ids) <= empty[0] or len(answer) <= empty[1]:
+            part = "prompt" if len(ids) <= empty[0] else "response"
+            raise InputError(f"Pair {row} has an empty {part}: remove it or fill it in.")
+        answer = lm.texts.ended(answer)
+        _check_length(row, max(len(ids), len(answer)) if apart else len(ids) + len(answer), context)
+        rows.append({"prompt": ids, "response": answer, "group": prompt})
     return rows
 
 
-def _check_pair(row: int, prompt: int, response: int, context: int, apart: bool) -> None:
-    """Raise an ``InputError`` if one of these lengths is 0, or both and an EOS do not fit."""
-    if not prompt or not response:
-        raise InputError(f"Pair {row} has an empty {'response' if prompt else 'prompt'}: remove it or fill it in.")
-    length = max(prompt, response + 1) if apart else prompt + response + 1
+def _tokens(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> PairTokens:
+    """The tokens of these pairs; each prompt is tokenised once."""
+    prompts = list(dict.fromkeys(prompt for prompt, _ in pairs))
+    known = dict(zip(prompts, lm.texts.prompts(prompts), strict=True))
+    given = [prompt for prompt, _ in pairs], [response for _, response in pairs]
+    found = dict(zip(pairs, lm.texts.responses(*given, [known[prompt] for prompt in given[0]]), strict=True))
+    return lambda prompt, response: (known[prompt], found[prompt, response])
+
+
+def _check_length(row: int, length: int, context: int) -> None:
+    """Raise an ``InputError`` if a pair does not fit."""
     if length > context:
         raise InputError(
             f"Pair {row} has {length} tokens, more than the {context} of the model's context: "

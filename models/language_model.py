@@ -38,11 +38,9 @@ from .folder import (
     model_folder,
     quiet,
 )
+from .text_tokens import TextTokens
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
-
-TEXTS_AT_ONCE = 512
-"""Texts per tokenizer call."""
 
 
 class LanguageModel:
@@ -52,6 +50,7 @@ class LanguageModel:
         model: the transformers model.
         tokenizer: its tokenizer.
         name: the name the user gave.
+        texts: how texts become its tokens.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model") -> None:
@@ -76,6 +75,7 @@ class LanguageModel:
             raise InputError(
                 f'"{name}" does not say what its decoder starts with; set decoder_start_token_id in config.json.'
             )
+        self.texts = TextTokens(tokenizer, is_encoder_decoder(model))
         disable_dropout(model)
 
     @classmethod
@@ -141,21 +141,24 @@ class LanguageModel:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def encode(self, text: str) -> list[int]:
-        """Return the text's tokens, without adding special ones."""
+        """Return the text's tokens, without adding special ones; what a model reads comes from the next two."""
         return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text, as :meth:`encode` does, in batches: faster for many."""
-        rows: list[list[int]] = []
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            batch = list(texts[start : start + TEXTS_AT_ONCE])
-            rows += self.tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)[
-                "input_ids"
-            ]
-        return rows
+    def encode_prompt(self, text: str, framed: bool = False) -> list[int]:
+        """Return the tokens of a prompt, with the special ones the tokenizer puts there; see :class:`TextTokens`.
+
+        Args:
+            text: the prompt as it is read.
+            framed: whether it brings its own special tokens, as text from a chat template does.
+        """
+        return self.texts.prompt(text, framed)
+
+    def encode_response(self, prompt: str, response: str, framed: bool = False) -> list[int]:
+        """Return the tokens of a response after its prompt, with the EOS that ends it."""
+        return self.texts.ended(self.texts.response(prompt, response, framed))
 
     def decode(self, tokens: Sequence[int] | torch.Tensor) -> str:
-        """Return the text of tokens; special tokens are left out."""
+        """Return the text of tokens; special tokens are left out. That of a response is ``texts.text(tokens)``."""
         text = self.tokenizer.decode(
             list(map(int, tokens)), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

@@ -57,7 +57,8 @@ class LanguageModelAnnotator:
             if question.count(place) != 1:
                 raise InputError(f"The question to an annotator must contain {place} exactly once, got {question!r}.")
         self.lm, self.question, self.batch_size = lm, question, batch_size
-        self.verdicts = [lm.encode(text) for text in VERDICTS]
+        asked = re.split("|".join(map(re.escape, _PLACES)), question)[-1] or "."  # what a verdict follows
+        self.verdicts = lm.texts.responses([asked] * len(VERDICTS), VERDICTS)
         if self.verdicts[0] == self.verdicts[1]:
             raise InputError(f'"{lm.name}" cannot tell the verdicts "1" and "2" apart: its tokenizer knows neither.')
 
@@ -81,17 +82,12 @@ class LanguageModelAnnotator:
         hidden = {name: text.replace("{prompt}", "{ prompt }") for name, text in texts.items()}  # not our placeholder
         template = Template(re.sub(r"\{(first|second)\}", lambda match: hidden[match[1]], self.question))
         room = self.lm.context_length - max(map(len, self.verdicts))
-        if len(self._encode(template.render(""))) >= room:
+        if len(self.lm.encode_prompt(template.render(""))) >= room:
             raise InputError(
                 f"Two responses of {len(first)} and {len(second)} characters leave no room for their prompt in the "
                 f'{self.lm.context_length} tokens of "{self.lm.name}".'
             )
-        return fit_prompt(self._encode, template, prompt, room).ids
-
-    def _encode(self, text: str) -> list[int]:
-        """The text's tokens after the tokenizer's start-of-document tokens, and without an end token."""
-        ids = list(self.lm.tokenizer(text, verbose=False)["input_ids"])
-        return ids[:-1] if ids[-1:] == [self.lm.eos_token_id] else ids
+        return fit_prompt(self.lm.encode_prompt, template, prompt, room).ids
 
     @torch.no_grad()
     def _log_probs(self, questions: Sequence[list[int]]) -> Array:

@@ -38,6 +38,7 @@ from ..models.folder import (
 )
 from ..models.language_model import LanguageModel
 from ..models.shared_prompt import numbered
+from ..models.text_tokens import TextTokens, shared
 from ..typed_json import read_object
 from .scorer import Scorer, init_head
 
@@ -66,13 +67,14 @@ class PreferenceModel:
     """Scores a response to a prompt: (logit - shift) / temperature.
 
     The shift makes reference responses average 0; the temperature makes sigma(score_a - score_b) a calibrated
-    probability that people prefer a. The scored text is prompt, response, EOS for decoders and the text pair (prompt,
-    response) for encoders. If that is too long, the end of the prompt is cut, and the end of the response only if the
-    response alone does not fit.
+    probability that people prefer a. The scored text is prompt, response, EOS for decoders, tokenised as one text with
+    what the tokenizer puts before it (BOS), and the text pair (prompt, response) for encoders. If that is too long,
+    the end of the prompt is cut, and the end of the response only if the response alone does not fit.
 
     Attributes:
         model: a sequence classifier with one output.
         tokenizer: its own tokenizer.
+        texts: how texts become its tokens.
         name: the name the user gave.
         shift: logit of an average reference response.
         temperature: positive divisor.
@@ -114,6 +116,7 @@ class PreferenceModel:
             raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
         self.model = model
         self.tokenizer = tokenizer
+        self.texts = TextTokens(tokenizer)
         self.name = name
         self.shift = shift
         self.temperature = temperature
@@ -248,27 +251,32 @@ class PreferenceModel:
         """Return the tokens of each text, cut to fit."""
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
-        tokens = Tokens(self._encode_all)
-        tokens.add(chain(prompts, responses), "tokenising texts to score")
+        tokens: Tokens[str] = Tokens(self.texts.plain)
         if not self.scorer.is_decoder:
+            tokens.add(chain(prompts, responses), "tokenising texts to score")
             lengths = [(len(tokens(p)), len(tokens(r))) for p, r in zip(prompts, responses, strict=True)]
             return self._pairs(prompts, responses, lengths)
-        eos = int(self.tokenizer.eos_token_id)
-        return [self._join(tokens(p), tokens(r), eos) for p, r in zip(prompts, responses, strict=True)]
+        apart = [self.texts.apart(*pair) for pair in zip(prompts, responses, strict=True)]
+        rest = [r if alone else p + r for p, r, alone in zip(prompts, responses, apart, strict=True)]
+        tokens.add(chain(prompts, rest), "tokenising texts to score")
+        return [self._join(tokens(p), tokens(r), alone) for p, r, alone in zip(prompts, rest, apart, strict=True)]
 
-    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-        return found["input_ids"]
+    def _join(self, prompt: list[int], rest: list[int], apart: bool) -> Encoded:
+        """The tokens of prompt and response as one text, with BOS where the tokenizer puts it, and EOS, each once.
 
-    def _join(self, prompt: list[int], response: list[int], eos: int) -> Encoded:
-        """Prompt and response, tokenised separately as in the environment, then EOS."""
-        room = self.max_length - 1
+        ``rest`` are the tokens of the response, or if these are not known to be ``apart``, of both.
+        """
+        kept = len(prompt) if apart else shared(prompt, rest)
+        prompt, response = prompt[:kept], rest if apart else rest[kept:]
+        begun = [*prompt, *response][: len(self.texts.before)] == self.texts.before
+        before, response = [] if begun else self.texts.before, self.texts.ended(response)[:-1]
+        room = self.max_length - 1 - len(before)
         self.responses_cut += len(response) > room
         response = response[:room]
         room -= len(response)
         self.prompts_cut += len(prompt) > room
-        ids = [*prompt[:room], *response, eos]
-        return Encoded(ids, prompt_length=len(prompt[:room]))
+        head = [*before, *prompt[:room]]
+        return Encoded([*head, *response, int(self.tokenizer.eos_token_id)], prompt_length=len(head))
 
     def _pairs(
         self, prompts: Sequence[str], responses: Sequence[str], lengths: Sequence[tuple[int, int]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -48,7 +47,6 @@ class HarnessModel(LM):
         self.lm, self.batch_size, self.advance = lm, batch_size, advance
         self.cut: dict[str, set[int]] = defaultdict(set)
         self._encoder = is_encoder_decoder(lm.model)
-        self._before, self._behind = special_tokens(lm)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """For every request (context, text): log P(text | context) in nats, and whether greedy decoding produces it."""
@@ -93,19 +91,15 @@ class HarnessModel(LM):
         """
         stripped = context.rstrip()
         text = context[len(stripped) :] + text
-        given = self.lm.encode(stripped)
         if self._encoder:
-            return self._framed(given), self.lm.encode(text)
-        whole = self.lm.encode(stripped + text)
-        shared = len(list(takewhile(lambda both: both[0] == both[1], zip(whole, given, strict=False))))
-        split = min(shared, len(whole) - 1)
-        return self._framed(whole[:split]), whole[split:]
+            return self._some(self.lm.encode_prompt(stripped)), self.lm.encode(text)
+        prompt, tokens = self.lm.texts.split(stripped, text)
+        return self._some(prompt), tokens
 
-    def _framed(self, tokens: list[int]) -> list[int]:
-        """A prompt with the special tokens that the model was trained with; never empty."""
-        framed = self._before + tokens + self._behind
+    def _some(self, prompt: list[int]) -> list[int]:
+        """A prompt that is never empty."""
         begin = self.lm.tokenizer.bos_token_id
-        return framed or [self.lm.eos_token_id if begin is None else int(begin)]
+        return prompt or [self.lm.eos_token_id if begin is None else int(begin)]
 
     def _fit(self, pair: Pair, request: Any) -> Pair:
         """A pair that fits the model: its last token is only predicted and need not be read."""
@@ -116,14 +110,14 @@ class HarnessModel(LM):
 
     def _prompt(self, request: Any, budget: int) -> list[int]:
         limit = self.lm.context_length
-        framed = self._framed(self.lm.encode(request.args[0]))
-        return self._shorten(framed, limit if self._encoder else limit - budget, request)
+        prompt = self._some(self.lm.encode_prompt(request.args[0]))
+        return self._shorten(prompt, limit if self._encoder else limit - budget, request)
 
     def _shorten(self, prompt: list[int], limit: int, request: Any) -> list[int]:
         if len(prompt) <= limit:
             return prompt
         self.cut[request.task_name].add(request.doc_id)
-        kept = self._before[: limit - 1]
+        kept = self.lm.texts.before[: limit - 1]
         return kept + prompt[len(kept) - limit :]
 
     @torch.no_grad()
@@ -175,17 +169,6 @@ class HarnessModel(LM):
             decoding=Decoding(greedy=True),
         )
         return [row[real].tolist() for row, real in zip(written.tokens, written.mask, strict=True)]
-
-
-def special_tokens(lm: LanguageModel) -> tuple[list[int], list[int]]:
-    """What the model's tokenizer puts before and after a prompt (Llama: BOS before; T5: EOS after).
-
-    A decoder continues after a prompt, so nothing is put after it.
-    """
-    plain = lm.encode("a")
-    framed = lm.tokenizer.encode("a")
-    start = next((i for i in range(len(framed)) if framed[i : i + len(plain)] == plain), 0)
-    return framed[:start], framed[start + len(plain) :] if is_encoder_decoder(lm.model) else []
 
 
 def keeps_white_space(lm: LanguageModel) -> bool:

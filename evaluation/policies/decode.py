@@ -117,7 +117,7 @@ def prepare(lm: LanguageModel, prompts: Prompts, settings: DecodeSettings) -> tu
         InputError: an empty prompt, or a template that leaves no room.
     """
     known = resolve_prompts(prompts)
-    source = PromptSource(known, settings.template, lm.encode, settings.max_prompt_tokens, lm.pad_token_id)
+    source = PromptSource(known, settings.template, lm.encode_prompt, settings.max_prompt_tokens, lm.pad_token_id)
     indices = progress_bar("tokenising prompts", len(known), items=range(len(known)), unit="prompt")
     return [source.at(index) for index in indices], source.truncated_prompts
 
@@ -231,7 +231,7 @@ def write_samples(
         log_probs[index, :written] = generation.log_probs.float().cpu()
     tokens.masked_fill_(~mask, lm.pad_token_id)
     last = tokens.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
-    texts = [lm.decode(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
+    texts = [lm.texts.text(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
     repeated = [prompt for prompt in prepared for _ in range(n)]
     return Responses(texts, repeated, tokens, mask, (last == lm.eos_token_id).numpy(), log_probs)
 

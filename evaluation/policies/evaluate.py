@@ -230,7 +230,8 @@ class _Exam:
     def quote(self, texts: list[str]) -> Candidate:
         """A candidate of given texts, rendered as a policy would have written them."""
         rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
-        return self._candidate(rendered, np.array([len(self.start.encode(text)) for text in rendered]))
+        tokens = self.start.texts.responses([prompt.text for prompt in self.prompts], rendered)
+        return self._candidate(rendered, np.array([len(row) for row in tokens]))
 
     def with_prompts(self, candidate: Candidate) -> Candidate:
         """The candidate with the prompts common to all, which a stored part does not contain."""

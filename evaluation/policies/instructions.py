@@ -82,7 +82,7 @@ def likeliest(lm: LanguageModel, rows: PromptSet, options: Sequence[Sequence[str
     """
     prompts, _ = prepare(lm, rows, SETTINGS)
     examples = [
-        {"prompt": prompt.ids, "response": lm.encode(f" {option}"), "group": row}
+        {"prompt": prompt.ids, "response": lm.texts.response(prompt.text, f" {option}"), "group": row}
         for row, (prompt, names) in enumerate(zip(prompts, options, strict=True))
         for option in names
     ]

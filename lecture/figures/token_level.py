@@ -94,8 +94,8 @@ def loss_of(lm: LanguageModel, prompt: str, texts: list[str]) -> np.ndarray:
     from ...models.distribution import Decoding
     from ...models.forward import token_log_probs
 
-    head = lm.encode(prompt)
-    rows = [[*lm.encode(text), lm.eos_token_id] for text in texts]
+    head = lm.encode_prompt(prompt)
+    rows = [lm.encode_response(prompt, text) for text in texts]
     width = max(map(len, rows))
     tokens = torch.tensor([head + row + [lm.pad_token_id] * (width - len(row)) for row in rows])
     real = torch.tensor([[True] * (len(head) + len(row)) + [False] * (width - len(row)) for row in rows])

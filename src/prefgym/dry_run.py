@@ -60,12 +60,12 @@ def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixt
         fewer = sum(pair.demonstrations < asked for pair in [*train, *data.held_out])
         print(f"{fewer} prompts show fewer than {asked} demonstrations: their task has no more, or there is no room")
     for pair in _of_different_tasks(train):
-        tokens = tuple(len(model.encode(text)) for text in (pair.prompt, pair.response))
-        print(f"\n--- {pair.task or 'example'}: {tokens[0]} + {tokens[1]} tokens\n{pair.prompt}{pair.response}")
+        ids = data.tokens(pair.prompt, pair.response)
+        print(f"\n--- {pair.task or 'example'}: {len(ids[0])} + {len(ids[1])} tokens\n{pair.prompt}{pair.response}")
     options = {name: value for name, value in config.section("training").items() if name != "save_every"}
     steps = TrainingOptions(**{k: v for k, v in options.items() if k != "packing"}).steps(len(mixture))
     texts = [(pair.prompt, pair.response) for pair in train]
-    facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, encode=data.tokens, **options)
+    facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, tokens=data.tokens, **options)
     seconds = facts["seconds"] / MEASURED_STEPS
     print(
         f"\n{model.num_parameters:,} parameters; {steps} steps, {seconds:.2f} s each (measured on {MEASURED_STEPS}): "

@@ -80,7 +80,13 @@ class Game:
     @property
     def text(self) -> str:
         """The response so far."""
-        return str(self.core.language_model.decode(self.tokens))
+        return str(self.core.language_model.texts.text(self.tokens))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text that goes on where the response is now."""
+        model = self.core.language_model
+        before = "" if model.texts.encoder_decoder else self.core.encode_prompts([self.index]).texts[0]
+        return list(model.texts.continuation(before + self.text, text))
 
     def name(self, token: int) -> str:
         """A token as it is shown."""

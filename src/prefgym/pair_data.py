@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .config import Config
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
     from .data.mixing import Mixture
     from .data.pairs import Pair
     from .data.templates import Template
-    from .data.tokens import Tokens
     from .models.language_model import LanguageModel
+    from .pair_tokens import PairTokens
 
 
 class PairData(NamedTuple):
@@ -23,14 +22,14 @@ class PairData(NamedTuple):
 
     cut: how many prompts were cut.
     left_out: how many pairs have an answer so long that no prompt fits.
-    tokens: the tokens of every prompt and response.
+    tokens: the tokens of every pair.
     """
 
     train: list[Pair]
     held_out: list[Pair]
     cut: int
     left_out: int
-    tokens: Tokens
+    tokens: PairTokens
 
     def told(self) -> str:
         """The numbers, in one line."""
@@ -41,18 +40,18 @@ class PairData(NamedTuple):
 def read_pairs(config: Config, model: LanguageModel) -> PairData:
     """The pairs of the data, divided, with prompts cut to fit."""
     from .data.pairs import load_pairs
-    from .data.tokens import Tokens
+    from .pair_tokens import PairTokens
 
     asked = read_template(config["data.template"]) if config["data.template"] else None
     if asked and config["data.demonstrations"]:
         raise InputError("data.demonstrations goes with the default template; leave data.template out.")
     budget = min(config["data.max_tokens"] or model.context_length, model.context_length)
-    tokens, room = Tokens(model.encode_all), room_for_prompt(model, budget)
+    tokens, room = PairTokens(model.texts), room_for_prompt(model, budget)
     columns = ("instruction_column", "input_column", "output_column", "task_column")
     pairs = load_pairs(
         config["data.pairs"],
         template=asked,
-        fits=lambda prompt, response: len(tokens.keep(prompt)) <= room(len(tokens.keep(response))),
+        fits=lambda prompt, response: len(tokens.prompts.keep(prompt)) <= room(tokens.length(prompt, response)),
         **{name: config[f"data.{name}"] for name in (*columns, "demonstrations", "skip_empty", "limit", "task_limit")},
     )
     if not pairs:
@@ -74,7 +73,7 @@ def read_pairs(config: Config, model: LanguageModel) -> PairData:
 
 
 def fit_pairs(
-    pairs: Sequence[Pair], asked: Template | None, tokens: Tokens, room: Callable[[int], int]
+    pairs: Sequence[Pair], asked: Template | None, tokens: PairTokens, room: Callable[[int], int]
 ) -> list[tuple[Pair | None, bool]]:
     """Each pair with its prompt cut to the room its answer leaves, and whether that was needed.
 
@@ -87,32 +86,33 @@ def fit_pairs(
         asked or next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN)
         for pair in pairs
     ]
-    rendered = (template.render(pair.prompt) for template, pair in zip(templates, pairs, strict=True))
-    tokens.add(chain((pair.response for pair in pairs), rendered), "tokenising pairs")
+    rendered = [template.render(pair.prompt) for template, pair in zip(templates, pairs, strict=True)]
+    tokens.add(zip(rendered, (pair.response for pair in pairs), strict=True))
     found: list[tuple[Pair | None, bool]] = []
-    for pair, template in zip(pairs, templates, strict=True):
-        left = room(len(tokens(pair.response)))
-        if left <= len(tokens.keep(template.render(""))):
+    for pair, template, prompt in zip(pairs, templates, rendered, strict=True):
+        left = room(tokens.length(prompt, pair.response))
+        if left <= len(tokens.prompts.keep(template.render(""))):
             found.append((None, False))
             continue
         side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
-        fitted = fit_prompt(tokens, template, pair.prompt, left, side)
+        fitted = fit_prompt(tokens.prompts, template, pair.prompt, left, side)
         if fitted.cut:
-            tokens.put(fitted.text, fitted.ids)
-        found.append((pair._replace(prompt=fitted.text), fitted.cut))
+            tokens.put(fitted.text, fitted.ids, pair.response)
+        fits = not fitted.cut or len(fitted.ids) <= room(tokens.length(fitted.text, pair.response))
+        found.append((pair._replace(prompt=fitted.text) if fits else None, fitted.cut and fits))
     return found
 
 
 def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:
-    """From a response's number of tokens to the number that it and its EOS leave for the prompt.
+    """From a response's number of tokens, EOS included, to the number that it leaves for the prompt.
 
     An encoder's prompt has its own budget.
     """
     from .models.encoder_decoder import is_encoder_decoder
 
     if is_encoder_decoder(model.model):
-        return lambda response: budget if response + 1 <= budget else 0
-    return lambda response: budget - response - 1
+        return lambda response: budget if response <= budget else 0
+    return lambda response: budget - response
 
 
 def divide(groups: list[str], held_out: float, seed: int) -> list[bool]:

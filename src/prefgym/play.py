@@ -93,7 +93,7 @@ def read_tokens(game: Game, line: str, choices: Sequence[int]) -> list[int]:
         text = word if word[0] in PUNCTUATION else f" {word}"
     try:
         text.encode()
-        tokens = game.core.language_model.encode(text)
+        tokens = game.encode(text)
     except UnicodeEncodeError:
         raise InputError("That line is not UTF-8 text.") from None
     if not tokens:

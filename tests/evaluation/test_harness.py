@@ -17,7 +17,7 @@ from prefgym.data.benchmarks import READERS, Example, Task
 from prefgym.errors import InputError
 from prefgym.evaluation.benchmarks import harness, harness_model
 from prefgym.evaluation.benchmarks.harness import HarnessTask, choice_score, count_requests, run_tasks
-from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, keeps_white_space, special_tokens
+from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, keeps_white_space
 from prefgym.evaluation.benchmarks.scores import benchmark_figures
 from prefgym.models.forward import token_log_probs
 from prefgym.models.language_model import LanguageModel
@@ -301,14 +301,14 @@ def test_special_tokens_of_a_tokenizer_frame_the_prompt(start):
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    assert special_tokens(start) == ([], [])
+    assert (start.texts.before, start.texts.after) == ([], [])
     core = type(start.tokenizer.backend_tokenizer).from_str(start.tokenizer.backend_tokenizer.to_str())
     core.post_processor = processors.TemplateProcessing(
         single="<pad> $A <eos>", special_tokens=[("<pad>", 1), ("<eos>", 0)]
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token="<pad>")
     framed = LanguageModel(start.model, tokenizer, "framed")
-    assert special_tokens(framed) == ([1], [])  # a decoder goes on behind the prompt
+    assert (framed.texts.before, framed.texts.after) == ([1], [])  # a decoder goes on behind the prompt
     ((value, _),) = HarnessModel(framed).loglikelihood([request("My cat", " ran")])
     tokens = torch.tensor([[1, *start.encode("My cat ran")]])
     behind = len(start.encode("My cat ran")) - len(start.encode("My cat"))

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from prefgym.data.benchmarks.bbh import read_bbh
 from prefgym.data.benchmarks.mmlu import read_mmlu
 from prefgym.evaluation.benchmarks.harness import HarnessTask, run_tasks
-from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, special_tokens
+from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at
 from prefgym.models.language_model import LanguageModel
 
 TASKS = Path(str(files("lm_eval") / "tasks"))
@@ -201,7 +201,7 @@ def both(request, start, theirs):
     if request.param == "decoder":
         return start, theirs
     model = request.getfixturevalue("encoder_decoder")
-    assert special_tokens(model) == ([], [0])
+    assert (model.texts.before, model.texts.after) == ([], [0])
     return model, HFLM(
         pretrained=model.model, tokenizer=model.tokenizer, backend="seq2seq", batch_size=8, max_length=512
     )

@@ -280,11 +280,11 @@ def test_pairs_read_in_batches_are_those_of_the_plain_definition(language_model,
         }
         for prompt, response in texts
     ]
-    known = len(data.tokens)
+    known = [len(some) for some in (data.tokens.prompts, data.tokens._responses)]
     assert examples(language_model, texts, data.tokens) == examples(language_model, texts) == plain
-    assert len(data.tokens) == known
+    assert [len(some) for some in (data.tokens.prompts, data.tokens._responses)] == known
     tokenised = []
-    data.tokens._encode_all = tokenised.append
+    data.tokens.prompts._encode_all = data.tokens._responses._encode_all = tokenised.append
     examples(language_model, texts, data.tokens)
     assert not tokenised  # everything was at hand
 

@@ -15,6 +15,7 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
@@ -26,7 +27,7 @@ from prefgym.rewards.scorer import init_head
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "away", "home", "sad", "glad"]
 PROMPTS = ["the cat", "the dog ran away home", "sad", "the mat on the mat"]
-RESPONSES = ["sat on the mat", "glad", "", "ran ran"]
+RESPONSES = [" sat on the mat", " glad", "", " ran ran"]
 
 
 def word_tokenizer(**special):
@@ -147,7 +148,7 @@ def test_an_encoder_gets_the_text_pair_and_pools_as_it_was_trained():
 def test_of_a_long_text_the_end_of_the_prompt_is_cut_first(kind):
     pm = make(kind, context=8)
     short, long, longer = pm.encode(
-        ["the cat"] + ["the cat ran away home sad glad"] * 2, ["sat", "sat on", "sat " * 20]
+        ["the cat"] + ["the cat ran away home sad glad"] * 2, [" sat", " sat on", " sat" * 20]
     )
     tokens = [pm.tokenizer.decode(row.input_ids) for row in (short, long, longer)]
     assert len(long.input_ids) == len(longer.input_ids) == 8
@@ -281,6 +282,39 @@ def test_a_decoder_without_eos_or_with_too_few_embedding_rows_is_refused():
         PreferenceModel.from_language_model(language_model(), max_length=99)
 
 
+@pytest.mark.parametrize("template", ["<s> $A", "<s> $A <eos>"])
+def test_a_reward_model_made_elsewhere_scores_the_same(template):
+    """One whose tokenizer puts BOS before a text, or EOS behind it too; words that run together are one text."""
+    words = word_tokenizer(eos_token="<eos>")
+    words.add_special_tokens({"bos_token": "<s>"})
+    eos, bos = words.eos_token_id, words.bos_token_id
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", bos), ("<eos>", eos)]
+    )
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = LlamaConfig(**size, vocab_size=16, max_position_embeddings=24, initializer_range=0.3, num_labels=1)
+    model = LlamaForSequenceClassification(config).eval()
+    pm = PreferenceModel(model, words)
+    prompts, answers = ["the cat", "the dog ran", "the d", "<s> the cat"], [" sat on", "", "og ran", " sat"]
+    texts = [
+        [token for token in words(p + r, add_special_tokens=False).input_ids if token != bos]
+        for p, r in zip(prompts, answers, strict=True)
+    ]
+    assert [len(text) for text in texts] == [4, 3, 3, 3]
+    with torch.no_grad():
+        ids = [torch.tensor([[bos, *text, eos]]) for text in texts]
+        theirs = [model.score(model.base_model(row).last_hidden_state[0, -1]).item() for row in ids]
+    np.testing.assert_allclose(pm.score(prompts, answers), theirs, atol=1e-4)
+    cut = pm.encode(["the " * 40], [" sat"])[0].input_ids
+    assert cut == [
+        bos,
+        *words("the " * 21, add_special_tokens=False).input_ids,
+        words.convert_tokens_to_ids("sat"),
+        eos,
+    ]
+
+
 LENGTHS = [(p, r) for p in (0, 1, 3, 9, 20, 21, 22, 23, 24, 40) for r in (0, 1, 3, 20, 21, 22, 23, 24, 30)]
 
 
@@ -288,7 +322,7 @@ LENGTHS = [(p, r) for p in (0, 1, 3, 9, 20, 21, 22, 23, 24, 40) for r in (0, 1, 
 def test_texts_encoded_in_batches_are_those_of_the_plain_definition(kind):
     pm = PreferenceModel.from_language_model(language_model()) if kind == "decoder" else encoder()
     tokenizer = pm.tokenizer
-    texts = [tuple(" ".join(WORDS[i % 11] for i in range(n)) for n in lengths) for lengths in LENGTHS]
+    texts = [tuple("".join(f" {WORDS[i % 11]}" for i in range(n)) for n in lengths) for lengths in LENGTHS]
     plain, cut = [], [0, 0]
     for prompt, response in texts:
         p, r = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, response))

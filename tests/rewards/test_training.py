@@ -54,7 +54,10 @@ def simulated(count, seed=0, noise=0.0):
     comparisons = []
     for i in range(count):
         prompt = " ".join(rng.choices(NOUNS, k=4))
-        good, bad = (" ".join([*rng.choices(["very", "the"], k=rng.randint(0, 3)), word]) for word in ("good", "bad"))
+        good, bad = (
+            "".join(f" {each}" for each in [*rng.choices(["very", "the"], k=rng.randint(0, 3)), word])
+            for word in ("good", "bad")
+        )
         if rng.random() < noise:
             good, bad = bad, good
         comparisons.append(Comparison(prompt, good, bad, group=str(i // 2)))
@@ -152,10 +155,10 @@ def test_the_same_seed_trains_the_same_model():
 def test_a_text_of_several_comparisons_is_read_once_and_counts_in_each(monkeypatch):
     pm = preference_model()
     comparisons = [
-        Comparison("cat", "good", "bad"),
-        Comparison("cat", "good", "very bad", margin=0.3),
-        Comparison("cat", "very bad", "bad"),
-        Comparison("dog", "good", "bad", tie=True),
+        Comparison("cat", " good", " bad"),
+        Comparison("cat", " good", " very bad", margin=0.3),
+        Comparison("cat", " very bad", " bad"),
+        Comparison("dog", " good", " bad", tie=True),
     ]
     expected = [math.log(1 + math.exp(-lead)) for lead in leads(pm, comparisons)]
     expected[1] = math.log(1 + math.exp(-leads(pm, comparisons)[1] + 0.3))
@@ -176,7 +179,7 @@ def test_sharing_prompts_changes_neither_scores_nor_gradients(checkpointing):
         pm.model.gradient_checkpointing_enable()
     pm.model.train()
     prompts = ["cat", "dog", "cat", "cat", "dog"]
-    rows = pm.encode(prompts, ["good", "bad", "very bad", "bad", "good"])
+    rows = pm.encode(prompts, [" good", " bad", " very bad", " bad", " good"])
 
     def gradient(batch):
         pm.model.zero_grad()

@@ -133,7 +133,8 @@ def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str,
         others[f"{name}, greedy"] = write_out(env, index, responses.tokens[0][responses.mask[0]].tolist())
     if row.get("reference"):
         text = core.template.render_response(row["reference"])
-        others["reference"] = write_out(env, index, [*core.language_model.encode(text), core.eos_token_id])
+        prompt = core.encode_prompts([index]).texts[0]
+        others["reference"] = write_out(env, index, core.language_model.encode_response(prompt, text))
     return others
 
 

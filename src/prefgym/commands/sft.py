@@ -168,7 +168,7 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -
         eval_pairs=[(pair.prompt, pair.response) for pair in held_out] or None,
         keep_best=True,
         epochs_of=mixture,
-        encode=tokens,
+        tokens=tokens,
         **training_options(config, folder),
     )
     model.save(folder)
