@@ -131,7 +131,12 @@ def attach(env: Any, policy: LMPolicy) -> Any:
 
 def _check_vocabulary(model: LanguageModel, expected: LanguageModel) -> None:
     same = model.tokenizer is expected.tokenizer or model.tokenizer.get_vocab() == expected.tokenizer.get_vocab()
-    if not same or model.eos_token_id != expected.eos_token_id:
+    if same and set(model.eos_token_ids) != set(expected.eos_token_ids):
+        raise InputError(
+            f'The policy "{model.name}" ends a response at the tokens {list(model.eos_token_ids)}, the environment\'s '
+            f'model "{expected.name}" at {list(expected.eos_token_ids)}; give both the same eos_token_id.'
+        )
+    if not same:
         raise InputError(
             f'The policy "{model.name}" has another vocabulary than the environment\'s model "{expected.name}"; give '
             "the environment model=... of the policy's family."

@@ -87,7 +87,13 @@ def _generate(
     device = policy.device
     with part("generate"):
         generation, values = policy.generate(
-            batch.tokens.to(device), batch.mask.to(device), env.max_new_tokens, samples_per_prompt, generator, greedy
+            batch.tokens.to(device),
+            batch.mask.to(device),
+            env.max_new_tokens,
+            samples_per_prompt,
+            generator,
+            greedy,
+            env.response_text.stopped if env.stop_strings else None,
         )
     batch = batch.repeat(samples_per_prompt)
     mask = generation.mask

@@ -13,6 +13,8 @@ ENV_SETTINGS = (
     "max_new_tokens",
     "missing_eos_penalty",
     "temperature",
+    "stop_strings",
+    "keep_special_tokens",
 )
 
 
@@ -45,8 +47,8 @@ class EnvSettings:
         self._answers[name] = value
 
     def as_dict(self) -> dict[str, Any]:
-        """All of ``ENV_SETTINGS``, by name."""
-        return {name: self[name] for name in ENV_SETTINGS}
+        """All of ``ENV_SETTINGS`` that are set, by name."""
+        return {name: value for name in ENV_SETTINGS if (value := self[name]) is not None}
 
     def ask(self) -> None:
         """Ask for everything that a save needs, while the environment is at rest."""

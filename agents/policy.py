@@ -7,7 +7,7 @@ Notation: B rows, P prompt columns (left padded), R response columns (right padd
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,6 +106,7 @@ class LMPolicy(nn.Module):
         samples_per_prompt: int = 1,
         generator: torch.Generator | None = None,
         greedy: bool = False,
+        stopped: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Generation, Tensor | None]:
         """Sample whole responses in a batch, without gradient.
 
@@ -116,6 +117,7 @@ class LMPolicy(nn.Module):
             samples_per_prompt: n responses per prompt; rows of the result are p0s0, p0s1, ...
             generator: source of randomness.
             greedy: take the likeliest token each time; log-probs are those of the same distribution as otherwise.
+            stopped: which responses end though not by EOS, as in ``models.generation.generate``.
 
         Returns:
             The responses with their log-probs (B n, R), and the values (B n, R) of the states in which the tokens were
@@ -127,7 +129,7 @@ class LMPolicy(nn.Module):
                 prompt_tokens,
                 prompt_mask,
                 max_new_tokens=max_new_tokens,
-                eos_token_id=self.language_model.eos_token_id,
+                eos_token_id=self.language_model.eos_token_ids,
                 pad_token_id=self.language_model.pad_token_id,
                 vocab_size=self.vocab_size,
                 decoding=replace(self.decoding, greedy=greedy),
@@ -135,6 +137,7 @@ class LMPolicy(nn.Module):
                 samples_per_prompt=samples_per_prompt,
                 with_hidden=self.value_head is not None,
                 static=self.cuda_graphs,
+                stopped=stopped,
             )
         if self.value_head is None or generation.hidden is None:
             return generation, None

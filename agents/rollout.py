@@ -33,7 +33,7 @@ class Rollout:
     scores: Tensor  # (B,) everything paid at the end besides KL
     score_parts: dict[str, Tensor]  # name -> (B,), each before its weight
     groups: Tensor  # (B,) int64, 0, 0, 1, 1, ...: which prompt of this rollout
-    finish_reasons: list[str]  # "eos" or "length"
+    finish_reasons: list[str]  # "eos", "stop" or "length"
     prompts: list[str]  # as the policy read them
     responses: list[str]
     references: list[str | None]  # the human text, where the data has one

@@ -21,7 +21,7 @@ class Episode:
         ref_log_probs: log π_ref(y_t | x, y_<t).
         rewards: as paid; with a policy attached, including its part.
         log_probs: log π(y_t | x, y_<t), only where a policy is attached.
-        finish_reason: ``"eos"`` or ``"length"``; None while the episode lasts.
+        finish_reason: ``"eos"``, ``"stop"`` or ``"length"``; None while the episode lasts.
     """
 
     prompt: Prompt
@@ -46,12 +46,14 @@ class Episode:
         score = float(scores.total[place])
         self.rewards[-1] += score
         kl = -math.fsum(self.ref_log_probs)
+        ended = self.finish_reason == "eos"
         info = {
             "score": score,
             "score_parts": {name: float(values[place]) for name, values in scores.parts.items()},
             "kl": kl,
             "kl_k1": kl,
             "finish_reason": scores.finish_reasons[place],
+            "eos_token_id": self.response[-1] if ended else None,
             "prompt": self.prompt.text,
             "response": scores.responses[place],
             "reference": self.prompt.row.get("reference"),

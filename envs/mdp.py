@@ -2,7 +2,7 @@
 
     state       prompt tokens x and the response so far y_<t
     action      the next token y_t, one of V (the tokenizer's size)
-    end         EOS, or the budget ``max_new_tokens``; both are terminal
+    end         EOS (any that the model has), a stop string, or the budget ``max_new_tokens``; all are terminal
     reward      β log π_ref(y_t | x, y_<t) + [t = T] score(x, y)
 
 That is the environment's own part of r_t = -β (log π - log π_ref) + [t = T] score. The rest, -β log π, belongs to the
@@ -29,6 +29,7 @@ from ..data.templates import SUMMARIZE, Template
 from ..errors import InputError, nearest
 from ..models.distribution import Decoding, log_distribution
 from ..models.language_model import LanguageModel
+from ..models.response_text import ResponseText
 from ..models.stepper import make_stepper
 from ..rewards.kl import estimator
 from ..rewards.reward import Reward, resolve_reward
@@ -61,6 +62,9 @@ class TokenMDP:
         max_prompt_tokens: P; a longer prompt is cut and counted.
         max_new_tokens: R.
         missing_eos_penalty: subtracted from the score of a response ended by the budget.
+        stop_strings: texts, any of which ends a response that contains it. The score is that of the text before it.
+        keep_special_tokens: special tokens, such as ``["<think>", "</think>"]``, that stay in the text that rewards
+            and judges receive, and in ``info["response"]``; all others are left out.
         temperature: of both π and π_ref.
         mask_top_k: ``action_masks`` allows the k likeliest tokens of the reference; 0 = all.
         mask_top_p: ``action_masks`` allows the reference's likeliest tokens up to mass p; 1 = all.
@@ -85,6 +89,8 @@ class TokenMDP:
         max_prompt_tokens: int = 192,
         max_new_tokens: int = 48,
         missing_eos_penalty: float = 1.0,
+        stop_strings: Sequence[str] | None = None,
+        keep_special_tokens: Sequence[str] | None = None,
         temperature: float = 1.0,
         mask_top_k: int = 0,
         mask_top_p: float = 1.0,
@@ -111,6 +117,8 @@ class TokenMDP:
         self.language_model, self.reference = load_models(model, reference, device)
         self.vocab_size = self.language_model.vocab_size  # V
         self.eos_token_id, self.pad_token_id = self.language_model.eos_token_id, self.language_model.pad_token_id
+        self.eos_token_ids = self.language_model.eos_token_ids  # any of which ends an episode
+        self.response_text = ResponseText(self.language_model, stop_strings, keep_special_tokens)
         for each in (self.language_model, self.reference):
             if self.length > each.context_length:
                 raise InputError(
@@ -130,6 +138,16 @@ class TokenMDP:
         self._mask = np.zeros((num_rows, self.length), dtype=np.int8)  # (B, L)
         self._mask[:, max_prompt_tokens - 1] = 1  # no model can read an empty row, even one that has not begun
         self.episodes: list[Episode | None] = [None] * num_rows
+
+    @property
+    def stop_strings(self) -> list[str] | None:
+        """Texts that end a response."""
+        return self.response_text.stop_strings
+
+    @property
+    def keep_special_tokens(self) -> list[str] | None:
+        """Special tokens that stay in the text of a response."""
+        return self.response_text.keep_special_tokens
 
     @property
     def kl_coef(self) -> float:
@@ -232,7 +250,7 @@ class TokenMDP:
             RewardError: a reward raised, or returned NaN, inf or the wrong count.
         """
         prompts = batch.prompts if isinstance(batch, PromptBatch) else batch
-        return score_responses(self.language_model, self.reward, self.missing_eos_penalty, prompts, tokens, mask)
+        return score_responses(self.response_text, self.reward, self.missing_eos_penalty, prompts, tokens, mask)
 
     def close(self) -> None:
         """End every episode and forget the reference's cache."""
@@ -279,8 +297,10 @@ class TokenMDP:
         column = self.max_prompt_tokens + len(episode.response)
         self._tokens[row, column], self._mask[row, column] = action, 1
         episode.append(action, ref_log_prob)
-        if action == self.eos_token_id:
+        if action in self.eos_token_ids:
             episode.finish_reason = "eos"
+        elif self.response_text.stop_strings and self.response_text.read(episode.response)[1] == "stop":
+            episode.finish_reason = "stop"
         elif len(episode.response) == self.max_new_tokens:
             episode.finish_reason = "length"
 

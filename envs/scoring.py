@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.language_model import LanguageModel
+from ..models.response_text import ResponseText
 from ..rewards.reward import Reward
 from .prompt_source import Prompt
 
@@ -21,8 +21,8 @@ class Scores:
     Attributes:
         total: (B,) everything paid at T besides KL: Σ weight · part, minus the penalty for a missing EOS.
         parts: name -> (B,), each part before its weight; ``missing_eos_penalty`` is as paid, 0 or negative.
-        finish_reasons: B times ``"eos"`` or ``"length"``.
-        responses: B texts, without special tokens.
+        finish_reasons: B times ``"eos"``, ``"stop"`` or ``"length"``.
+        responses: B texts, as ``ResponseText`` reads them.
     """
 
     total: NDArray[np.float64]
@@ -32,7 +32,7 @@ class Scores:
 
 
 def score_responses(
-    language_model: LanguageModel,
+    response_text: ResponseText,
     reward: Reward,
     missing_eos_penalty: float,
     prompts: Sequence[Prompt],
@@ -42,12 +42,13 @@ def score_responses(
     """Score B responses in one batch.
 
     The reward gets the prompt as the policy read it (template included, cut to the budget), the response without
-    special tokens, and every further column of the prompt's row (None if a row lacks it).
+    special tokens (but those kept) and up to the first stop string, and every further column of the prompt's row (None
+    if a row lacks it).
 
     Args:
-        language_model: whose tokens they are.
+        response_text: from tokens to text.
         reward: of texts.
-        missing_eos_penalty: subtracted if the last real token is not EOS.
+        missing_eos_penalty: subtracted if neither EOS nor a stop string ended the response.
         prompts: B prompts.
         tokens: (B, R) response tokens.
         mask: (B, R) True = real token, the EOS included.
@@ -56,10 +57,8 @@ def score_responses(
         RewardError: a reward raised, or returned NaN, inf or the wrong count.
     """
     ids = [row[kept].tolist() for row, kept in zip(tokens.cpu(), mask.cpu().bool(), strict=True)]
-    texts = {response: language_model.texts.text(response) for response in set(map(tuple, ids))}
-    responses = [texts[tuple(response)] for response in ids]
-    eos = [language_model.eos_token_id]
-    reasons = ["eos" if response[-1:] == eos else "length" for response in ids]
+    read = {response: response_text.read(response) for response in set(map(tuple, ids))}
+    responses, reasons = [read[tuple(response)][0] for response in ids], [read[tuple(response)][1] for response in ids]
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
     columns = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
     indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]

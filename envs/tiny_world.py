@@ -161,6 +161,13 @@ def enumerable_options(
         raise InputError(
             f"model must be {' or '.join(MODELS)} or a LanguageModel, not {model!r}.{nearest(str(model), MODELS)}"
         )
+    if model.eos_token_ids != (model.eos_token_id,):
+        raise InputError(
+            f"{model.name} ends a response at the tokens {list(model.eos_token_ids)}, but they are listed as ended "
+            f"by {model.eos_token_id} alone; set eos_token_id in its configuration."
+        )
+    if options.get("stop_strings"):
+        raise InputError("Responses of this environment are listed as ended by EOS or length; leave out stop_strings.")
     return {
         "model": model,
         "reward": TableReward(table, words, max_new_tokens),

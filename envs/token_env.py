@@ -19,8 +19,8 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
     ``max_prompt_tokens + max_new_tokens``. The prompt is left-padded to end at column ``max_prompt_tokens``, where the
     response begins. The mask decides what is padding, never the token id. Action: ``Discrete(V)``, the next token.
 
-    An episode ends with the EOS token or with the budget, and both are ``terminated``: the horizon is part of the
-    task, and the score is paid at both. The discount is 1.
+    An episode ends with an EOS token, with one of the ``stop_strings`` where there are any, or with the budget, and
+    each is ``terminated``: the horizon is part of the task, and the score is paid at every end. The discount is 1.
 
     **Who knows log π?** The reward is r_t = -β (log π(y_t) - log π_ref(y_t)) + [t = T] score. The environment on its
     own pays β log π_ref(y_t) + [t = T] score, a true function of state and action. The other part, -β log π(y_t), is
@@ -33,8 +33,9 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
     info at every step: ``ref_log_prob`` and the β in use, ``kl_coef`` (with the estimator ``"exact"`` also
     ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T besides
     KL), ``score_parts`` (by name, before weights), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
-    (``"eos"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``reference`` and ``prompt_index``. The
-    rewards of an episode sum to ``score - kl_coef * kl``.
+    (``"eos"``, ``"stop"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``eos_token_id`` (which of
+    the model's EOS tokens it was), ``reference`` and ``prompt_index``. The rewards of an episode sum to ``score -
+    kl_coef * kl``.
 
     ``reset(seed=..., options={"prompt": "..."})`` or ``options={"index": 7}`` chooses the prompt.
 

@@ -6,6 +6,7 @@ columns (left padded), R response columns (right padded), d hidden size, V usabl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,7 @@ def generate(
     prompt_mask: Tensor,
     *,
     max_new_tokens: int,
-    eos_token_id: int,
+    eos_token_id: int | Sequence[int],
     pad_token_id: int,
     vocab_size: int,
     decoding: Decoding = Decoding(),  # noqa: B008
@@ -61,6 +62,7 @@ def generate(
     with_hidden: bool = False,
     look_every: int | None = None,
     static: bool = False,
+    stopped: Callable[[Tensor], Tensor] | None = None,
 ) -> Generation:
     """Write ``samples_per_prompt`` responses to each prompt, each until EOS or ``max_new_tokens``.
 
@@ -73,7 +75,7 @@ def generate(
         prompt_tokens: (B, P) int64.
         prompt_mask: (B, P), True on real tokens, padding on the left.
         max_new_tokens: the response budget, at least 1.
-        eos_token_id: ends a response; inside a prompt it has no effect.
+        eos_token_id: ends a response, or each of several does; inside a prompt they have no effect.
         pad_token_id: fills ``tokens`` after the end.
         vocab_size: V; only tokens below it are drawn.
         decoding: how tokens are drawn.
@@ -84,6 +86,7 @@ def generate(
             leave, but makes a GPU synchronise. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
         static: decode in steps of fixed shape, recorded as a CUDA graph on a GPU; the same result. A model with sliding
             windows or an encoder is decoded in the usual way.
+        stopped: which of n responses of t tokens (n, t) end here though not by EOS, (n,) bool; asked after every token.
 
     Raises:
         InputError: the budget is below 1, or the longest prompt with it exceeds the model's context.
@@ -117,7 +120,9 @@ def generate(
             log_probs[rows, step] = log_prob.masked_fill(ended, 0.0)
             if hidden is not None:
                 hidden[rows, step] = state.masked_fill(ended.unsqueeze(-1), 0.0)
-            ended |= token == eos_token_id
+            ended |= is_one_of(token, eos_token_id)
+            if stopped is not None:
+                ended |= stopped(written[rows, : step + 1])
             if step + 1 == max_new_tokens:
                 break
             if (step + 1) % look_every == 0 and ended.any():
@@ -131,6 +136,16 @@ def generate(
     return Generation(
         written[:, :used], real[:, :used], log_probs[:, :used], None if hidden is None else hidden[:, :used]
     )
+
+
+def is_one_of(tokens: Tensor, ids: int | Sequence[int]) -> Tensor:
+    """Whether each token is that one, or one of those; bool, of the same shape."""
+    if isinstance(ids, int):
+        return tokens == ids
+    found = tokens == ids[0]
+    for other in ids[1:]:
+        found = found | (tokens == other)
+    return found
 
 
 def _check_budget(model: PreTrainedModel, prompt_mask: Tensor, max_new_tokens: int) -> None:

@@ -42,6 +42,11 @@ from .text_tokens import TextTokens
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+"""Generation settings that have no effect on greedy decoding."""
+KEPT = ("do_sample", *SAMPLING, "max_length", "max_new_tokens")
+"""Generation settings that are saved again."""
+
 
 class LanguageModel:
     """A language model and its tokenizer, dropout off.
@@ -51,6 +56,8 @@ class LanguageModel:
         tokenizer: its tokenizer.
         name: the name the user gave.
         texts: how texts become its tokens.
+        eos_token_ids: the tokens that end a response: the tokenizer's EOS, then further ones that the model's
+            generation settings and configuration name (chat models end a turn with their own).
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model") -> None:
@@ -76,6 +83,7 @@ class LanguageModel:
                 f'"{name}" does not say what its decoder starts with; set decoder_start_token_id in config.json.'
             )
         self.texts = TextTokens(tokenizer, is_encoder_decoder(model))
+        self.eos_token_ids = _eos_token_ids(model, self.eos_token_id, self.vocab_size)
         disable_dropout(model)
 
     @classmethod
@@ -110,7 +118,7 @@ class LanguageModel:
 
     @property
     def eos_token_id(self) -> int:
-        """The token that ends a response."""
+        """The tokenizer's EOS, which a response learns to end with; ``eos_token_ids`` are all that end one."""
         return int(self.tokenizer.eos_token_id)
 
     @property
@@ -206,17 +214,42 @@ class LanguageModel:
         """Write a Hugging Face model folder (safetensors, JSON, tokenizer); files appear complete or not at all.
 
         ``from_pretrained(folder).generate(do_sample=False)`` of its :attr:`auto_class` then gives the same tokens as
-        greedy decoding here.
+        greedy decoding here. The generation settings the model came with are kept as far as that stays true: those of
+        sampling (temperature, top_p, ...) and lengths, but no beams, penalties or forced tokens, which nothing here
+        applies.
         """
-        self.model.generation_config = GenerationConfig(
-            bos_token_id=self.tokenizer.bos_token_id,
-            eos_token_id=self.eos_token_id,
-            pad_token_id=self.pad_token_id,
-            decoder_start_token_id=getattr(self.model.config, "decoder_start_token_id", None),
-        )
+        self.model.generation_config = self._generation_config()
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
+
+    def _generation_config(self) -> GenerationConfig:
+        """Settings that transformers accepts, with which greedy decoding is ours."""
+        given = getattr(self.model, "generation_config", None)
+        kept = {name: value for name in KEPT if (value := getattr(given, name, None)) is not None}
+        if kept.get("do_sample") is False:  # what only sampling uses is then refused by save_pretrained
+            kept = {name: value for name, value in kept.items() if name not in SAMPLING}
+        elif set(kept) & set(SAMPLING):
+            kept["do_sample"] = True
+        eos = list(self.eos_token_ids) if len(self.eos_token_ids) > 1 else self.eos_token_id
+        missing = {
+            "bos_token_id": self.tokenizer.bos_token_id,
+            "pad_token_id": self.pad_token_id,
+            "decoder_start_token_id": getattr(self.model.config, "decoder_start_token_id", None),
+        }
+        own = {name: getattr(given, name, None) for name in missing}
+        tokens = {name: value if own[name] in (None, -1) else own[name] for name, value in missing.items()}
+        return GenerationConfig(**kept, **tokens, eos_token_id=eos)
+
+
+def _eos_token_ids(model: PreTrainedModel, first: int, vocab_size: int) -> tuple[int, ...]:
+    """Every token that ends a response, that of the tokenizer first."""
+    found = [first]
+    for told in (getattr(model, "generation_config", None), model.config, model.config.get_text_config(decoder=True)):
+        given = getattr(told, "eos_token_id", None)
+        found += given if isinstance(given, list | tuple) else [given]
+    usable = (token for token in found if isinstance(token, int) and 0 <= token < vocab_size)
+    return tuple(dict.fromkeys(usable))
 
 
 def disable_dropout(module: nn.Module) -> None:

@@ -122,8 +122,8 @@ class TextTokens:
         cut = len(response) > 1 and response[0] == " " and not response[1].isspace()
         return cut and prompt[-1:].strip() != "" and self._splits_at_spaces
 
-    def text(self, response: Sequence[int]) -> str:
-        """Return the text of a response's tokens as it stands after a prompt; special tokens are left out.
+    def text(self, response: Sequence[int], keep: frozenset[int] = frozenset()) -> str:
+        """Return the text of a response's tokens as it stands after a prompt; special tokens but those are left out.
 
         A SentencePiece tokenizer drops the space before a text that it decodes, but the first word of a response has
         one. What a decoder of its own writes (encoder-decoders) stands alone.
@@ -131,13 +131,15 @@ class TextTokens:
         if self._leads and not self.encoder_decoder:
             for anchor in ANCHORS:
                 head = self.plain([anchor])[0]
-                start, whole = self._decode(head), self._decode([*head, *response])
+                start, whole = self._decode(head), self._decode([*head, *response], keep)
                 if start and whole.startswith(start):
                     return whole[len(start) :]
-        return self._decode(response)
+        return self._decode(response, keep)
 
-    def _decode(self, tokens: Sequence[int]) -> str:
-        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _decode(self, tokens: Sequence[int], keep: frozenset[int] = frozenset()) -> str:
+        if keep:
+            tokens = [token for token in tokens if token in keep or token not in self._special]
+        text = self.tokenizer.decode(list(tokens), skip_special_tokens=not keep, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 
@@ -180,6 +182,12 @@ class TextTokens:
             if whole[: len(head)] == head:
                 return whole[len(head) :]
         return self.plain([text])[0]
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        """The tokens that a text leaves out."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset([*self.tokenizer.all_special_ids, *(token for token, told in added if told.special)])
 
     @cached_property
     def _leads(self) -> bool:

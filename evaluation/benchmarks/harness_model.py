@@ -154,7 +154,7 @@ class HarnessModel(LM):
 
     def _is_done(self, row: list[int], marks: Sequence[str]) -> bool:
         text = self.lm.decode(row)
-        return row[-1] == self.lm.eos_token_id or any(mark in text for mark in marks if mark)
+        return row[-1] in self.lm.eos_token_ids or any(mark in text for mark in marks if mark)
 
     def _go_on(self, prompts: Sequence[list[int]], budget: int) -> list[list[int]]:
         tokens, mask = left_pad(prompts, self.lm.pad_token_id)
@@ -163,7 +163,7 @@ class HarnessModel(LM):
             tokens.to(self.lm.device),
             mask.to(self.lm.device),
             max_new_tokens=budget,
-            eos_token_id=self.lm.eos_token_id,
+            eos_token_id=self.lm.eos_token_ids,
             pad_token_id=self.lm.pad_token_id,
             vocab_size=self.lm.vocab_size,
             decoding=Decoding(greedy=True),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...agents.returns import returns_to_go
+from ...models.generation import is_one_of
 from .enumeration import Enumeration
 
 SENTENCES = {
@@ -115,7 +116,7 @@ RULES: dict[str, Rule] = {
     "wrong_sign": lambda every, a: -a,
     "first_token": lambda every, a: a.masked_fill(_first(every), 0.0),
     "last_token": lambda every, a: a.masked_fill(_last(every), 0.0),
-    "eos": lambda every, a: a.masked_fill(every.tokens == every.world.mdp.eos_token_id, 0.0),
+    "eos": lambda every, a: a.masked_fill(is_one_of(every.tokens, every.world.mdp.eos_token_ids), 0.0),
     "length_normalised": lambda every, a: a / every.mask.sum(1, keepdim=True),
     "shifted_back": lambda every, a: _after(a.masked_fill(~every.mask, 0.0)),
     "shifted_forward": lambda every, a: _before(a),

@@ -21,8 +21,9 @@ from ...data.templates import SUMMARIZE, Template
 from ...envs.prompt_source import Prompt, PromptSource
 from ...models.distribution import Decoding
 from ...models.forward import token_log_probs
-from ...models.generation import generate
+from ...models.generation import generate, is_one_of
 from ...models.language_model import LanguageModel
+from ...models.response_text import ResponseText
 
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
@@ -45,6 +46,8 @@ class DecodeSettings:
     max_prompt_tokens: a longer prompt is cut, as the environment cuts it.
     max_new_tokens: the response budget, EOS included.
     temperature: of the policies compared, and of the reference; the one used in training.
+    stop_strings: texts that end a response, as in the environment.
+    keep_special_tokens: special tokens that stay in texts, likewise.
     batch_size: responses decoded at once; prompts of similar length go together.
     """
 
@@ -53,17 +56,20 @@ class DecodeSettings:
     max_new_tokens: int = 48
     temperature: float = 1.0
     batch_size: int = 64
+    stop_strings: Sequence[str] | None = None
+    keep_special_tokens: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
 class Responses:
     """N responses of one policy, in the order of their prompts.
 
-    texts: N texts, without special tokens.
+    texts: N texts, as ``ResponseText`` reads them: without special tokens, up to the first stop string.
     prompts: N prompts as the policy read them.
     tokens: (N, R) int64; EOS is the last real token of a response that ended.
     mask: (N, R) bool.
     ended: (N,) bool, whether EOS was written within the budget.
+    stopped: (N,) bool, whether a stop string ended the response; ``None`` where there are none.
     log_probs: (N, R) log π of the distribution sampled from; for greedy responses, of the one maximised.
     ref_log_probs: (N, R) log π_ref at the settings' temperature, or ``None`` without a reference. Both 0 on padding.
     """
@@ -75,6 +81,7 @@ class Responses:
     ended: NDArray[np.bool_]
     log_probs: Tensor
     ref_log_probs: Tensor | None = None
+    stopped: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -83,6 +90,11 @@ class Responses:
     def lengths(self) -> NDArray[np.int64]:
         """(N,) tokens of each text, not counting EOS."""
         return self.mask.sum(1).numpy() - self.ended
+
+    @property
+    def cut_off(self) -> NDArray[np.bool_]:
+        """(N,) whether the budget ended the response."""
+        return ~self.ended if self.stopped is None else ~(self.ended | self.stopped)
 
     @property
     def kl(self) -> NDArray[np.float64] | None:
@@ -107,6 +119,7 @@ class Responses:
             self.ended[index.numpy()],
             self.log_probs[index],
             ref_log_probs,
+            None if self.stopped is None else self.stopped[index.numpy()],
         )
 
 
@@ -205,6 +218,7 @@ def write_samples(
     settings = settings or DecodeSettings()
     decoding = decoding or Decoding(temperature=settings.temperature)
     prepared, _ = prepare(lm, prompts, settings)
+    response_text = ResponseText(lm, settings.stop_strings, settings.keep_special_tokens)
     width = settings.max_new_tokens
     tokens = torch.full((len(prepared) * n, width), lm.pad_token_id, dtype=torch.int64)
     mask = torch.zeros((len(prepared) * n, width), dtype=torch.bool)
@@ -218,12 +232,13 @@ def write_samples(
             ids.to(lm.device),
             ids_mask.to(lm.device),
             max_new_tokens=width,
-            eos_token_id=lm.eos_token_id,
+            eos_token_id=lm.eos_token_ids,
             pad_token_id=lm.pad_token_id,
             vocab_size=lm.vocab_size,
             decoding=decoding,
             generator=torch.Generator(device=lm.device).manual_seed((seed * 100_003 + number) % 2**63),
             samples_per_prompt=n,
+            stopped=response_text.stopped if settings.stop_strings else None,
         )
         index = (torch.tensor(batch)[:, None] * n + torch.arange(n)).flatten()  # prompt-major: p0s0, p0s1, ...
         written = generation.tokens.shape[1]
@@ -231,9 +246,11 @@ def write_samples(
         log_probs[index, :written] = generation.log_probs.float().cpu()
     tokens.masked_fill_(~mask, lm.pad_token_id)
     last = tokens.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
-    texts = [lm.texts.text(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
+    read = [response_text.read(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
+    stopped = np.array([reason == "stop" for _, reason in read]) if settings.stop_strings else None
     repeated = [prompt for prompt in prepared for _ in range(n)]
-    return Responses(texts, repeated, tokens, mask, (last == lm.eos_token_id).numpy(), log_probs)
+    ended = is_one_of(last, lm.eos_token_ids).numpy()
+    return Responses([text for text, _ in read], repeated, tokens, mask, ended, log_probs, stopped=stopped)
 
 
 @torch.no_grad()

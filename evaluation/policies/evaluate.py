@@ -159,8 +159,13 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def _check_vocabulary(policy: LanguageModel, start: LanguageModel) -> None:
-    mine, first = ((lm.tokenizer.get_vocab(), lm.eos_token_id) for lm in (policy, start))
-    if policy.tokenizer is not start.tokenizer and mine != first:
+    same = policy.tokenizer is start.tokenizer or policy.tokenizer.get_vocab() == start.tokenizer.get_vocab()
+    if same and set(policy.eos_token_ids) != set(start.eos_token_ids):
+        raise InputError(
+            f'The policy "{policy.name}" ends a response at the tokens {list(policy.eos_token_ids)}, "{start.name}", '
+            f"the model it is compared with, at {list(start.eos_token_ids)}; give both the same eos_token_id."
+        )
+    if not same:
         raise InputError(
             f'The policy "{policy.name}" has another vocabulary than "{start.name}", the model it is compared with; '
             "give the one that it was trained from (env.model)."

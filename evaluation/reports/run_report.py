@@ -219,7 +219,7 @@ def _tokens(
     candidate = evaluation.sampled[name]
     responses = candidate.responses
     assert responses is not None  # a policy wrote them
-    scores = -missing_eos_penalty * ~responses.ended  # (n,)
+    scores = -missing_eos_penalty * responses.cut_off  # (n,)
     for score, weight in weights.items():
         scores = scores + weight * candidate.scores[score]
     explained = (
@@ -233,7 +233,7 @@ def _tokens(
         paid = float(scores[row])
         tokens = token_colours.token_rewards(responses, row, evaluation.start.decode, kl_coef, paid)
         total = sum(token.reward for token in tokens)
-        end = "" if responses.ended[row] else " (minus the penalty for not ending)"
+        end = " (minus the penalty for not ending)" if responses.cut_off[row] else ""
         sums = f"score {paid:+.2f}{end} minus β · KL {paid - total:+.2f} is a reward of {total:+.2f}"
         parts += [
             Paragraph(f"Prompt {row + 1}: {sums}."),

@@ -13,6 +13,7 @@ from .errors import InputError, MachineError
 from .files import write_json
 from .options import agent_class
 from .output import METRICS_FILE
+from .yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
@@ -88,6 +89,24 @@ def prompt_shape(config: Config) -> tuple[Template, int]:
     )
 
 
+def response_shape(config: Config) -> dict[str, list[str] | None]:
+    """What ends a response beside EOS, and which special tokens stay in it; in texts, backslash n means a new line."""
+    return {name: read_texts(config[f"env.{name}"], f"env.{name}") for name in ("stop_strings", "keep_special_tokens")}
+
+
+def read_texts(given: Any, key: str) -> list[str] | None:
+    """The texts that the words of an option say, or one word that is a YAML list of them."""
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
+        word = given[0].strip()
+        given = None if word.lower() in ("none", "null") else given
+        given = load_yaml(word, key) if word.startswith("[") and word.endswith("]") else given
+    if given is None:
+        return None
+    if not (isinstance(given, list) and given and all(isinstance(text, str) and text for text in given)):
+        raise InputError(f'{key} must be texts that are not empty, such as "\\n\\n" User:, not {given!r}.')
+    return [text.replace("\\n", "\n") for text in given]
+
+
 def load_splits(config: Config) -> dict[str, PromptSet]:
     """The prompt sets ``train``, ``validation`` and ``test`` of a run; no prompt is in two of them."""
     from .data.prompts import load_prompt_splits, load_prompts
@@ -132,6 +151,7 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
     check_device(config["env.device"])
     options = config.section("env")
     options["template"], options["max_prompt_tokens"] = prompt_shape(config)
+    options |= response_shape(config)
     env = gymnasium.make(options.pop("id"), prompts=prompts, **options)
     for some in (prompts[:PROBED_PROMPTS], *judged):
         _try_reward(env.unwrapped, some)
@@ -257,6 +277,8 @@ def evaluate_run(
             max_prompt_tokens=core.max_prompt_tokens,
             max_new_tokens=core.max_new_tokens,
             temperature=core.temperature,
+            stop_strings=core.stop_strings,
+            keep_special_tokens=core.keep_special_tokens,
         ),
         seed=config["seed"],
         episodes=int(history[-1]["episodes"]) if history else 0,

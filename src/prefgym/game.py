@@ -80,7 +80,7 @@ class Game:
     @property
     def text(self) -> str:
         """The response so far."""
-        return str(self.core.language_model.texts.text(self.tokens))
+        return str(self.core.response_text(self.tokens))
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text that goes on where the response is now."""
@@ -90,7 +90,7 @@ class Game:
 
     def name(self, token: int) -> str:
         """A token as it is shown."""
-        return "(end)" if token == self.core.eos_token_id else repr(self.core.language_model.tokenizer.decode([token]))
+        return "(end)" if token in self.core.eos_token_ids else repr(self.core.language_model.tokenizer.decode([token]))
 
     def choices(self) -> list[tuple[int, float]]:
         """The likeliest next tokens under the start policy with their probabilities, the likeliest first."""

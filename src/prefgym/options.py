@@ -58,6 +58,20 @@ ENV_OPTIONS = [
     ),
     Option("env.max_new_tokens", int, 48, "Longest response.", minimum=1),
     Option("env.missing_eos_penalty", float, 1.0, "Subtracted from the score of a response without EOS.", minimum=0),
+    Option(
+        "env.stop_strings",
+        object,
+        None,
+        "Texts that end a response, all up to the next option; \\n is a new line. The score is of the text before.",
+        several=True,
+    ),
+    Option(
+        "env.keep_special_tokens",
+        object,
+        None,
+        "Special tokens that stay in the text that rewards and judges get, such as <think> </think>.",
+        several=True,
+    ),
     Option("env.temperature", float, 1.0, "Temperature of both policy and reference.", above=0),
     Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
 ]

@@ -23,6 +23,10 @@ class Reached(InputError):
     """A recorder has noted what there is to note."""
 
 
+SETTINGS = ("max_prompt_tokens", "max_new_tokens", "temperature", "stop_strings", "keep_special_tokens")
+"""What every policy that is judged is decoded with, beside its template."""
+
+
 def stop(*_: Any, **__: Any) -> Any:
     raise Reached("as far as this goes")
 
@@ -73,6 +77,7 @@ def environment(env: Any) -> Seen:
         "read": written.info["prompt"],
         "width": core.max_prompt_tokens,
         "response": written.info["response"],
+        "special": core.response_text([5, core.eos_token_id, 6]),
         "penalty": parts.pop("missing_eos_penalty"),
         "score": parts,
         "kl": float(written.info["kl"]),
@@ -134,7 +139,7 @@ def evaluating(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "seed": told["seed"],
                 "folder": under_here(Path(told["parts"]).parent),
                 "template": settings.template.render("x"),
-                **{key: getattr(settings, key) for key in ("max_prompt_tokens", "max_new_tokens", "temperature")},
+                **{key: getattr(settings, key) for key in SETTINGS},
             }
         )
         return SimpleNamespace(metrics={"policies": {}, "episodes": 0})

@@ -60,6 +60,8 @@ TRAIN = {
     "env.max_prompt_tokens": told("width, read, score, kl, kl (k1)", "30", value=30),
     "env.max_new_tokens": told("response, score, kl, kl (k1)", "5"),
     "env.missing_eos_penalty": told("penalty", "3", value=-3.0),
+    "env.stop_strings": told("response, penalty, score, kl, kl (k1)", "(", "no", value="%&'"),
+    "env.keep_special_tokens": told("special", "<|endoftext|>", value="%<|endoftext|>&"),
     "env.temperature": told("kl, kl (k1)", "2"),
     "env.device": told("devices", "cpu:0", value=["cpu:0"]),
     "data.prompts": told("prompts, drawn, read, score, kl, kl (k1)", "@posts"),
@@ -88,6 +90,8 @@ EVALUATE = {
     "env.max_prompt_tokens": told("max_prompt_tokens", "30", value=30),
     "env.max_new_tokens": told("max_new_tokens", "5", value=5),
     "env.missing_eos_penalty": told("penalty", "3", value=3.0),
+    "env.stop_strings": told("stop_strings", "(", "no\\n", value=["(", "no\n"]),
+    "env.keep_special_tokens": told("keep_special_tokens", "[<|endoftext|>]", value=["<|endoftext|>"]),
     "env.temperature": told("temperature", "2", value=2.0),
     "env.device": told("devices", "cpu:0", value=["cpu:0"]),
     "data.prompts": told("held out, validation", "@posts"),
@@ -127,6 +131,8 @@ SAMPLE = {
     "env.template": told("responses", "Post: {prompt} So:"),
     "env.max_prompt_tokens": told("responses", "30"),
     "env.max_new_tokens": told("responses", "5"),
+    "env.stop_strings": told("responses", "e", "a", "t", "i", "o"),
+    "env.keep_special_tokens": told("responses", "<|endoftext|>", beside="--env.max_new_tokens 80 --env.temperature 3"),
     "env.temperature": told("responses", "2"),
     "env.device": told("devices", "cpu:0", value=["cpu:0"]),
     "data.prompts": told("prompts, responses", "@posts"),
@@ -134,6 +140,8 @@ SAMPLE = {
     "data.held_out": told("prompts, responses", "0.5", scene="sample a file's", given=scenes.of_a_file),
 }
 
+SHORT = "--data.prompts @posts --data.reference_column summary"
+"""References so short that they end by EOS."""
 PLAY = {
     "config": told("β, table", "@own"),
     "index": told("post, offered, table", "4"),
@@ -150,6 +158,8 @@ PLAY = {
     "env.max_prompt_tokens": told("post, offered, table", "30"),
     "env.max_new_tokens": told("turns, table", "5"),
     "env.missing_eos_penalty": told("table", "3"),
+    "env.stop_strings": told("table", "e", "a", "t"),
+    "env.keep_special_tokens": told("table", "<|endoftext|>", beside=f"--env.reward rouge_l {SHORT}"),
     "env.temperature": told("offered, table", "2"),
     "env.device": told("devices", "cpu:0", value=["cpu:0"]),
     "data.prompts": told("post, offered, table", "@posts"),

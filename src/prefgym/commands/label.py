@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
-from ..experiment import check_device, read_template
+from ..experiment import check_device, read_template, response_shape
 from ..finished_run import check_run, settings_of_run
 from ..labelling import Labelling, annotate, closing, label
 from ..output import CONFIG_FILE
@@ -64,6 +64,8 @@ RUN_OPTIONS = [
     Option("env.max_prompt_tokens", int, 192, "As in prefgym train.", minimum=1),
     Option("env.max_new_tokens", int, 48, "As in prefgym train.", minimum=1),
     Option("env.temperature", float, 1.0, "As in prefgym train.", above=0),
+    Option("env.stop_strings", object, None, "As in prefgym train."),
+    Option("env.keep_special_tokens", object, None, "As in prefgym train."),
 ]
 """What is taken from the run: its own settings, which are not options here."""
 WRITTEN_AT_ONCE = 32
@@ -154,7 +156,8 @@ def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
     folder = Path(config["run"])
     check_run(folder)
     check_device(config["device"])
-    own = resolve(RUN_OPTIONS, [(str(folder / CONFIG_FILE), settings_of_run(folder, RUN_OPTIONS))]).section("env")
+    config_of_run = resolve(RUN_OPTIONS, [(str(folder / CONFIG_FILE), settings_of_run(folder, RUN_OPTIONS))])
+    own = {**config_of_run.section("env"), **response_shape(config_of_run)}
     own["template"] = read_template(config["data.template"] or own["template"])
     return LanguageModel.load(config["run"], device=config["device"]), DecodeSettings(**own)
 

@@ -124,7 +124,14 @@ def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str,
     from ..models.distribution import Decoding
 
     core = env.unwrapped
-    settings = DecodeSettings(core.template, core.max_prompt_tokens, core.max_new_tokens, core.temperature)
+    settings = DecodeSettings(
+        core.template,
+        core.max_prompt_tokens,
+        core.max_new_tokens,
+        core.temperature,
+        stop_strings=core.stop_strings,
+        keep_special_tokens=core.keep_special_tokens,
+    )
     greedy = Decoding(temperature=core.temperature, greedy=True)
     row = core.prompts[index]
     others = {}

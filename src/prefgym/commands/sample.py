@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ..config import Option, describe
 from ..errors import InputError
-from ..experiment import check_device, load_splits, prompt_shape
+from ..experiment import check_device, load_splits, prompt_shape, response_shape
 from ..finished_run import read_run
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import check_file, write_file
 
 USED = {"env.id", "env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
+USED |= {"env.stop_strings", "env.keep_special_tokens"}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
     Option("overwrite", bool, False, "Replace what an earlier call wrote; that moves to --output.previous-1."),
@@ -72,6 +73,7 @@ def run(arguments: list[str]) -> None:
         max_prompt_tokens=max_prompt_tokens,
         max_new_tokens=config["env.max_new_tokens"],
         temperature=config["env.temperature"],
+        **response_shape(config),
     )
     decoding = Decoding(temperature=settings.temperature, greedy=config["greedy"])
     responses = decode(model, prompts, settings, decoding, seed=config["seed"])
