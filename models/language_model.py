@@ -244,7 +244,7 @@ class LanguageModel:
 
 def _eos_token_ids(model: PreTrainedModel, first: int, vocab_size: int) -> tuple[int, ...]:
     """Every token that ends a response, that of the tokenizer first."""
-    found = [first]
+    found: list[Any] = [first]
     for told in (getattr(model, "generation_config", None), model.config, model.config.get_text_config(decoder=True)):
         given = getattr(told, "eos_token_id", None)
         found += given if isinstance(given, list | tuple) else [given]

@@ -95,11 +95,11 @@ def response_shape(config: Config) -> dict[str, list[str] | None]:
 
 
 def read_texts(given: Any, key: str) -> list[str] | None:
-    """The texts that the words of an option say, or one word that is a YAML list of them."""
+    """The texts that the words of an option say, or one word that is a YAML list of texts in quotes."""
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
         word = given[0].strip()
         given = None if word.lower() in ("none", "null") else given
-        given = load_yaml(word, key) if word.startswith("[") and word.endswith("]") else given
+        given = load_yaml(word, key) if word.startswith(('["', "['")) else given  # but [INST] is a text
     if given is None:
         return None
     if not (isinstance(given, list) and given and all(isinstance(text, str) and text for text in given)):

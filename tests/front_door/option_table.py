@@ -91,7 +91,7 @@ EVALUATE = {
     "env.max_new_tokens": told("max_new_tokens", "5", value=5),
     "env.missing_eos_penalty": told("penalty", "3", value=3.0),
     "env.stop_strings": told("stop_strings", "(", "no\\n", value=["(", "no\n"]),
-    "env.keep_special_tokens": told("keep_special_tokens", "[<|endoftext|>]", value=["<|endoftext|>"]),
+    "env.keep_special_tokens": told("keep_special_tokens", '["<|endoftext|>"]', value=["<|endoftext|>"]),
     "env.temperature": told("temperature", "2", value=2.0),
     "env.device": told("devices", "cpu:0", value=["cpu:0"]),
     "data.prompts": told("held out, validation", "@posts"),
