@@ -24,5 +24,5 @@ def test_texts_are_read(given, texts):
 
 @pytest.mark.parametrize("given", [[], [""], "User:", ["a", 1], ['["a", ""]'], {"a": None}])
 def test_anything_else_is_refused(given):
-    with pytest.raises(InputError, match="env.stop_strings must be texts that are not empty"):
+    with pytest.raises(InputError, match=r"env\.stop_strings must be texts that are not empty"):
         read_texts(given, "env.stop_strings")
