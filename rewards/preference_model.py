@@ -39,11 +39,11 @@ from ..models.folder import (
 from ..models.language_model import LanguageModel
 from ..models.shared_prompt import numbered
 from ..typed_json import read_object
-from .scorer import Scorer, init_head
+from .scorer import Scorer, fold_into_head, init_head
 
 FACTS_FILE = "preference.json"
 _NUMBERS = {"shift": float, "temperature": float}
-_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None}
+_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None, "skipped_token_id": int | None}
 _UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
 
 
@@ -70,6 +70,9 @@ class PreferenceModel:
     response) for encoders. If that is too long, the end of the prompt is cut, and the end of the response only if the
     response alone does not fit.
 
+    What :meth:`save` writes gives everybody else the same score, up to a constant: the temperature is then in the head,
+    and the shift too if the head has a bias.
+
     Attributes:
         model: a sequence classifier with one output.
         tokenizer: its own tokenizer.
@@ -78,6 +81,8 @@ class PreferenceModel:
         temperature: positive divisor.
         max_length: maximum number of tokens it reads.
         facts: how it was trained, as saved next to the weights.
+        skipped_token_id: a decoder is read before such tokens at the end of a text. transformers does so with the
+            padding id, so a model made elsewhere with EOS as padding was never read at EOS. None: nothing is skipped.
         prompts_cut: texts scored so far whose prompt was cut.
         responses_cut: texts scored so far whose response was cut.
     """
@@ -92,6 +97,7 @@ class PreferenceModel:
         temperature: float = 1.0,
         max_length: int | None = None,
         facts: dict[str, Any] | None = None,
+        skipped_token_id: int | None = None,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -119,6 +125,7 @@ class PreferenceModel:
         self.temperature = temperature
         self.max_length = self._check_length(max_length)
         self.facts = dict(facts or {})
+        self.skipped_token_id = skipped_token_id
         self.prompts_cut = 0
         self.responses_cut = 0
 
@@ -133,7 +140,8 @@ class PreferenceModel:
     def load(cls, name_or_path: str | Path, *, device: str | torch.device = "cpu") -> PreferenceModel:
         """Load a trained preference model: ``"embedded"``, a folder, or a hub id.
 
-        A folder without ``preference.json`` (trained elsewhere) has shift 0 and temperature 1.
+        A folder without ``preference.json`` (trained elsewhere, with TRL for example) has shift 0 and temperature 1,
+        and is read where transformers reads it.
 
         Raises:
             InputError: the folder is missing, has no weights or only pickled ones, or no trained score with one output.
@@ -143,7 +151,7 @@ class PreferenceModel:
         model, tokenizer, missing = _read(folder, name)
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
-        facts = _read_facts(folder / FACTS_FILE)
+        facts = _told_beside(folder, model)
         model.to(torch.device(device))  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
 
@@ -172,8 +180,9 @@ class PreferenceModel:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
         if missing:
             init_head(model, seed)
+        skipped = None if missing else _told_beside(locate(name), model).get("skipped_token_id")
         model.to(torch.device(device))  # type: ignore[arg-type]
-        return cls(model, tokenizer, name=name, max_length=max_length)
+        return cls(model, tokenizer, name=name, max_length=max_length, skipped_token_id=skipped)
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
@@ -190,17 +199,52 @@ class PreferenceModel:
         return cls(model, lm.tokenizer, name=lm.name, max_length=max_length)
 
     def save(self, folder: str | Path) -> None:
-        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights."""
+        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights.
+
+        Afterwards :meth:`fold` holds for this model too. Padding is a token at which no text ends, if there is one, as
+        transformers looks for the end of a text by the padding id.
+        """
+        self.fold()
         facts = {
             "shift": self.shift,
             "temperature": self.temperature,
             "max_length": self.max_length if self.max_length < _UNBOUNDED else None,
             "facts": self.facts,
+            "skipped_token_id": self.skipped_token_id,
         }
+        tokenizer = self._padding_told()
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
-            self.tokenizer.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
             (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def fold(self) -> PreferenceModel:
+        """Divide the head by the temperature, and subtract the shift in its bias; scores stay the same. Return self.
+
+        The temperature is then 1; the shift is 0 or, where the head has no bias, the constant between output and score.
+        """
+        if (self.shift, self.temperature) != (0.0, 1.0):
+            self.model.eval()
+            left = fold_into_head(self.scorer, self.shift, self.temperature)
+            if left is not None:
+                self.shift, self.temperature = left, 1.0
+        return self
+
+    def _padding_told(self) -> PreTrainedTokenizerBase:
+        """The tokenizer to save, with the model's config set to its padding."""
+        config, tokenizer = self.model.config.get_text_config(), self.tokenizer
+        if not self.scorer.is_decoder:
+            return tokenizer
+        if self.skipped_token_id is not None:
+            config.pad_token_id = self.skipped_token_id
+            return tokenizer
+        names = ("pad_token", "unk_token", "bos_token")
+        kept = [name for name in names if getattr(tokenizer, f"{name}_id") not in (None, tokenizer.eos_token_id)]
+        config.pad_token_id = getattr(tokenizer, f"{kept[0]}_id") if kept else None
+        if kept and kept[0] != "pad_token":
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.pad_token = getattr(tokenizer, kept[0])
+        return tokenizer
 
     def freeze(self) -> PreferenceModel:
         """Disable gradients for all parameters; return self."""
@@ -312,6 +356,7 @@ class PreferenceModel:
         With ``share_prompts`` the batch says which texts of a decoder begin with the same prompt, so that
         :class:`prefgym.rewards.scorer.Scorer` reads it once; this pays if a prompt has several responses.
         """
+        rows = [self._read_part(row) for row in rows]
         shape = (len(rows), max(len(row.input_ids) for row in rows))
         pad = self.tokenizer.pad_token_id
         tokens = torch.full(shape, 0 if pad is None else int(pad), dtype=torch.long)
@@ -331,6 +376,13 @@ class PreferenceModel:
             batch["prompt_of"] = numbered(prompts)
             batch["prompt_lengths"] = torch.tensor([len(prompt) for prompt in prompts])
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+
+    def _read_part(self, row: Encoded) -> Encoded:
+        """A text up to the token where the score is read: nothing behind it changes that."""
+        if self.skipped_token_id is None:
+            return row
+        length = next((i for i in range(len(row.input_ids), 0, -1) if row.input_ids[i - 1] != self.skipped_token_id), 1)
+        return Encoded(row.input_ids[:length], prompt_length=min(row.prompt_length, length - 1))
 
 
 def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
@@ -364,3 +416,9 @@ def _read_facts(path: Path) -> dict[str, Any]:
         return {}
     facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
     return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}
+
+
+def _told_beside(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
+    """What stands beside the weights, as arguments of :class:`PreferenceModel`; of a folder made elsewhere too."""
+    elsewhere = {"skipped_token_id": model.config.get_text_config().pad_token_id} if Scorer(model).is_decoder else {}
+    return _read_facts(folder / FACTS_FILE) or elsewhere
