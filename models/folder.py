@@ -35,6 +35,18 @@ _OF_THE_MACHINE = frozenset(
 )
 _TOLD = frozenset({"prefgym.json", "preference.json", "config.yaml"})
 """Files of a run that say what its weights are."""
+_ALWAYS_READ = (
+    "config.json",
+    ADAPTER_CONFIG,
+    "generation_config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+)
+"""What libraries read from a model folder if it is there, whatever wrote it: one of an earlier save would count."""
 MOST_LABELS = 100_000
 _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
@@ -222,8 +234,8 @@ def checksum(module: nn.Module) -> str:
 def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path]:
     """Give a temporary folder to write a model into; its files then move to ``folder``, each atomically.
 
-    The file ``last`` moves last: a folder without it is not recognised as a model. Files left in ``folder`` by an
-    earlier save of another kind of model (with or without an adapter) are removed.
+    The file ``last`` moves last: a folder without it is not recognised as a model. After that, files of an earlier save
+    that would still be read (of another kind of model, or further chat templates) are removed.
 
     Raises:
         InputError: ``folder`` has a file of one of these names that prefgym did not write, or holds a run, of which
@@ -243,14 +255,16 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
                     raise InputError(f"{folder} holds a run, whose {name} tells of other weights; give another folder.")
                 for file in written:
                     claim(folder / file.relative_to(temporary), sha256_of(file))
-                for name in {"config.json", ADAPTER_CONFIG} - {last}:
-                    if (folder / name).exists():
-                        claim(folder / name)
-                        (folder / name).unlink()
+                stale = [file for name in _ALWAYS_READ for file in folder.glob(name)]
+                stale = [file for file in stale if not (temporary / file.relative_to(folder)).exists()]
+                for file in stale:
+                    claim(file)
                 for file in written:
                     place = folder / file.relative_to(temporary)
                     place.parent.mkdir(exist_ok=True)
                     put(file, place)
+                for file in stale:
+                    file.unlink()
         finally:
             remove(temporary)
 

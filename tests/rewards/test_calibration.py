@@ -149,10 +149,10 @@ def test_pairs_that_do_not_determine_a_scale_leave_it(lead, ties):
 
 
 def test_twelve_pairs_of_a_calibrated_model_are_left_alone():
-    """Eleven of twelve right at 93 % confidence, the wrong one nearly a tie: the fit is sure, and ECE rises."""
-    lead = np.array([lead_of(0.93)] * 11 + [-0.002])
+    """Eleven of twelve right at 99 % confidence, one a little wrong: a fit without it is sure, and ECE rises."""
+    lead = np.array([lead_of(0.99)] * 11 + [-0.1])
     found = calibration(lead, pairs_of(12))
-    assert fit_temperature(lead, np.zeros(12, dtype=bool)) < 0.3
+    assert fit_temperature(lead, np.zeros(12, dtype=bool)) < 0.7
     assert found["ece_after"] > found["ece_before"]
     assert helpful_temperature(lead, pairs_of(12)) == 1.0
 
