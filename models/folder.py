@@ -255,8 +255,8 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
                     raise InputError(f"{folder} holds a run, whose {name} tells of other weights; give another folder.")
                 for file in written:
                     claim(folder / file.relative_to(temporary), sha256_of(file))
-                stale = [file for name in _ALWAYS_READ for file in folder.glob(name)]
-                stale = [file for file in stale if not (temporary / file.relative_to(folder)).exists()]
+                found = [file for name in _ALWAYS_READ for file in manifest.folder.glob(name)]
+                stale = [file for file in found if not (temporary / file.relative_to(folder)).exists()]
                 for file in stale:
                     claim(file)
                 for file in written:
@@ -270,8 +270,9 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first line of an error, without the advice that follows; with its type if it says little."""
-    first_line = str(error).strip().split("\n")[0][:300]
+    """The first line of an error, or two where the first only announces; with its type if it says little."""
+    lines = str(error).strip().split("\n")
+    first_line = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])[:300]
     if len(first_line) < 20:  # a KeyError says only the key
         first_line = f"{type(error).__name__} {first_line}".strip()
     return first_line.rstrip(".") + "."
