@@ -40,7 +40,7 @@ def whole_weights(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def is_repeated(key: str) -> bool:
-    """Whether ``peft`` writes this tensor a second time where embeddings grew, under its own or its tied layer's name."""
+    """Whether ``peft`` writes this tensor a second time where embeddings grew, under its own or a tied layer's name."""
     return ".modules_to_save." in key or ".token_adapter." in key
 
 

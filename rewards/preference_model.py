@@ -24,26 +24,17 @@ from ..data.progress import progress_bar
 from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
-    check_finite,
-    check_folder,
-    check_forward,
     check_vocabulary,
     checksum,
     first_sentence,
-    load_tokenizer,
-    loading,
     locate,
     model_folder,
-    quiet,
 )
 from ..models.language_model import LanguageModel
 from ..models.shared_prompt import numbered
-from ..typed_json import read_object
+from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
 
-FACTS_FILE = "preference.json"
-_NUMBERS = {"shift": float, "temperature": float}
-_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None, "skipped_token_id": int | None}
 _UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
 
 
@@ -148,10 +139,10 @@ class PreferenceModel:
         """
         name = "embedded/preference" if str(name_or_path) == "embedded" else str(name_or_path)
         folder = locate(name)
-        model, tokenizer, missing = _read(folder, name)
+        model, tokenizer, missing = read_classifier(folder, name)
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
-        facts = _told_beside(folder, model)
+        facts = told_beside(folder, model)
         model.to(torch.device(device))  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
 
@@ -174,13 +165,13 @@ class PreferenceModel:
         name = str(name_or_path)
         with torch.random.fork_rng(devices=[]):  # other missing weights, such as a pooler, are drawn too
             torch.manual_seed(seed)
-            model, tokenizer, missing = _read(locate(name), name, num_labels=1)
+            model, tokenizer, missing = read_classifier(locate(name), name, num_labels=1)
         trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
         if trunk:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
         if missing:
             init_head(model, seed)
-        skipped = None if missing else _told_beside(locate(name), model).get("skipped_token_id")
+        skipped = None if missing else told_beside(locate(name), model).get("skipped_token_id")
         model.to(torch.device(device))  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, max_length=max_length, skipped_token_id=skipped)
 
@@ -212,7 +203,7 @@ class PreferenceModel:
             "facts": self.facts,
             "skipped_token_id": self.skipped_token_id,
         }
-        tokenizer = self._padding_told()
+        tokenizer = tokenizer_to_save(self.model, self.tokenizer, self.skipped_token_id)
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
@@ -229,22 +220,6 @@ class PreferenceModel:
             if left is not None:
                 self.shift, self.temperature = left, 1.0
         return self
-
-    def _padding_told(self) -> PreTrainedTokenizerBase:
-        """The tokenizer to save, with the model's config set to its padding."""
-        config, tokenizer = self.model.config.get_text_config(), self.tokenizer
-        if not self.scorer.is_decoder:
-            return tokenizer
-        if self.skipped_token_id is not None:
-            config.pad_token_id = self.skipped_token_id
-            return tokenizer
-        names = ("pad_token", "unk_token", "bos_token")
-        kept = [name for name in names if getattr(tokenizer, f"{name}_id") not in (None, tokenizer.eos_token_id)]
-        config.pad_token_id = getattr(tokenizer, f"{kept[0]}_id") if kept else None
-        if kept and kept[0] != "pad_token":
-            tokenizer = copy.deepcopy(tokenizer)
-            tokenizer.pad_token = getattr(tokenizer, kept[0])
-        return tokenizer
 
     def freeze(self) -> PreferenceModel:
         """Disable gradients for all parameters; return self."""
@@ -385,40 +360,8 @@ class PreferenceModel:
         return Encoded(row.input_ids[:length], prompt_length=min(row.prompt_length, length - 1))
 
 
-def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
-    """Return model, tokenizer and the names of the weights that the folder lacks."""
-    check_folder(folder, name)
-    with quiet():
-        with loading(f'The model in "{name}"'):
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **config,
-            )
-        tokenizer = load_tokenizer(folder, name)
-        check_forward(model, name)
-    check_finite(((key, tensor) for key, tensor in model.named_parameters() if key not in report["missing_keys"]), name)
-    return model, tokenizer, sorted(report["missing_keys"])
-
-
 def _num_rows(model: PreTrainedModel) -> int:
     """Rows of the embedding matrix."""
     rows = model.get_input_embeddings().weight
     assert isinstance(rows, Tensor)
     return rows.shape[0]
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
-    return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}
-
-
-def _told_beside(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
-    """What stands beside the weights, as arguments of :class:`PreferenceModel`; of a folder made elsewhere too."""
-    elsewhere = {"skipped_token_id": model.config.get_text_config().pad_token_id} if Scorer(model).is_decoder else {}
-    return _read_facts(folder / FACTS_FILE) or elsewhere

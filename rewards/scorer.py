@@ -27,7 +27,7 @@ class Scorer(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
+        self.is_decoder = is_decoder(model)
         self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
         self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
@@ -88,6 +88,11 @@ class Scorer(nn.Module):
         )
         hidden = torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])  # (T, d)
         return hidden.index_select(0, slots.place[rows, lengths - 1])
+
+
+def is_decoder(model: PreTrainedModel) -> bool:
+    """Whether a classifier reads at the last token."""
+    return isinstance(getattr(model, "score", None), nn.Linear)
 
 
 def head_of(model: PreTrainedModel) -> nn.Linear:
