@@ -26,6 +26,7 @@ from ..paths import user_path
 from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_of
 from ..storage.manifest import check_whole, claim, is_open, managed
 from ..typed_json import read_object
+from .gguf_file import is_gguf, only_gguf_in
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -52,15 +53,20 @@ _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
 
 def locate(name: str) -> Path:
-    """Return the folder of an embedded model, a user's model, or a hub snapshot (downloaded without pickle files)."""
+    """Return the folder of an embedded model, a user's model, or a hub snapshot (downloaded without pickle files).
+
+    For a GGUF file, or a folder whose only weights it is, that file.
+    """
     if name == "embedded" or name.startswith("embedded/"):
         return embedded_path(name.removeprefix("embedded").removeprefix("/") or "start")
     path = user_path(name)
     if path.is_dir():
         check_whole(path)
+        return only_gguf_in(path) or path
+    if is_gguf(path):
         return path
     if path.exists():
-        raise InputError(f'"{name}" is a file; a model is a folder with config.json and model.safetensors.')
+        raise InputError(f'"{name}" is a file; a model is a folder with config.json and model.safetensors, or a .gguf.')
     missing = f'"{name}" is neither a model folder nor a model that could be reached on the Hugging Face Hub'
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f'There is no model folder "{name}".')
@@ -91,6 +97,8 @@ def embedded_path(name: str = "start") -> Path:
 
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that is not a model folder with safetensors weights; the :class:`InputError` says why."""
+    if is_gguf(folder):
+        raise InputError(f'"{name}" is a GGUF file, which holds a language model; here a trained classifier is needed.')
     if (folder / ADAPTER_CONFIG).is_file():
         refuse_pickle(folder, name, "adapter_model")
         held = "only an adapter" if is_adapter(folder) else "a model and an adapter"
@@ -152,6 +160,12 @@ def load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder; :class:`InputError` when it has none."""
     with loading(f'The tokenizer in "{name}"'):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return check_tokenizer(tokenizer, name)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
+    """Return a tokenizer that can be used; :class:`InputError` for any other."""
+    with loading(f'The tokenizer in "{name}"'):
         size = len(tokenizer)
         if size:
             tokenizer.encode("a")  # errors in its files may show only here

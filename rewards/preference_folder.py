@@ -1,4 +1,4 @@
-"""The folder of a preference model: the classifier, the facts beside it, and the padding that others find its end by."""
+"""The folder of a preference model: the classifier, the facts beside it, and the padding that others read it by."""
 
 from __future__ import annotations
 

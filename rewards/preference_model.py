@@ -30,6 +30,7 @@ from ..models.folder import (
     locate,
     model_folder,
 )
+from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
 from ..models.shared_prompt import numbered
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
@@ -163,6 +164,8 @@ class PreferenceModel:
             InputError: as :meth:`load`, or the folder lacks weights of the trunk.
         """
         name = str(name_or_path)
+        if is_gguf(locate(name)):
+            return cls.from_language_model(LanguageModel.load(name, device=device), max_length=max_length, seed=seed)
         with torch.random.fork_rng(devices=[]):  # other missing weights, such as a pooler, are drawn too
             torch.manual_seed(seed)
             model, tokenizer, missing = read_classifier(locate(name), name, num_labels=1)

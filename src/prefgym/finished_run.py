@@ -51,8 +51,8 @@ def read_run(
 
 
 def check_run(folder: Path) -> None:
-    """Raise :class:`InputError` unless the folder exists, or names an embedded model."""
-    if folder.is_dir() or str(folder).startswith("embedded"):
+    """Raise :class:`InputError` unless the folder exists, or names an embedded model or a GGUF file."""
+    if folder.is_dir() or (folder.is_file() and folder.suffix == ".gguf") or str(folder).startswith("embedded"):
         return
     siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     raise InputError(

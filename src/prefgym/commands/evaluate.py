@@ -57,7 +57,8 @@ def run(arguments: list[str]) -> None:
     name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR])
     check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
-    home = user_path(name) if user_path(name).is_dir() else Path("runs") / name
+    path = user_path(name)
+    home = path if path.is_dir() else Path("runs") / (path.name if path.is_file() else name)
     folder = home / "evaluation" if own else Path(config["output"])
     check_output(folder, "evaluate", overwrite=own or config["overwrite"], inputs={**config, "RUN": name})
     if not config["evaluation.prompts"]:
