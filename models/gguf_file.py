@@ -72,8 +72,9 @@ def read_gguf(file: Path, auto_class: Any, dtype: torch.dtype) -> tuple[PreTrain
             **where, config=config, dtype=dtype, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(**where, config=config)
-    del model.config.quantization_config  # or it could not be saved
-    model.hf_quantizer = None
+    del model.config.quantization_config  # or it could be neither trained nor saved
+    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
+        vars(model).pop(mark, None)
     return model, report, tokenizer
 
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from prefgym.errors import InputError
 from prefgym.models import gguf_file
+from prefgym.models.finetune import finetune
 from prefgym.models.folder import locate
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.preference_model import PreferenceModel
@@ -141,6 +142,14 @@ def test_a_folder_whose_only_weights_it_is(file, original, tmp_path):
     torch.testing.assert_close(logits(LanguageModel.load(tmp_path).model), logits(original), atol=1e-5, rtol=0)
     pm = PreferenceModel.start(tmp_path)
     assert np.isfinite(pm.score(["my"], ["brother"])).all()
+
+
+@needs_package
+def test_it_is_trained_like_any_other(file):
+    lm = LanguageModel.load(file)
+    before = lm.checksum()
+    finetune(lm, [("my brother", " broke the window")], max_steps=1, batch_size=1, warmup=0.0)
+    assert lm.checksum() != before
 
 
 @needs_package
