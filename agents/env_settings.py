@@ -13,6 +13,7 @@ ENV_SETTINGS = (
     "max_new_tokens",
     "missing_eos_penalty",
     "temperature",
+    "dtype",
 )
 
 

@@ -40,6 +40,7 @@ from .folder import (
     quiet,
 )
 from .gguf_file import check_gguf, is_gguf, read_gguf
+from .placing import check_one_device, device_named
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
@@ -65,6 +66,7 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        check_one_device(model, name)
         self._shares = False  # whether its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
@@ -99,7 +101,7 @@ class LanguageModel:
                 not a language model, or its tokenizer has another vocabulary or no EOS token; or the base model of an
                 adapter cannot be loaded.
         """
-        name = str(name_or_path)
+        name, device = str(name_or_path), device_named(device)
         folder = locate(name)
         if is_adapter(folder):
             from .lora import load_merged  # imported late: it builds on this module

@@ -19,7 +19,7 @@ _FURTHER = {"max_length": int | None, "facts": dict[str, object] | None, "skippe
 
 
 def read_classifier(
-    folder: Path, name: str, **config: Any
+    folder: Path, name: str, dtype: torch.dtype = torch.float32, **config: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """Return model, tokenizer and the names of the weights that the folder lacks."""
     check_folder(folder, name)
@@ -27,13 +27,15 @@ def read_classifier(
         with loading(f'The model in "{name}"'):
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder,
-                dtype=torch.float32,
+                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
                 **config,
             )
         tokenizer = load_tokenizer(folder, name)
+        if is_decoder(model):
+            model.score.float()  # scores would else be rounded to two or three digits
         check_forward(model, name)
     check_finite(((key, tensor) for key, tensor in model.named_parameters() if key not in report["missing_keys"]), name)
     return model, tokenizer, sorted(report["missing_keys"])

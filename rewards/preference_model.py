@@ -32,6 +32,7 @@ from ..models.folder import (
 )
 from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
+from ..models.placing import check_one_device, device_named
 from ..models.shared_prompt import numbered
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
@@ -107,6 +108,7 @@ class PreferenceModel:
             raise InputError(
                 f'"{name}" has shift {shift} and temperature {temperature}; both must be finite, the second above 0.'
             )
+        check_one_device(model, name)
         self.scorer = Scorer(model)
         if self.scorer.is_decoder and tokenizer.eos_token_id is None:
             raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
@@ -129,22 +131,24 @@ class PreferenceModel:
         return asked or context
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str | torch.device = "cpu") -> PreferenceModel:
+    def load(
+        cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> PreferenceModel:
         """Load a trained preference model: ``"embedded"``, a folder, or a hub id.
 
         A folder without ``preference.json`` (trained elsewhere, with TRL for example) has shift 0 and temperature 1,
-        and is read where transformers reads it.
+        and is read where transformers reads it. The weights are stored in ``dtype``, those of a decoder's head in fp32.
 
         Raises:
             InputError: the folder is missing, has no weights or only pickled ones, or no trained score with one output.
         """
         name = "embedded/preference" if str(name_or_path) == "embedded" else str(name_or_path)
-        folder = locate(name)
-        model, tokenizer, missing = read_classifier(folder, name)
+        device, folder = device_named(device), locate(name)
+        model, tokenizer, missing = read_classifier(folder, name, dtype)
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
         facts = told_beside(folder, model)
-        model.to(torch.device(device))  # type: ignore[arg-type]
+        model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
 
     @classmethod
@@ -175,7 +179,7 @@ class PreferenceModel:
         if missing:
             init_head(model, seed)
         skipped = None if missing else told_beside(locate(name), model).get("skipped_token_id")
-        model.to(torch.device(device))  # type: ignore[arg-type]
+        model.to(device_named(device))  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, max_length=max_length, skipped_token_id=skipped)
 
     @classmethod

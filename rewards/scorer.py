@@ -57,7 +57,7 @@ class Scorer(nn.Module):
         else:
             last = self._last_hidden(input_ids, attention_mask)
         assert isinstance(self.model.score, nn.Linear)
-        return self.model.score(last)[:, 0].float()
+        return self.model.score(last.to(self.model.score.weight.dtype))[:, 0].float()
 
     def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, d) at the last real token."""

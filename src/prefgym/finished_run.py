@@ -84,7 +84,7 @@ def check_start(folder: Path, env: Any, given: Collection[str]) -> None:
     from .agents.run_folder import inputs_of_run
 
     saved = inputs_of_run(folder)
-    asked = {"model": {"env.id", "env.model"}, "reference": {"env.id", "env.model", "env.reference"}}
+    asked = {"model": {"env.id", "env.model"}, "reference": {"env.id", "env.model", "env.reference", "env.dtype"}}
     now = {name: hashed for name, hashed in (models_of(env) if saved else {}).items() if not asked[name] & set(given)}
     name = changed_input(saved, now)
     if name is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..config import Config, Option, describe
 from ..errors import InputError
 from ..experiment import (
+    check_device,
     check_judge,
     evaluate_run,
     load_splits,
@@ -64,8 +65,11 @@ def run(arguments: list[str]) -> None:
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
     from ..models.language_model import LanguageModel
+    from ..models.placing import dtype_named
 
-    trained = LanguageModel.load(name, device=config["env.device"])
+    check_device(config["env.device"])
+    stored = dtype_named(config["env.dtype"], config["env.device"])
+    trained = LanguageModel.load(name, device=config["env.device"], dtype=stored)
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
