@@ -69,17 +69,22 @@ def main() -> None:
     cases = [f"{kind}-{pad}-{form}" for kind in kinds for pad in ("pad", "eos") for form in forms]
     given = json.dumps({"prompts": PROMPTS, "answers": ANSWERS, "cases": cases, "folder": str(work / "cases")})
     subprocess.run([python, THERE, given], check=True)
-    rows = [compared(work / "cases" / case) for case in cases]
-    results = {"trl": TRL, "limit": LIMIT, "rows": rows}
-    (options.output / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    lines = [f"| {row['case']} | {row['largest difference']:.1e} | {row['spread of scores']:.2f} |" for row in rows]
-    table = "\n".join(["| case | largest difference | spread of scores |", "| --- | --- | --- |", *lines])
-    (options.output / "README.md").write_text(f"# Reward models saved by {TRL}\n\n{__doc__}\n{table}\n")
-    print(table)
+    rows = told(options.output, [compared(work / "cases" / case) for case in cases])
     if not options.keep:
         shutil.rmtree(work)
-    if max(row["largest difference"] for row in rows) > LIMIT:  # type: ignore[type-var]
+    if max(float(row["largest difference"]) for row in rows) > LIMIT:
         raise SystemExit(1)
+
+
+def told(output: Path, rows: list[dict[str, float | str]]) -> list[dict[str, float | str]]:
+    """Write and print the table; returns its rows."""
+    results = {"trl": TRL, "limit": LIMIT, "rows": rows}
+    (output / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    lines = [f"| {row['case']} | {row['largest difference']:.1e} | {row['spread of scores']:.2f} |" for row in rows]
+    table = "\n".join(["| case | largest difference | spread of scores |", "| --- | --- | --- |", *lines])
+    (output / "README.md").write_text(f"# Reward models saved by {TRL}\n\n{__doc__}\n{table}\n")
+    print(table)
+    return rows
 
 
 if __name__ == "__main__":

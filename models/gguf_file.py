@@ -65,7 +65,8 @@ def read_gguf(file: Path, auto_class: Any, dtype: torch.dtype) -> tuple[PreTrain
         auto_class: from a configuration to the transformers class that loads such a model.
         dtype: of the weights.
     """
-    where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "trust_remote_code": False}
+    where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    where["pretrained_model_name_or_path"] = file.parent
     with _read_once():
         config = AutoConfig.from_pretrained(**where)
         model, report = auto_class(config).from_pretrained(

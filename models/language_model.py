@@ -245,7 +245,8 @@ def _load_folder(folder: Path, name: str, dtype: torch.dtype) -> tuple[PreTraine
         loaded: Any = auto_class.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    return _checked(*loaded, name), load_tokenizer(folder, name)
+    model, report = loaded
+    return _checked(model, report, name), load_tokenizer(folder, name)
 
 
 def _load_gguf(file: Path, name: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
