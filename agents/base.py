@@ -27,7 +27,7 @@ from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
 from . import processes
 from .answers import advantages_of, loss_of
-from .attach import attach, make_policy
+from .attach import attach, env_attribute, make_policy
 from .collecting import collect_rollout
 from .env_settings import EnvSettings
 from .hyperparameters import Hyperparameters, make_hyperparameters
@@ -96,6 +96,7 @@ class PolicyGradient:
         self.tensorboard_log = tensorboard_log
         env = gym.make(env) if isinstance(env, str) else env
         h = self.hyperparameters
+        h.check_beside(env_attribute(env, "dtype"))
         self.policy: LMPolicy = make_policy(
             policy, env, value_head=self.uses_values, value_trunk=h.value_trunk, lora=h.lora, seed=seed
         )

@@ -15,6 +15,7 @@ ENV_SETTINGS = (
     "temperature",
     "stop_strings",
     "keep_special_tokens",
+    "dtype",
 )
 
 

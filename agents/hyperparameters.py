@@ -19,6 +19,8 @@ LR_SCHEDULES = ("constant", "linear")
 LOSS_REDUCTIONS = ("token_mean", "episode_sum")
 VALUE_TRUNKS = ("shared", "separate")
 PRECISIONS = ("fp32", "bf16")
+GO_WITH = {"fp32": ("fp32", "bf16"), "bf16": ("fp32", "bf16"), "fp16": ("fp32",)}
+"""The precisions of an agent that go with each ``dtype`` of an environment, in which frozen models are stored."""
 KL_LEVELS = ("token", "sequence")
 
 
@@ -45,7 +47,8 @@ class Hyperparameters:
         kl_target: KL per response, in nats, to which the coefficient is steered after each iteration (Ziegler et al.
             2019): kl_loss_coef if that is above 0, else the environment's kl_coef. None keeps it fixed.
         value_trunk: where values come from: a trunk ``shared`` with the policy, or a ``separate`` model.
-        precision: number format: ``fp32``, or ``bf16`` for matrix products of policy and reference in bfloat16.
+        precision: number format: ``fp32``, or ``bf16`` for matrix products of policy and reference in bfloat16; weights
+            that are trained are fp32 either way. With an environment of ``dtype`` fp16 it is ``fp32``.
         cuda_graphs: decode in steps of fixed shape, recorded once as a CUDA graph on a GPU; the same result.
         gradient_checkpointing: recompute layers in the backward pass instead of storing activations; less memory, more
             time, the same gradients.
@@ -114,6 +117,15 @@ class Hyperparameters:
             raise InputError(
                 f"batch_size ({self.batch_size}) cannot be above episodes_per_iteration "
                 f"({self.episodes_per_iteration})."
+            )
+
+    def check_beside(self, dtype: str) -> None:
+        """Raise ``InputError`` for a precision that does not go with the environment's ``dtype``."""
+        if self.precision not in GO_WITH[dtype]:
+            raise InputError(
+                f'precision "{self.precision}" does not go with env.dtype "{dtype}"; set precision to '
+                f"{' or '.join(GO_WITH[dtype])}, or env.dtype to "
+                f"{' or '.join(name for name, known in GO_WITH.items() if self.precision in known)}."
             )
 
     @property

@@ -188,7 +188,7 @@ class Build:
             batch_size=self.size.preference_batch,
             **common,
         )
-        calibrate_temperature(pm, held_out)
+        temperature = calibrate_temperature(pm, held_out)
         pairs = [pair for p in posts for pair in _pairs(p, 1)]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])
         pm.save(folder)
@@ -198,7 +198,7 @@ class Build:
         return {
             **facts,
             "ceiling": ceiling,
-            "temperature": pm.temperature,
+            "temperature": temperature,
             "shift": pm.shift,
             "checks": checks,
             "pretraining": pretraining,

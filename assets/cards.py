@@ -21,7 +21,7 @@ _WHAT = {
         "Bradley-Terry training of the trunk of `start`, first on summaries with right and with wrong facts "
         "(preference model pretraining), then on comparisons by simulated annotators, who see summaries of several "
         "qualities, single-fact corruptions among them",
-        "Scores are shifted so that references average 0 and divided by a calibrated temperature.",
+        "Its output minus the shift is its score, 0 for an average reference; the head is divided by the temperature.",
     ),
 }
 _FACTS = (
@@ -38,7 +38,7 @@ _FACTS = (
     ("eval_loss_minimum_step", "step of that minimum"),
     ("ceiling", "accuracy of the best possible predictor of the simulated labels"),
     ("temperature", "calibration temperature"),
-    ("shift", "reference shift (logit)"),
+    ("shift", "reference shift (in units of the output)"),
     ("seed", "seed"),
 )
 

@@ -53,6 +53,7 @@ class LanguageEnv:
     response_text = _of_mdp("response_text")
     temperature = _of_mdp("temperature")
     decoding = _of_mdp("decoding")
+    dtype = _of_mdp("dtype")
     masks_actions = _of_mdp("masks_actions")
     vocab_size = _of_mdp("vocab_size")
     eos_token_id = _of_mdp("eos_token_id")

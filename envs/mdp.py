@@ -29,6 +29,7 @@ from ..data.templates import SUMMARIZE, Template
 from ..errors import InputError, nearest
 from ..models.distribution import Decoding, log_distribution
 from ..models.language_model import LanguageModel
+from ..models.placing import dtype_named
 from ..models.response_text import ResponseText
 from ..models.stepper import make_stepper
 from ..rewards.kl import estimator
@@ -69,6 +70,8 @@ class TokenMDP:
         mask_top_k: ``action_masks`` allows the k likeliest tokens of the reference; 0 = all.
         mask_top_p: ``action_masks`` allows the reference's likeliest tokens up to mass p; 1 = all.
         device: for models that are loaded by name.
+        dtype: how the weights of the reference and of preference models that are loaded here are stored: ``"fp32"``,
+            ``"bf16"`` or ``"fp16"``; those of ``model``, from which training starts, are fp32.
 
     Raises:
         InputError: an argument out of its range, or a budget that does not fit the model's context.
@@ -95,6 +98,7 @@ class TokenMDP:
         mask_top_k: int = 0,
         mask_top_p: float = 1.0,
         device: str = "cpu",
+        dtype: str = "fp32",
     ) -> None:
         _check_number("num_envs", num_rows, 1, integer=True)
         _check_number("max_new_tokens", max_new_tokens, 1, integer=True)
@@ -114,7 +118,8 @@ class TokenMDP:
         self._masking = Decoding(self.temperature, top_k=int(mask_top_k), top_p=float(mask_top_p))
         self.template = Template(template) if isinstance(template, str) else template or SUMMARIZE
 
-        self.language_model, self.reference = load_models(model, reference, device)
+        self.dtype, stored = dtype, dtype_named(dtype, device)
+        self.language_model, self.reference = load_models(model, reference, device, stored)
         self.vocab_size = self.language_model.vocab_size  # V
         self.eos_token_id, self.pad_token_id = self.language_model.eos_token_id, self.language_model.pad_token_id
         self.eos_token_ids = self.language_model.eos_token_ids  # any of which ends an episode
@@ -125,7 +130,7 @@ class TokenMDP:
                     f"max_prompt_tokens={max_prompt_tokens} plus max_new_tokens={max_new_tokens} does not fit the "
                     f"{each.context_length} tokens of context of {each.name}; lower one of them."
                 )
-        self.reward: Reward = resolve_reward(reward, device=device)
+        self.reward: Reward = resolve_reward(reward, device=device, dtype=stored)
         self.prompts = resolve_prompts(prompts, split)
         self.source = PromptSource(
             self.prompts, self.template, self.language_model.encode_prompt, max_prompt_tokens, self.pad_token_id

@@ -26,6 +26,7 @@ from ..paths import user_path
 from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_of
 from ..storage.manifest import check_whole, claim, is_open, managed
 from ..typed_json import read_object
+from .gguf_file import is_gguf, only_gguf_in
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -35,20 +36,37 @@ _OF_THE_MACHINE = frozenset(
 )
 _TOLD = frozenset({"prefgym.json", "preference.json", "config.yaml"})
 """Files of a run that say what its weights are."""
+_ALWAYS_READ = (
+    "config.json",
+    ADAPTER_CONFIG,
+    "generation_config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+)
+"""What libraries read from a model folder if it is there, whatever wrote it: one of an earlier save would count."""
 MOST_LABELS = 100_000
 _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 
 
 def locate(name: str) -> Path:
-    """Return the folder of an embedded model, a user's model, or a hub snapshot (downloaded without pickle files)."""
+    """Return the folder of an embedded model, a user's model, or a hub snapshot (downloaded without pickle files).
+
+    For a GGUF file, or a folder whose only weights it is, that file.
+    """
     if name == "embedded" or name.startswith("embedded/"):
         return embedded_path(name.removeprefix("embedded").removeprefix("/") or "start")
     path = user_path(name)
     if path.is_dir():
         check_whole(path)
+        return only_gguf_in(path) or path
+    if is_gguf(path):
         return path
     if path.exists():
-        raise InputError(f'"{name}" is a file; a model is a folder with config.json and model.safetensors.')
+        raise InputError(f'"{name}" is a file; a model is a folder with config.json and model.safetensors, or a .gguf.')
     missing = f'"{name}" is neither a model folder nor a model that could be reached on the Hugging Face Hub'
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f'There is no model folder "{name}".')
@@ -79,6 +97,8 @@ def embedded_path(name: str = "start") -> Path:
 
 def check_folder(folder: Path, name: str) -> None:
     """Refuse a folder that is not a model folder with safetensors weights; the :class:`InputError` says why."""
+    if is_gguf(folder):
+        raise InputError(f'"{name}" is a GGUF file, which holds a language model; here a trained classifier is needed.')
     if (folder / ADAPTER_CONFIG).is_file():
         refuse_pickle(folder, name, "adapter_model")
         held = "only an adapter" if is_adapter(folder) else "a model and an adapter"
@@ -140,6 +160,12 @@ def load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder; :class:`InputError` when it has none."""
     with loading(f'The tokenizer in "{name}"'):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return check_tokenizer(tokenizer, name)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
+    """Return a tokenizer that can be used; :class:`InputError` for any other."""
+    with loading(f'The tokenizer in "{name}"'):
         size = len(tokenizer)
         if size:
             tokenizer.encode("a")  # errors in its files may show only here
@@ -222,8 +248,8 @@ def checksum(module: nn.Module) -> str:
 def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path]:
     """Give a temporary folder to write a model into; its files then move to ``folder``, each atomically.
 
-    The file ``last`` moves last: a folder without it is not recognised as a model. Files left in ``folder`` by an
-    earlier save of another kind of model (with or without an adapter) are removed.
+    The file ``last`` moves last: a folder without it is not recognised as a model. After that, files of an earlier save
+    that would still be read (of another kind of model, or further chat templates) are removed.
 
     Raises:
         InputError: ``folder`` has a file of one of these names that prefgym did not write, or holds a run, of which
@@ -243,21 +269,24 @@ def model_folder(folder: str | Path, last: str = "config.json") -> Iterator[Path
                     raise InputError(f"{folder} holds a run, whose {name} tells of other weights; give another folder.")
                 for file in written:
                     claim(folder / file.relative_to(temporary), sha256_of(file))
-                for name in {"config.json", ADAPTER_CONFIG} - {last}:
-                    if (folder / name).exists():
-                        claim(folder / name)
-                        (folder / name).unlink()
+                found = [file for name in _ALWAYS_READ for file in manifest.folder.glob(name)]
+                stale = [file for file in found if not (temporary / file.relative_to(folder)).exists()]
+                for file in stale:
+                    claim(file)
                 for file in written:
                     place = folder / file.relative_to(temporary)
                     place.parent.mkdir(exist_ok=True)
                     put(file, place)
+                for file in stale:
+                    file.unlink()
         finally:
             remove(temporary)
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first line of an error, without the advice that follows; with its type if it says little."""
-    first_line = str(error).strip().split("\n")[0][:300]
+    """The first line of an error, or two where the first only announces; with its type if it says little."""
+    lines = str(error).strip().split("\n")
+    first_line = " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])[:300]
     if len(first_line) < 20:  # a KeyError says only the key
         first_line = f"{type(error).__name__} {first_line}".strip()
     return first_line.rstrip(".") + "."

@@ -28,6 +28,7 @@ from .folder import (
     check_finite,
     check_folder,
     check_forward,
+    check_tokenizer,
     check_vocabulary,
     checksum,
     embedded_path,
@@ -38,6 +39,8 @@ from .folder import (
     model_folder,
     quiet,
 )
+from .gguf_file import check_gguf, is_gguf, read_gguf
+from .placing import check_one_device, device_named
 from .text_tokens import TextTokens
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
@@ -69,6 +72,7 @@ class LanguageModel:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        check_one_device(model, name)
         self._shares = False  # whether its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
@@ -90,9 +94,10 @@ class LanguageModel:
     def load(
         cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> LanguageModel:
-        """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, or a Hugging Face hub id.
+        """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, a GGUF file, or a Hugging Face hub id.
 
-        The folder of an adapter (``peft``) gives its base model with the adapter merged in.
+        The folder of an adapter (``peft``) gives its base model with the adapter merged in; a GGUF file, or a folder
+        whose only weights it is, gives the model with its weights dequantized.
 
         Args:
             name_or_path: the model; ``"embedded"`` is ``"embedded/start"``.
@@ -104,16 +109,14 @@ class LanguageModel:
                 not a language model, or its tokenizer has another vocabulary or no EOS token; or the base model of an
                 adapter cannot be loaded.
         """
-        name = str(name_or_path)
+        name, device = str(name_or_path), device_named(device)
         folder = locate(name)
         if is_adapter(folder):
             from .lora import load_merged  # imported late: it builds on this module
 
             return load_merged(folder, name, device, dtype)
-        check_folder(folder, name)
         with quiet():
-            model = _load_model(folder, name, dtype)
-            tokenizer = load_tokenizer(folder, name)
+            model, tokenizer = _load_gguf(folder, name, dtype) if is_gguf(folder) else _load_folder(folder, name, dtype)
         return cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]
 
     @property
@@ -271,13 +274,26 @@ def _auto_class(config: Any) -> Any:
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
-def _load_model(folder: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
+def _load_folder(folder: Path, name: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    check_folder(folder, name)
     with loading(f'The model in "{name}"'):
         auto_class = _auto_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
         loaded: Any = auto_class.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     model, report = loaded
+    return _checked(model, report, name), load_tokenizer(folder, name)
+
+
+def _load_gguf(file: Path, name: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    check_gguf(file, name)
+    with loading(f'The model in "{name}"'):
+        model, report, tokenizer = read_gguf(file, _auto_class, dtype)
+    return _checked(model, report, name), check_tokenizer(tokenizer, name)
+
+
+def _checked(model: PreTrainedModel, report: dict[str, Any], name: str) -> PreTrainedModel:
+    """A loaded model, if its weights are complete, finite and those of a language model."""
     other_head = [kind for kind in model.config.architectures or [] if "Classification" in kind or "MaskedLM" in kind]
     if report["missing_keys"] or other_head:
         lacking = other_head[0] if other_head else f"it lacks {sorted(report['missing_keys'])[0]}"

@@ -28,6 +28,7 @@ from ..errors import InputError, nearest
 from ..paths import shortened, user_path
 from ..storage.atomic import sha256_of
 from ..typed_json import read_object
+from .adapter_parts import is_repeated, tie_where_equal, tokenizer_of, untie_where_adapted, whole_weights, with_room
 from .encoder_decoder import is_encoder_decoder
 from .folder import ADAPTER_CONFIG, check_finite, is_adapter, loading, locate, model_folder, refuse_pickle
 from .language_model import LanguageModel
@@ -53,6 +54,8 @@ _FURTHER = {
     "layers_to_transform": int | list[int] | None,
     "layers_pattern": str | list[str] | None,
     "exclude_modules": str | list[str] | None,
+    "modules_to_save": list[str] | None,
+    "trainable_token_indices": list[int] | dict[str, list[int]] | None,
 }
 _READ = {*_NAMED, *_FURTHER, "task_type", "auto_mapping", "peft_version", "inference_mode"}
 """Adapter settings that do not affect its numbers, or that peft loads and merges exactly; others are refused."""
@@ -145,25 +148,19 @@ class AdaptedModel(LanguageModel):
             InputError: the adapter is damaged, a pickle or not LoRA, or its base is missing, another one or changed.
         """
         folder = Path(folder)
-        peft, config = _peft(), _read_config(folder)
+        config, tensors = _read_folder(folder)
         base_name = config.base_model_name_or_path
         if base is None or base.name != base_name:
             base = _load_base(base_name, folder, device, dtype)
-        with loading(f'The adapter in "{folder}"'):
-            peft_model = _inject(base, config)
-            tensors, told = load_file(folder / WEIGHTS), _told(folder)
-            check_finite(tensors.items(), str(folder))
-            report = peft.set_peft_model_state_dict(peft_model, tensors)
-            missing = [key for key in report.missing_keys if "lora_" in key] + list(report.unexpected_keys)
-        if missing:
-            raise InputError(f'The adapter in "{folder}" does not fit its base model "{base_name}": {missing[0]}.')
-        mark = _mark_of(base)
-        if not accept_changes and _is_other(mark, told):
+        whole = [*whole_weights(tensors), *(config.modules_to_save or ())]
+        if whole:
             raise InputError(
-                f'The base model "{base_name}" changed since the adapter in "{folder}" was trained on it; put that '
-                "model back (only train --resume continues with another, with --accept-changes)."
+                f'The adapter in "{folder}" holds whole weights too ({whole[0]}), so it cannot be trained further as '
+                "an adapter; load it as a model, which merges it, and save that."
             )
-        return cls(peft_model, base.tokenizer, base_name, str(folder), mark)
+        mark = _check_mark(base, folder, accept_changes)
+        peft_model, tokenizer = _attached(base, config, tensors, folder)
+        return cls(peft_model, tokenizer, base_name, str(folder), mark)
 
     def merged(self) -> LanguageModel:
         """Return a plain model with its own weights, W + (alpha / rank) B A instead of W."""
@@ -197,13 +194,62 @@ class AdaptedModel(LanguageModel):
 
 
 def load_merged(folder: Path, name: str, device: str | torch.device, dtype: torch.dtype) -> LanguageModel:
-    """Load an adapter folder as a plain model, merged into its base; errors as for :meth:`AdaptedModel.read`."""
-    adapted = AdaptedModel.read(folder, device=device, dtype=dtype)
-    return _merge(adapted.peft_model, adapted.tokenizer, name)  # the base was loaded just for this
+    """Load an adapter folder as a plain model, merged into its base; errors as for :meth:`AdaptedModel.read`.
+
+    It may hold whole weights and added tokens too; see :mod:`prefgym.models.adapter_parts`.
+    """
+    config, tensors = _read_folder(folder)
+    base = _load_base(config.base_model_name_or_path, folder, device, dtype)
+    _check_mark(base, folder)
+    peft_model, tokenizer = _attached(base, config, tensors, folder)
+    return _merge(peft_model, tokenizer, name)  # the base was loaded just for this
+
+
+def _read_folder(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The settings and the tensors of an adapter."""
+    config = _read_config(folder)
+    with loading(f'The adapter in "{folder}"'):
+        tensors = load_file(folder / WEIGHTS)
+        check_finite(tensors.items(), str(folder))
+    return config, tensors
+
+
+def _attached(
+    base: LanguageModel, config: Any, tensors: dict[str, torch.Tensor], folder: Path
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The adapter on its base, or on a copy where that needs more rows or other whole weights; and the tokenizer."""
+    peft, tokenizer = _peft(), tokenizer_of(folder, base)
+    if whole_weights(tensors) or tokenizer is not base.tokenizer:
+        base = with_room(base, tokenizer, tensors, config, folder)
+    with loading(f'The adapter in "{folder}"'):
+        peft_model = _inject(base, config)
+        asked = peft.get_peft_model_state_dict(peft_model, save_embedding_layers=False)
+        wrong = [key for key in whole_weights(asked) if key not in tensors]
+        if not wrong:
+            report = peft.set_peft_model_state_dict(peft_model, tensors)
+            wrong = [key for key in report.missing_keys if "lora_" in key]
+            wrong += [key for key in report.unexpected_keys if not is_repeated(key)]
+    if wrong:
+        raise InputError(f'The adapter in "{folder}" does not fit its base model "{base.name}": {wrong[0]}.')
+    return peft_model, tokenizer
+
+
+def _check_mark(base: LanguageModel, folder: Path, accept_changes: bool = False) -> str:
+    """The mark of a base; :class:`InputError` where the adapter was trained on another, which was not accepted."""
+    mark = _mark_of(base)
+    if not accept_changes and _is_other(mark, _told(folder)):
+        raise InputError(
+            f'The base model "{base.name}" changed since the adapter in "{folder}" was trained on it; put that '
+            "model back (only train --resume continues with another, with --accept-changes)."
+        )
+    return mark
 
 
 def _merge(peft_model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> LanguageModel:
-    return LanguageModel(peft_model.merge_and_unload(), tokenizer, name).unfreeze()
+    untie_where_adapted(peft_model.base_model.model)
+    model = peft_model.merge_and_unload()
+    tie_where_equal(model)
+    return LanguageModel(model, tokenizer, name).unfreeze()
 
 
 def _inject(base: LanguageModel, config: Any) -> Any:

@@ -57,6 +57,12 @@ def expected_calibration_error(lead: Array, tie: NDArray[np.bool_], bins: int = 
     return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / sum(row["n"] for row in rows)
 
 
+def comparison_loss(lead: Array, tie: NDArray[np.bool_]) -> float:
+    """Return the mean Bradley-Terry loss in nats; a tie is half a vote for each side. Arguments as in others here."""
+    against = np.where(tie, 0.5, 0.0)
+    return float(((1 - against) * np.logaddexp(0, -lead) + against * np.logaddexp(0, lead)).mean())
+
+
 def fit_temperature(lead: Array, tie: NDArray[np.bool_]) -> float:
     """Return the temperature within ``TEMPERATURES`` that minimises the Bradley-Terry loss of lead / temperature.
 
@@ -67,16 +73,10 @@ def fit_temperature(lead: Array, tie: NDArray[np.bool_]) -> float:
         lead: (N,) at temperature 1.
         tie: (N,) whether neither was preferred: half a vote for each side.
     """
-    against = np.where(tie, 0.5, 0.0)
-
-    def loss(log_temperature: float) -> float:
-        scaled = lead / math.exp(log_temperature)
-        return float(((1 - against) * np.logaddexp(0, -scaled) + against * np.logaddexp(0, scaled)).mean())
-
     low, high = (math.log(bound) for bound in TEMPERATURES)
     for _ in range(60):
         left, right = low + (high - low) / 3, high - (high - low) / 3
-        if loss(left) < loss(right):
+        if comparison_loss(lead / math.exp(left), tie) < comparison_loss(lead / math.exp(right), tie):
             high = right
         else:
             low = left
@@ -95,9 +95,9 @@ def calibration(lead: Array, comparisons: Sequence[Comparison], *, folds: int = 
         seed: of the split.
 
     Returns:
-        ``ece_before`` and ``ece_after`` (see :func:`expected_calibration_error`), ``reliability_before`` and
-        ``reliability_after``, ``temperature`` (the mean of the fits) and ``n``. Values that need more than one prompt
-        are None for a single one.
+        ``ece_before`` and ``ece_after`` (see :func:`expected_calibration_error`), ``loss_before`` and ``loss_after``
+        (see :func:`comparison_loss`), ``reliability_before`` and ``reliability_after``, ``temperature`` (the mean of
+        the fits) and ``n``. Values that need more than one prompt are None for a single one.
 
     Raises:
         InputError: there is no comparison.
@@ -105,23 +105,41 @@ def calibration(lead: Array, comparisons: Sequence[Comparison], *, folds: int = 
     if not len(comparisons):
         raise InputError("There is no comparison to measure calibration on.")
     tie = np.array([comparison.tie for comparison in comparisons])
+    measured: dict[str, Any] = {**_measures("before", lead, tie), "temperature": None, "n": len(comparisons)}
     groups = [comparison.split_group for comparison in comparisons]
     parts = min(folds, len(set(groups)))
-    measured: dict[str, Any] = {
-        "ece_before": expected_calibration_error(lead, tie),
-        "ece_after": None,
-        "temperature": None,
-        "reliability_before": reliability(lead, tie),
-        "reliability_after": None,
-        "n": len(comparisons),
-    }
     if parts < 2:
-        return measured
+        return measured | dict.fromkeys(("ece_after", "loss_after", "reliability_after"))
     fold = np.array(group_folds(groups, parts, seed))
     fits = np.array([fit_temperature(lead[fold != part], tie[fold != part]) for part in range(parts)])
-    scaled = lead / fits[fold]
-    return measured | {
-        "ece_after": expected_calibration_error(scaled, tie),
-        "temperature": float(fits.mean()),
-        "reliability_after": reliability(scaled, tie),
+    return measured | {"temperature": float(fits.mean()), **_measures("after", lead / fits[fold], tie)}
+
+
+def helpful_temperature(lead: Array, comparisons: Sequence[Comparison], *, seed: int = 0) -> float:
+    """Return the temperature fitted to all comparisons if scaling helps, else 1.
+
+    It helps if it lowers both the calibration error and the loss, twice: cross-fitted by prompt, as :func:`calibration`
+    measures it, and on the comparisons as they are. A fit at the lower bound is none: where every pair is ordered
+    right, any larger scale would fit better, so the pairs do not determine one.
+
+    Args:
+        lead: (N,) at temperature 1, of comparisons that the model was not trained on.
+        comparisons: the N comparisons, at least one.
+        seed: of the split.
+    """
+    found = calibration(lead, comparisons, seed=seed)
+    if found["ece_after"] is None:
+        return 1.0
+    tie = np.array([comparison.tie for comparison in comparisons])
+    temperature = fit_temperature(lead, tie)
+    whole = {**_measures("before", lead, tie), **_measures("after", lead / temperature, tie)}
+    helps = all(of[f"{name}_after"] < of[f"{name}_before"] for of in (found, whole) for name in ("ece", "loss"))
+    return temperature if helps and temperature > TEMPERATURES[0] * 1.001 else 1.0
+
+
+def _measures(when: str, lead: Array, tie: NDArray[np.bool_]) -> dict[str, Any]:
+    return {
+        f"ece_{when}": expected_calibration_error(lead, tie),
+        f"loss_{when}": comparison_loss(lead, tie),
+        f"reliability_{when}": reliability(lead, tie),
     }

@@ -69,8 +69,10 @@ class PreferenceEnsemble:
         self.combine = combine
 
     @classmethod
-    def load(cls, spec: Mapping[str, Any], device: str = "cpu") -> PreferenceEnsemble:
+    def load(cls, spec: Mapping[str, Any], **where: Any) -> PreferenceEnsemble:
         """Load ``{"models": [folder or hub id, ...], "combine": "worst"}``; ``combine`` may be left out.
+
+        ``where`` are further arguments of ``PreferenceModel.load``: ``device`` and ``dtype``.
 
         Raises:
             InputError: an unknown key or rule, fewer than two models, or one that cannot be loaded.
@@ -80,7 +82,7 @@ class PreferenceEnsemble:
                 raise InputError(f'An ensemble has no key "{key}".{nearest(key, ("models", "combine"))}')
         models, combine = spec["models"], spec.get("combine", "mean")
         _check(models, combine)
-        return cls([_member(model, device) for model in models], combine)
+        return cls([_member(model, where) for model in models], combine)
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return the scores of B responses by each of M members: (M, B)."""
@@ -95,12 +97,12 @@ class PreferenceEnsemble:
         return self.score(prompts, completions).tolist()
 
 
-def _member(model: Any, device: str) -> PreferenceModel:
+def _member(model: Any, where: Mapping[str, Any]) -> PreferenceModel:
     if isinstance(model, PreferenceModel):
         return model
     if not isinstance(model, str | os.PathLike):
         raise InputError(f"A model of an ensemble is the folder or hub id of a preference model, not {model!r}.")
-    return PreferenceModel.load(os.fspath(model), device=device)
+    return PreferenceModel.load(os.fspath(model), **where)
 
 
 def _check(models: Any, combine: Any) -> None:

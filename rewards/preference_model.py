@@ -24,27 +24,20 @@ from ..data.progress import progress_bar
 from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
-    check_finite,
-    check_folder,
-    check_forward,
     check_vocabulary,
     checksum,
     first_sentence,
-    load_tokenizer,
-    loading,
     locate,
     model_folder,
-    quiet,
 )
+from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
+from ..models.placing import check_one_device, device_named
 from ..models.shared_prompt import numbered
 from ..models.text_tokens import TextTokens, shared
-from ..typed_json import read_object
-from .scorer import Scorer, init_head
+from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
+from .scorer import Scorer, fold_into_head, init_head
 
-FACTS_FILE = "preference.json"
-_NUMBERS = {"shift": float, "temperature": float}
-_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None}
 _UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
 
 
@@ -71,6 +64,9 @@ class PreferenceModel:
     what the tokenizer puts before it (BOS), and the text pair (prompt, response) for encoders. If that is too long,
     the end of the prompt is cut, and the end of the response only if the response alone does not fit.
 
+    What :meth:`save` writes gives everybody else the same score, up to a constant: the temperature is then in the head,
+    and the shift too if the head has a bias.
+
     Attributes:
         model: a sequence classifier with one output.
         tokenizer: its own tokenizer.
@@ -80,6 +76,8 @@ class PreferenceModel:
         temperature: positive divisor.
         max_length: maximum number of tokens it reads.
         facts: how it was trained, as saved next to the weights.
+        skipped_token_id: a decoder is read before such tokens at the end of a text. transformers does so with the
+            padding id, so a model made elsewhere with EOS as padding was never read at EOS. None: nothing is skipped.
         prompts_cut: texts scored so far whose prompt was cut.
         responses_cut: texts scored so far whose response was cut.
     """
@@ -94,6 +92,7 @@ class PreferenceModel:
         temperature: float = 1.0,
         max_length: int | None = None,
         facts: dict[str, Any] | None = None,
+        skipped_token_id: int | None = None,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -111,6 +110,7 @@ class PreferenceModel:
             raise InputError(
                 f'"{name}" has shift {shift} and temperature {temperature}; both must be finite, the second above 0.'
             )
+        check_one_device(model, name)
         self.scorer = Scorer(model)
         if self.scorer.is_decoder and tokenizer.eos_token_id is None:
             raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
@@ -122,6 +122,7 @@ class PreferenceModel:
         self.temperature = temperature
         self.max_length = self._check_length(max_length)
         self.facts = dict(facts or {})
+        self.skipped_token_id = skipped_token_id
         self.prompts_cut = 0
         self.responses_cut = 0
 
@@ -133,21 +134,24 @@ class PreferenceModel:
         return asked or context
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str | torch.device = "cpu") -> PreferenceModel:
+    def load(
+        cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> PreferenceModel:
         """Load a trained preference model: ``"embedded"``, a folder, or a hub id.
 
-        A folder without ``preference.json`` (trained elsewhere) has shift 0 and temperature 1.
+        A folder without ``preference.json`` (trained elsewhere, with TRL for example) has shift 0 and temperature 1,
+        and is read where transformers reads it. The weights are stored in ``dtype``, those of a decoder's head in fp32.
 
         Raises:
             InputError: the folder is missing, has no weights or only pickled ones, or no trained score with one output.
         """
         name = "embedded/preference" if str(name_or_path) == "embedded" else str(name_or_path)
-        folder = locate(name)
-        model, tokenizer, missing = _read(folder, name)
+        device, folder = device_named(device), locate(name)
+        model, tokenizer, missing = read_classifier(folder, name, dtype)
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
-        facts = _read_facts(folder / FACTS_FILE)
-        model.to(torch.device(device))  # type: ignore[arg-type]
+        facts = told_beside(folder, model)
+        model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
 
     @classmethod
@@ -167,16 +171,19 @@ class PreferenceModel:
             InputError: as :meth:`load`, or the folder lacks weights of the trunk.
         """
         name = str(name_or_path)
+        if is_gguf(locate(name)):
+            return cls.from_language_model(LanguageModel.load(name, device=device), max_length=max_length, seed=seed)
         with torch.random.fork_rng(devices=[]):  # other missing weights, such as a pooler, are drawn too
             torch.manual_seed(seed)
-            model, tokenizer, missing = _read(locate(name), name, num_labels=1)
+            model, tokenizer, missing = read_classifier(locate(name), name, num_labels=1)
         trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
         if trunk:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
         if missing:
             init_head(model, seed)
-        model.to(torch.device(device))  # type: ignore[arg-type]
-        return cls(model, tokenizer, name=name, max_length=max_length)
+        skipped = None if missing else told_beside(locate(name), model).get("skipped_token_id")
+        model.to(device_named(device))  # type: ignore[arg-type]
+        return cls(model, tokenizer, name=name, max_length=max_length, skipped_token_id=skipped)
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
@@ -193,17 +200,36 @@ class PreferenceModel:
         return cls(model, lm.tokenizer, name=lm.name, max_length=max_length)
 
     def save(self, folder: str | Path) -> None:
-        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights."""
+        """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights.
+
+        Afterwards :meth:`fold` holds for this model too. Padding is a token at which no text ends, if there is one, as
+        transformers looks for the end of a text by the padding id.
+        """
+        self.fold()
         facts = {
             "shift": self.shift,
             "temperature": self.temperature,
             "max_length": self.max_length if self.max_length < _UNBOUNDED else None,
             "facts": self.facts,
+            "skipped_token_id": self.skipped_token_id,
         }
+        tokenizer = tokenizer_to_save(self.model, self.tokenizer, self.skipped_token_id)
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
-            self.tokenizer.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
             (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def fold(self) -> PreferenceModel:
+        """Divide the head by the temperature, and subtract the shift in its bias; scores stay the same. Return self.
+
+        The temperature is then 1; the shift is 0 or, where the head has no bias, the constant between output and score.
+        """
+        if (self.shift, self.temperature) != (0.0, 1.0):
+            self.model.eval()
+            left = fold_into_head(self.scorer, self.shift, self.temperature)
+            if left is not None:
+                self.shift, self.temperature = left, 1.0
+        return self
 
     def freeze(self) -> PreferenceModel:
         """Disable gradients for all parameters; return self."""
@@ -320,6 +346,7 @@ class PreferenceModel:
         With ``share_prompts`` the batch says which texts of a decoder begin with the same prompt, so that
         :class:`prefgym.rewards.scorer.Scorer` reads it once; this pays if a prompt has several responses.
         """
+        rows = [self._read_part(row) for row in rows]
         shape = (len(rows), max(len(row.input_ids) for row in rows))
         pad = self.tokenizer.pad_token_id
         tokens = torch.full(shape, 0 if pad is None else int(pad), dtype=torch.long)
@@ -340,24 +367,12 @@ class PreferenceModel:
             batch["prompt_lengths"] = torch.tensor([len(prompt) for prompt in prompts])
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
-
-def _read(folder: Path, name: str, **config: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
-    """Return model, tokenizer and the names of the weights that the folder lacks."""
-    check_folder(folder, name)
-    with quiet():
-        with loading(f'The model in "{name}"'):
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **config,
-            )
-        tokenizer = load_tokenizer(folder, name)
-        check_forward(model, name)
-    check_finite(((key, tensor) for key, tensor in model.named_parameters() if key not in report["missing_keys"]), name)
-    return model, tokenizer, sorted(report["missing_keys"])
+    def _read_part(self, row: Encoded) -> Encoded:
+        """A text up to the token where the score is read: nothing behind it changes that."""
+        if self.skipped_token_id is None:
+            return row
+        length = next((i for i in range(len(row.input_ids), 0, -1) if row.input_ids[i - 1] != self.skipped_token_id), 1)
+        return Encoded(row.input_ids[:length], prompt_length=min(row.prompt_length, length - 1))
 
 
 def _num_rows(model: PreTrainedModel) -> int:
@@ -365,10 +380,3 @@ def _num_rows(model: PreTrainedModel) -> int:
     rows = model.get_input_embeddings().weight
     assert isinstance(rows, Tensor)
     return rows.shape[0]
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
-    return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}

@@ -172,7 +172,7 @@ def _failing_row(
     return None
 
 
-def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
+def resolve_reward(spec: Any = None, device: str = "cpu", **where: Any) -> Reward:
     """Turn a user's specification of the reward into a ``Reward``.
 
     Args:
@@ -188,20 +188,22 @@ def resolve_reward(spec: Any = None, device: str = "cpu") -> Reward:
             - a list of these, each of weight 1, or a dict ``{name: these}``, in which
               ``{"function": these, "weight": 0.5}`` sets a weight.
         device: where preference models run.
+        where: ``dtype``, in which their weights are stored.
 
     Raises:
         InputError: nothing has that name; the message names the nearest.
     """
     if isinstance(spec, Reward):
         return spec
+    where["device"] = device
     if isinstance(spec, Mapping) and not _is_ensemble(spec):
-        return Reward({str(name): _weighted(str(name), part, device) for name, part in spec.items()})
+        return Reward({str(name): _weighted(str(name), part, where) for name, part in spec.items()})
     if isinstance(spec, list | tuple):
         parts: dict[str, tuple[RewardFunction, float]] = {}
         for part in spec:
-            parts[_unused(_name(part), parts)] = (_function(part, device), 1.0)
+            parts[_unused(_name(part), parts)] = (_function(part, where), 1.0)
         return Reward(parts)
-    return Reward({_name(spec): (_function(spec, device), 1.0)})
+    return Reward({_name(spec): (_function(spec, where), 1.0)})
 
 
 def code_named(spec: Any) -> list[str]:
@@ -225,15 +227,15 @@ def _is_preference(text: str) -> bool:
     )
 
 
-def _weighted(name: str, spec: Any, device: str) -> tuple[RewardFunction, float]:
+def _weighted(name: str, spec: Any, where: Mapping[str, Any]) -> tuple[RewardFunction, float]:
     if not isinstance(spec, Mapping) or _is_ensemble(spec):
-        return _function(spec, device), 1.0
+        return _function(spec, where), 1.0
     for key in spec:
         if key not in ("function", "weight"):
             raise InputError(f'Reward "{name}" has the unknown key "{key}".{nearest(key, ("function", "weight"))}')
     if "function" not in spec:
         raise InputError(f'Reward "{name}" names no "function".')
-    return _function(spec["function"], device), spec.get("weight", 1.0)
+    return _function(spec["function"], where), spec.get("weight", 1.0)
 
 
 def _is_ensemble(spec: Mapping[str, Any]) -> bool:
@@ -259,11 +261,11 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
     return candidate
 
 
-def _function(spec: Any, device: str) -> RewardFunction:
+def _function(spec: Any, where: Mapping[str, Any]) -> RewardFunction:
     if isinstance(spec, Mapping) and _is_ensemble(spec):
         from .ensemble import PreferenceEnsemble
 
-        return PreferenceEnsemble.load(spec, device)
+        return PreferenceEnsemble.load(spec, **where)
     if spec is not None and not isinstance(spec, str | os.PathLike):
         if not callable(spec):
             raise InputError(f"A reward is a name, a function or a folder of a preference model, not {shown(spec)}.")
@@ -275,7 +277,7 @@ def _function(spec: Any, device: str) -> RewardFunction:
     if _is_preference(text):
         from .preference_model import PreferenceModel  # imported late: a Python reward does not need torch
 
-        return PreferenceModel.load(text, device=device)
+        return PreferenceModel.load(text, **where)
     if ":" in text or "." in text:
         return import_function(text)
     raise InputError(

@@ -27,7 +27,7 @@ class Scorer(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
+        self.is_decoder = is_decoder(model)
         self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
         self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
@@ -57,7 +57,7 @@ class Scorer(nn.Module):
         else:
             last = self._last_hidden(input_ids, attention_mask)
         assert isinstance(self.model.score, nn.Linear)
-        return self.model.score(last)[:, 0].float()
+        return self.model.score(last.to(self.model.score.weight.dtype))[:, 0].float()
 
     def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, d) at the last real token."""
@@ -90,16 +90,51 @@ class Scorer(nn.Module):
         return hidden.index_select(0, slots.place[rows, lengths - 1])
 
 
-def init_head(model: PreTrainedModel, seed: int = 0) -> None:
-    """Draw the output layer from N(0, 1/(d+1)), bias 0 (Stiennon et al. 2020, appendix C)."""
+def is_decoder(model: PreTrainedModel) -> bool:
+    """Whether a classifier reads at the last token."""
+    return isinstance(getattr(model, "score", None), nn.Linear)
+
+
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """Return the output layer; :class:`InputError` if the model has no linear one with one output."""
     trunk = {id(module) for module in model.base_model.modules()}
     heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 1 and id(m) not in trunk]
     if not heads:
         raise InputError(f"{type(model).__name__} has no linear output layer with one output.")
-    head = heads[-1]
+    return heads[-1]
+
+
+def init_head(model: PreTrainedModel, seed: int = 0) -> None:
+    """Draw the output layer from N(0, 1/(d+1)), bias 0 (Stiennon et al. 2020, appendix C)."""
+    head = head_of(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         draw = torch.randn(head.weight.shape, generator=generator) / math.sqrt(head.in_features + 1)
         head.weight.copy_(draw)
         if head.bias is not None:
             head.bias.zero_()
+
+
+def fold_into_head(scorer: Scorer, shift: float, temperature: float) -> float | None:
+    """Make the output (logit - shift) / temperature, by the weights of the head; return what is still to subtract.
+
+    That is 0 where the head has a bias, else shift / temperature. None, and nothing is changed, where the weights
+    cannot hold it: the head is not in fp32, or what follows it is not linear.
+    """
+    head = head_of(scorer.model)
+    if head.weight.dtype != torch.float32:
+        return None
+    ids = torch.zeros(1, 2, dtype=torch.long, device=head.weight.device)
+    kept = {name: weight.detach().clone() for name, weight in head.named_parameters()}
+    with torch.no_grad():
+        before = scorer(ids, torch.ones_like(ids))
+        head.weight.div_(temperature)
+        if head.bias is not None:
+            head.bias.sub_(shift).div_(temperature)
+        left = 0.0 if head.bias is not None else shift / temperature
+        expected = (before - shift) / temperature
+        if torch.allclose(scorer(ids, torch.ones_like(ids)) - left, expected, rtol=1e-4, atol=1e-4):
+            return left
+        for name, weight in head.named_parameters():
+            weight.copy_(kept[name])
+    return None

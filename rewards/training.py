@@ -24,7 +24,7 @@ from ..models.attention import plain_attention
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .breakdown import breakdown
-from .calibration import fit_temperature
+from .calibration import helpful_temperature
 from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import Encoded, PreferenceModel
 
@@ -192,7 +192,9 @@ class _PairCollator:
 
 
 def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> float:
-    """Set and return the temperature of the smallest held-out loss; see :func:`fit_temperature`. Margins are ignored.
+    """Set and return the temperature of the smallest held-out loss, or 1 where dividing by it would not help.
+
+    See :func:`prefgym.rewards.calibration.helpful_temperature`. Margins are ignored.
 
     Raises:
         InputError: there is no comparison.
@@ -200,7 +202,7 @@ def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]
     if not comparisons:
         raise InputError("Calibration needs held-out comparisons.")
     lead = leads(pm, comparisons) * pm.temperature  # of the logits
-    pm.temperature = fit_temperature(lead, np.array([comparison.tie for comparison in comparisons]))
+    pm.temperature = helpful_temperature(lead, comparisons)
     return pm.temperature
 
 

@@ -38,10 +38,9 @@ def check_device(name: str) -> None:
     """
     import torch
 
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f'The device "{name}" cannot be used: {first_line(error)}.') from None
+    from .models.placing import device_named
+
+    device = device_named(name)
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

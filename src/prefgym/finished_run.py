@@ -51,8 +51,8 @@ def read_run(
 
 
 def check_run(folder: Path) -> None:
-    """Raise :class:`InputError` unless the folder exists, or names an embedded model."""
-    if folder.is_dir() or str(folder).startswith("embedded"):
+    """Raise :class:`InputError` unless the folder exists, or names an embedded model or a GGUF file."""
+    if folder.is_dir() or (folder.is_file() and folder.suffix == ".gguf") or str(folder).startswith("embedded"):
         return
     siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     raise InputError(
@@ -84,7 +84,7 @@ def check_start(folder: Path, env: Any, given: Collection[str]) -> None:
     from .agents.run_folder import inputs_of_run
 
     saved = inputs_of_run(folder)
-    asked = {"model": {"env.id", "env.model"}, "reference": {"env.id", "env.model", "env.reference"}}
+    asked = {"model": {"env.id", "env.model"}, "reference": {"env.id", "env.model", "env.reference", "env.dtype"}}
     now = {name: hashed for name, hashed in (models_of(env) if saved else {}).items() if not asked[name] & set(given)}
     name = changed_input(saved, now)
     if name is not None:

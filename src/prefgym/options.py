@@ -74,6 +74,13 @@ ENV_OPTIONS = [
     ),
     Option("env.temperature", float, 1.0, "Temperature of both policy and reference.", above=0),
     Option("env.device", str, "cpu", "Where models run: cpu, cuda, cuda:1, ..."),
+    Option(
+        "env.dtype",
+        str,
+        "fp32",
+        "How models that are not trained are stored: fp32, bf16 or fp16 (this with agent.precision fp32 only); weights "
+        "that are trained, and those of a run, are fp32.",
+    ),
 ]
 
 WORLD_OPTIONS = [option for option in ENV_OPTIONS if option is not KL_ESTIMATOR]

@@ -57,6 +57,9 @@ def _noting(load: Callable[..., Any], seen: Seen) -> Callable[..., Any]:
     def noted(kind: type, name: Any, **options: Any) -> Any:
         device = str(options.get("device", "nowhere said"))
         seen["devices"] = sorted({*seen.get("devices", ()), device})
+        dtype = options.get("dtype", torch.float32)
+        if dtype != torch.float32:
+            seen["dtypes"] = sorted({*seen.get("dtypes", ()), str(dtype)})
         return load(kind, name, **options)
 
     return noted

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from prefgym.errors import InputError
 from prefgym.models.folder import loading, locate
 from prefgym.models.language_model import LanguageModel
-from prefgym.rewards.preference_model import PreferenceModel, _read_facts
+from prefgym.rewards.preference_folder import read_facts
+from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.storage.manifest import FILES
 
 
@@ -121,7 +122,7 @@ def test_a_wrong_fact_of_a_preference_model(preference_model, values, tmp_path):
     file = tmp_path / "preference.json"
     file.write_text(json.dumps({**FACTS, **values}))
     with pytest.raises(InputError) as caught:
-        PreferenceModel(preference_model.model, preference_model.tokenizer, name=str(file), **_read_facts(file))
+        PreferenceModel(preference_model.model, preference_model.tokenizer, name=str(file), **read_facts(file))
     assert str(file) in str(caught.value)
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from prefgym.data.comparisons import Comparison
 from prefgym.errors import InputError
-from prefgym.rewards.calibration import calibration, expected_calibration_error, fit_temperature, reliability
+from prefgym.rewards.calibration import (
+    calibration,
+    comparison_loss,
+    expected_calibration_error,
+    fit_temperature,
+    helpful_temperature,
+    reliability,
+)
 
 
 def lead_of(probability):
@@ -107,3 +114,63 @@ def test_a_single_prompt_leaves_no_scale():
     assert found["ece_after"] is found["temperature"] is found["reliability_after"] is None
     with pytest.raises(InputError, match="no comparison"):
         calibration(np.zeros(0), [])
+
+
+def pairs_of(count, ties=()):
+    return [Comparison(f"prompt {i}", "a", "b", tie=i in ties) for i in range(count)]
+
+
+def test_the_loss_of_comparisons_by_hand():
+    """Odds 3:1 for the chosen one: log 4/3; a tie at the same lead: half of that and half of log 4."""
+    lead = np.full(2, math.log(3))
+    both = (math.log(4 / 3) + (math.log(4 / 3) + math.log(4)) / 2) / 2
+    assert comparison_loss(lead, np.array([False, True])) == pytest.approx(both)
+
+
+def test_a_temperature_that_helps_is_kept(overconfident):
+    lead, comparisons = overconfident
+    assert helpful_temperature(lead, comparisons) == pytest.approx(3.0, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("lead", "ties"),
+    [
+        (np.linspace(2, 4, 12), ()),  # every pair ordered right: any larger scale fits better still
+        (np.linspace(2, 4, 400), ()),
+        (np.array([2.0]), ()),
+        (np.array([2.0]), (0,)),
+        (np.zeros(12), ()),
+        (np.zeros(12), range(12)),
+    ],
+    ids=["12 right", "400 right", "one pair", "one tie", "all equal", "all ties"],
+)
+def test_pairs_that_do_not_determine_a_scale_leave_it(lead, ties):
+    assert helpful_temperature(lead, pairs_of(len(lead), ties)) == 1.0
+
+
+def test_twelve_pairs_of_a_calibrated_model_are_left_alone():
+    """Eleven of twelve right at 99 % confidence, one a little wrong: a fit without it is sure, and ECE rises."""
+    lead = np.array([lead_of(0.99)] * 11 + [-0.1])
+    found = calibration(lead, pairs_of(12))
+    assert fit_temperature(lead, np.zeros(12, dtype=bool)) < 0.7
+    assert found["ece_after"] > found["ece_before"]
+    assert helpful_temperature(lead, pairs_of(12)) == 1.0
+
+
+def test_a_model_that_knows_nothing_but_is_sure_is_scaled_down():
+    """Confidence 95 %, right half of the time: less of both errors at any higher temperature."""
+    lead = np.tile([3.0, -3.0], 100)
+    assert helpful_temperature(lead, pairs_of(200)) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 40])
+def test_no_temperature_is_worse_than_none_on_the_pairs_it_was_fitted_to(count):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        lead, tie = rng.normal(size=count) + rng.normal(), rng.random(count) < 0.2
+        comparisons = pairs_of(count, np.flatnonzero(tie))
+        temperature = helpful_temperature(lead, comparisons)
+        if temperature != 1.0:
+            after = lead / temperature
+            assert expected_calibration_error(after, tie) < expected_calibration_error(lead, tie)
+            assert comparison_loss(after, tie) < comparison_loss(lead, tie)

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..config import Config, Option, describe
 from ..errors import InputError
 from ..experiment import (
+    check_device,
     check_judge,
     evaluate_run,
     load_splits,
@@ -57,14 +58,18 @@ def run(arguments: list[str]) -> None:
     name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR])
     check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
-    home = user_path(name) if user_path(name).is_dir() else Path("runs") / name
+    path = user_path(name)
+    home = path if path.is_dir() else Path("runs") / (path.name if path.is_file() else name)
     folder = home / "evaluation" if own else Path(config["output"])
     check_output(folder, "evaluate", overwrite=own or config["overwrite"], inputs={**config, "RUN": name})
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
     from ..models.language_model import LanguageModel
+    from ..models.placing import dtype_named
 
-    trained = LanguageModel.load(name, device=config["env.device"])
+    check_device(config["env.device"])
+    stored = dtype_named(config["env.dtype"], config["env.device"])
+    trained = LanguageModel.load(name, device=config["env.device"], dtype=stored)
     splits = load_splits(config)
     check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])

@@ -170,14 +170,16 @@ def _train(
     if held_out:
         metrics["held_out"] = breakdown(leads(model, held_out), held_out, config["seed"])  # still at temperature 1
         metrics["temperature"] = calibrate_temperature(model, held_out)
-    metrics["shift"] = reference_shift(model, *map(list, zip(*references, strict=True)))
-    model.facts = {"data": config["data.comparisons"], **{key: metrics[key] for key in ("seed", "comparisons")}}
+    reference_shift(model, *map(list, zip(*references, strict=True)))
+    metrics["shift"] = model.fold().shift
+    told = ("seed", "comparisons", *(["temperature"] if held_out else []))
+    model.facts = {"data": config["data.comparisons"], **{key: metrics[key] for key in told}}
     model.save(folder)
     write_json(folder / METRICS_FILE, metrics)
     rows = table_rows(_flat(metrics, summary(metrics)))
     notice, further = _notice(config, metrics), measured_parts(metrics, folder)
-    told = config.without(CONTROL).to_yaml()
-    page = write_training_report(folder, "Preference model", notice, rows, history, told, further)
+    shown = config.without(CONTROL).to_yaml()
+    page = write_training_report(folder, "Preference model", notice, rows, history, shown, further)
     discard_parts(folder)
     print("\n" + "\n".join(f"{name}: {value}" for name, value in rows))
     print(f"model: {folder}    report: {page}")
@@ -215,6 +217,12 @@ def _notice(config: Config, metrics: dict[str, Any]) -> str:
     )
     if metrics["parameters"] < SMALL:
         told += " A model this small learns what good answers look like on the surface, not what they mean."
+    if metrics["shift"]:
+        told += f" Its output minus {metrics['shift']:.6g} is the score that prefgym pays, 0 for an average reference."
+    else:
+        told += " Its output is the score that prefgym pays, 0 for an average reference."
+    if metrics.get("temperature", 1.0) != 1.0:
+        told += f" The head is already divided by the temperature, {metrics['temperature']:.4g}."
     return told
 
 

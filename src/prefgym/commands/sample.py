@@ -12,8 +12,9 @@ from ..finished_run import read_run
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import check_file, write_file
 
-USED = {"env.id", "env.template", "env.max_prompt_tokens", "env.max_new_tokens", "env.temperature", "env.device"}
-USED |= {"env.stop_strings", "env.keep_special_tokens"}
+_USED = ("id", "template", "max_prompt_tokens", "max_new_tokens", "temperature", "device", "dtype", "stop_strings")
+_USED += ("keep_special_tokens",)
+USED = {f"env.{name}" for name in _USED}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
     Option("overwrite", bool, False, "Replace what an earlier call wrote; that moves to --output.previous-1."),
@@ -61,8 +62,10 @@ def run(arguments: list[str]) -> None:
     from ..evaluation.policies.decode import DecodeSettings, decode
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
+    from ..models.placing import dtype_named
 
-    model = LanguageModel.load(name, device=config["env.device"])
+    stored = dtype_named(config["env.dtype"], config["env.device"])
+    model = LanguageModel.load(name, device=config["env.device"], dtype=stored)
     if "data.prompts" in given and config["data.prompts"] is not None:
         prompts = load_prompts(config["data.prompts"], config["data.prompt_column"])[: config["limit"]]
     else:
