@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, nearest
+from ..numbers import takes_numbers
 from . import presets
 from .tables import Table, read_table
 from .templates import Template
@@ -58,6 +59,7 @@ class Comparison:
         )
 
 
+@takes_numbers
 def load_comparisons(
     source: str | Path,
     *,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..numbers import takes_numbers
 from ..paths import user_path
 from . import presets
 from .files import read_object
@@ -55,6 +56,7 @@ class Reading:
         return (self.instruction_column, self.input_column, self.output_column) == ("instruction", "input", "output")
 
 
+@takes_numbers
 def load_pairs(
     source: str | Path,
     *,
@@ -100,6 +102,7 @@ def load_pairs(
     return list(_limited((pair for index in kept for pair in rows[index]), task_limit))[:limit]
 
 
+@takes_numbers
 def instruction_pairs(
     families: Sequence[str] | None = None, split: str = "train", count: int | None = None, start: int = 0
 ) -> list[Pair]:

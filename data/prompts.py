@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ..errors import InputError, nearest
+from ..numbers import takes_numbers
 from . import presets
 from .tables import Table, read_table
 from .templates import render_instruction
@@ -54,6 +55,7 @@ class PromptSet(Sequence[dict[str, Any]]):
         return f"PromptSet({self.name!r}, {len(self)} prompts{', synthetic' if self.synthetic else ''})"
 
 
+@takes_numbers
 def load_prompts(
     source: str | Path,
     prompt_column: str = "prompt",
@@ -81,6 +83,7 @@ def load_prompts(
     return load_prompt_splits(source, [split], prompt_column, reference_column, seed, limit)[split]
 
 
+@takes_numbers
 def load_prompt_splits(
     source: str | Path,
     splits: Sequence[Split],
@@ -116,6 +119,7 @@ def _prompt_rows(table: Table, prompt_column: str, reference_column: str) -> _Pr
     return _PromptRows(table, prompts, references)
 
 
+@takes_numbers
 def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
     """Posts of the embedded world, generated on demand.
 
@@ -133,6 +137,7 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
     return _of_posts(_summary_row, "embedded world", split, count, start)
 
 
+@takes_numbers
 def instruction_prompts(
     split: str = "train", count: int | None = None, start: int = 0, families: Sequence[str] | None = None
 ) -> PromptSet:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numbers import plain
 from .language_env import LanguageEnv
 from .mdp import Observation
 
@@ -54,7 +55,7 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode at the next prompt, or at the one that ``options`` names."""
-        super().reset(seed=seed)
+        super().reset(seed=plain(seed))
         if seed is not None:
             self.mdp.samplers[0].restart()
         self.mdp.reset(0, self.np_random, options)

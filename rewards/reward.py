@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError, nearest
+from ..numbers import is_number, plain
 from ..paths import user_path
 from .calling import LARGEST, called, number, shown, told
 from .importing import import_function
@@ -45,12 +45,12 @@ class Reward:
     def __init__(self, parts: Mapping[str, tuple[RewardFunction, float]]) -> None:
         if not parts:
             raise InputError("A reward needs at least one part; name a function, a preference model or nothing at all.")
-        for name, (function, weight) in parts.items():
+        self.parts = {name: (function, plain(weight)) for name, (function, weight) in parts.items()}
+        for name, (function, weight) in self.parts.items():
             if not callable(function):
                 raise InputError(f'Reward "{name}" is {shown(function)}, which cannot be called.')
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+            if not is_number(weight):
                 raise InputError(f'The weight of reward "{name}" must be a finite number, not {shown(weight)}.')
-        self.parts = dict(parts)
 
     def __call__(
         self,

@@ -7,7 +7,7 @@ tokens, KL in nats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ...models.distribution import Decoding
 from ...models.forward import token_log_probs
 from ...models.generation import generate
 from ...models.language_model import LanguageModel
+from ...numbers import plain
 
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
@@ -53,6 +54,10 @@ class DecodeSettings:
     max_new_tokens: int = 48
     temperature: float = 1.0
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
 
 
 @dataclass(frozen=True)

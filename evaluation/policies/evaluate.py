@@ -20,6 +20,7 @@ from ...envs.prompt_source import Prompt
 from ...errors import InputError
 from ...models.distribution import Decoding
 from ...models.language_model import LanguageModel
+from ...numbers import takes_numbers
 from ...rewards.gold import gold
 from ...rewards.reward import RewardFunction
 from . import yardsticks
@@ -66,6 +67,7 @@ class Evaluation:
     settings: DecodeSettings
 
 
+@takes_numbers
 def evaluate_policies(
     policies: Mapping[str, LanguageModel],
     start: LanguageModel,
