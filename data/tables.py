@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, nearest
 from ..paths import user_path
+from .conversations import Message, messages_of
 from .files import read_file
+from .given import is_missing, is_source, read_given
 from .hub import find_hub_dataset
 from .splits import FRACTIONS, canonical_split, split_prompts
-from .templates import is_conversation, render_conversation
+from .templates import render_conversation
 from .text import find_half_character, half_character, printable, told_half
 
 
@@ -67,16 +68,25 @@ class Table:
             message = f'No column "{printable(column)}" in {printable(self.source)}; its columns are {shown}.'
             raise InputError(message + nearest(column, self.columns) + (f" {hint}" if hint else ""))
 
-    def column(self, name: str, hint: str = "") -> list[Any]:
-        """Every row's value in a column.
+    def column(self, name: str, hint: str = "", *, optional: bool = False) -> list[Any]:
+        """Every row's value in a column; None where it is missing: null, NaN, or with ``optional`` not there.
 
         Raises:
             InputError: no such column, or a row that lacks it.
         """
         self.require(name, hint)
         if hasattr(self.rows, "select_columns") and name in self.columns:
-            return list(self.rows[name])  # type: ignore[call-overload]
-        return [self._value(index, row, name) for index, row in enumerate(self.rows)]
+            values = list(self.rows[name])  # type: ignore[call-overload]
+        else:
+            values = [self._value(index, row, name, optional) for index, row in enumerate(self.rows)]
+        return [value if isinstance(value, str) or not is_missing(value) else None for value in values]
+
+    def cells(self, name: str, hint: str = "") -> list[Any]:
+        """Every row's value in a column, or the texts of several as one."""
+        if "," not in name or name in self.columns:
+            return self.column(name, hint)
+        parts = [self.column(part.strip(), hint) for part in name.split(",")]
+        return [_join(cells) for cells in zip(*parts, strict=True)]
 
     def texts(self, name: str, *, allow_empty: bool = False, hint: str = "") -> list[str]:
         """Every row's text in a column, or in several; conversations are rendered as text.
@@ -84,20 +94,20 @@ class Table:
         Raises:
             InputError: no such column, or a row whose value is missing, empty or not text.
         """
-        if "," in name and name not in self.columns:
-            parts = [self.column(part.strip(), hint) for part in name.split(",")]
-            values: list[Any] = [_join(cells) for cells in zip(*parts, strict=True)]
-        else:
-            values = self.column(name, hint)
-        return [self.as_text(value, index, name, allow_empty) for index, value in enumerate(values)]
+        return [self.as_text(value, index, name, allow_empty) for index, value in enumerate(self.cells(name, hint))]
+
+    def messages(self, value: Any, index: int, name: str) -> list[Message] | None:
+        """``value``, found in row ``index`` and column ``name``, as a conversation; None where it is none."""
+        return None if isinstance(value, str) else messages_of(value, self._place(index, name))
 
     def as_text(self, value: Any, index: int, name: str, allow_empty: bool = False) -> str:
         """``value``, found in row ``index`` and column ``name``, as text."""
         if not isinstance(value, str):
-            if not is_conversation(value):
+            messages = self.messages(value, index, name)
+            if messages is None:
                 kind = "null" if value is None else type(value).__name__
-                raise InputError(f'Column "{printable(name)}" at {self.where(index)} holds {kind}, not text.')
-            value = render_conversation(value)
+                raise InputError(f"{self._place(index, name)} holds {kind}, not text.")
+            value = render_conversation(messages)
         half = None if value.isascii() else half_character(value)
         if half is not None:
             raise InputError(told_half(f'{_upper(self.where(index))}: column "{printable(name)}"', half))
@@ -127,7 +137,7 @@ class Table:
         """
         if split is None:
             return list(range(len(self)))
-        if split not in FRACTIONS:
+        if split not in FRACTIONS and split not in self.hub_splits:
             raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, FRACTIONS)}')
         marks: list[str | None] = [self.hub_split or "train"] * len(self)
         if not self.hub_splits and "split" in self.columns:
@@ -145,7 +155,10 @@ class Table:
             raise InputError(f"{self.source} has no {split} rows.")
         return rows
 
-    def _value(self, index: int, row: Mapping[str, Any], name: str) -> Any:
+    def _place(self, index: int, name: str) -> str:
+        return f'Column "{printable(name)}" at {self.where(index)}'
+
+    def _value(self, index: int, row: Mapping[str, Any], name: str, optional: bool) -> Any:
         if name in row:
             return row[name]
         value: Any = row
@@ -153,25 +166,31 @@ class Table:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (KeyError, IndexError, ValueError, TypeError):
+                if optional:
+                    return None
                 near = nearest(part, value if isinstance(value, Mapping) else ())
                 raise InputError(f'No column "{name}" at {self.where(index)}.{near}') from None
         return value
 
 
-def read_table(source: str | Path, *, split: str | None = None, limit: int | None = None) -> Table:
-    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a hub id or a preset.
+def read_table(source: Any, *, split: str | None = None, limit: int | None = None, what: str = "rows") -> Table:
+    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a hub id, a preset, or an object.
 
     A JSON file holds an array of objects, an object with such an array under ``data``, ``examples``, ``rows`` or
     ``instances``, or one object per line. A hub id may name config and revision: ``owner/name:config@revision``.
 
     Args:
-        source: the path, hub id or preset.
-        split: split of a hub data set, "train" if it has none of that name; a local file is read in full.
+        source: the path, hub id or preset; or data handed over in Python, as ``given.py`` reads them.
+        split: split of a hub data set or of a ``DatasetDict``, "train" if it has none of that name; anything else is
+            read in full.
         limit: read at most this many rows.
+        what: what the rows of an object are, for messages.
 
     Raises:
         InputError: missing, empty or broken file, or a hub data set that cannot be loaded.
     """
+    if not is_source(source):
+        return _given_table(source, what, split, limit)
     hub = find_hub_dataset(source)
     if hub is not None:
         own = hub.splits()
@@ -185,6 +204,18 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
     if limit is not None and limit < len(rows):
         rows = rows.select(range(limit)) if hasattr(rows, "select") else rows[:limit]
     return Table(rows, str(path), lines[:limit])
+
+
+def _given_table(source: Any, what: str, split: str | None, limit: int | None) -> Table:
+    """Data handed over in Python."""
+    name = f"the {what} given"
+    given = read_given(source, name, split, limit)
+    table = Table(given.rows, name, hub_split=given.split, hub_splits=given.splits)
+    if not len(table):
+        raise InputError(f"There are no {what} in the {type(source).__name__} given; give at least one row.")
+    if isinstance(given.rows, list):  # what Arrow holds is whole
+        table.check_characters()
+    return table
 
 
 def _upper(place: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 from rouge_score import rouge_scorer
 
+from ..data.given import is_missing
+
 
 @lru_cache(maxsize=1)
 def _rouge_scorer() -> rouge_scorer.RougeScorer:
@@ -67,8 +69,8 @@ def _accepted(
 ) -> list[list[str]]:
     """The right answers of every row."""
     rows = zip(reference, references or [None] * len(reference), strict=True)
-    accepted = [list(several) if several else [one] for one, several in rows]
-    if any(text is None for targets in accepted for text in targets):
+    accepted = [[one] if is_missing(several) or not len(several) else list(several) for one, several in rows]
+    if any(is_missing(text) for targets in accepted for text in targets):
         raise ValueError(f"{name} compares with a reference, and this prompt has none")
     return [[str(text) for text in targets] for targets in accepted]
 
