@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..storage.signals import SIGNALS
+from .beside import beside
 
 _LONGEST = 200
 LARGEST = 1e30
@@ -24,7 +25,7 @@ def called(function: Callable[..., Any], **given: Iterable[Any]) -> list[Any]:
 
     Bytes and mappings can be turned into lists too, but nobody means their bytes or keys: they count as one value.
     """
-    with undisturbed():
+    with undisturbed(), beside(function):
         values = function(**{name: list(column) for name, column in given.items()})
         return [values] if isinstance(values, bytes | bytearray | memoryview | Mapping) else list(values)
 
