@@ -208,8 +208,11 @@ class PolicyGradient:
         self.settings.ask()
         monitor = Monitor(self, total_episodes, output, progress_bar)
         saved = self.iteration if self.history else None
+        size, left = self.hyperparameters.episodes_per_iteration, start + total_episodes - self.num_episodes
+        last = self.iteration + -(-left // size)
         try:
             while (done := self.num_episodes - start) < total_episodes:
+                self.settings["trainer_state"] = {"global_step": self.iteration, "max_steps": last}
                 with self._whole_when_stopped(save_every is not None), processes.together():
                     rollout, scalars = self._iterate(progress=done / total_episodes)
                     with uninterrupted():

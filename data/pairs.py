@@ -12,9 +12,9 @@ from ..numbers import takes_numbers
 from ..paths import user_path
 from . import presets
 from .conversations import COLUMNS, Message
-from .files import read_object
+from .files import format_of, read_object
+from .folders import data_files, saved_dataset, split_of
 from .given import is_source
-from .hub import FILE_SUFFIXES
 from .progress import progress_bar
 from .prompts import instruction_prompts
 from .tables import Table, read_table
@@ -77,7 +77,7 @@ def load_pairs(
     - without an instruction column, columns ``prompt`` and ``completion``, or a column ``messages`` (or
       ``conversations``, as in ShareGPT) that ends with the assistant's turn, as they are;
     - a task file of Natural Instructions (``task_files``), with one pair per right output;
-    - a folder: every data file below it is a task;
+    - a folder: every data file below it is a task, unless all are Parquet or named after splits;
     - ``embedded-instructions``, or ``embedded-instructions:who,when``: ``instruction_pairs``.
 
     Args:
@@ -143,9 +143,12 @@ def _read(source: Any, reading: Reading, split: str | None) -> tuple[Table, list
         table = read_table(source, split=split, what="pairs")
         return table, _from_table(table, reading)
     path = user_path(source)
-    if path.is_dir():
-        return _from_folder(path, reading)
-    value = read_object(path) if path.exists() and reading.by_default else None
+    if path.is_dir() and saved_dataset(path) is None:
+        files = data_files(path) or []
+        shards = all(format_of(file) == ".parquet" or split_of(file, file.parent) for file in files)
+        if not shards:
+            return _from_files(path, files, reading)
+    value = read_object(path) if path.is_file() and reading.by_default else None
     if value is not None and is_task(value):
         rows = list(_from_task(parse_task(value, path), reading))
         return Table([{}] * len(rows), str(path)), rows
@@ -171,14 +174,12 @@ def _from_table(table: Table, reading: Reading) -> list[list[Pair]]:
     raise AssertionError("a missing column is an error")
 
 
-def _from_folder(folder: Path, reading: Reading) -> tuple[Table, list[list[Pair]]]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir())
-    if not files:
-        raise InputError(f"{folder} holds no data file ({', '.join(FILE_SUFFIXES)}).")
+def _from_files(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[Table, list[list[Pair]]]:
+    """The pairs of a folder, each file of which is a task."""
     rows = []
     for path in progress_bar("reading files", len(files), items=files, unit="file", many=100):
         for pairs in _read(path, reading, None)[1]:
-            rows.append([pair._replace(task=pair.task or path.stem) for pair in pairs])
+            rows.append([pair._replace(task=pair.task or Path(path.name.removesuffix(".gz")).stem) for pair in pairs])
     return Table([{}] * len(rows), str(folder)), rows
 
 

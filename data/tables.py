@@ -6,7 +6,7 @@ Nothing here knows what the columns mean, or the file formats (``files.py``, ``h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..errors import InputError, nearest
 from ..paths import user_path
 from .conversations import Message, messages_of
 from .files import read_file
+from .folders import by_split, data_files, read_files, saved_dataset
 from .given import is_missing, is_source, read_given
 from .hub import find_hub_dataset
 from .splits import FRACTIONS, canonical_split, split_prompts
@@ -32,8 +33,9 @@ class Table:
         rows: the rows, as mappings from column to value.
         source: the file or hub id, as shown in errors.
         lines: the line on which each row starts, if the file format has lines.
-        hub_split: for a hub data set, the split that was read ("train", "validation", "test").
-        hub_splits: for a hub data set, the splits it has.
+        hub_split: for a data set that has splits, the one that was read ("train", "validation", "test").
+        hub_splits: the splits it has.
+        parts: of several files, the row that each begins with, and its name.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -41,6 +43,7 @@ class Table:
     lines: Sequence[int] = field(default=(), repr=False)
     hub_split: str | None = None
     hub_splits: frozenset[str] = frozenset()
+    parts: Sequence[tuple[int, str]] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,8 +57,9 @@ class Table:
 
     def where(self, index: int) -> str:
         """The place of row ``index``, for an error message."""
-        place = f"line {self.lines[index]}" if self.lines else f"row {index + 1}"
-        return f"{place} of {printable(self.source)}"
+        first, source = next((part for part in reversed(self.parts) if part[0] <= index), (0, self.source))
+        place = f"line {self.lines[index]}" if self.lines else f"row {index - first + 1}"
+        return f"{place} of {printable(source)}"
 
     def has(self, column: str) -> bool:
         """Whether the table has this column, or the column that this path starts with."""
@@ -174,7 +178,10 @@ class Table:
 
 
 def read_table(source: Any, *, split: str | None = None, limit: int | None = None, what: str = "rows") -> Table:
-    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a hub id, a preset, or an object.
+    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), or files, a hub id, a preset, data.
+
+    A text file may be compressed (``.gz``). Several files are a folder or a pattern (``shards/*.parquet``); their names
+    may begin with the split (``train-00000-of-00002.parquet``). A folder may be one that ``save_to_disk`` wrote.
 
     A JSON file holds an array of objects, an object with such an array under ``data``, ``examples``, ``rows`` or
     ``instances``, or one object per line. A hub id may name config and revision: ``owner/name:config@revision``.
@@ -190,7 +197,7 @@ def read_table(source: Any, *, split: str | None = None, limit: int | None = Non
         InputError: missing, empty or broken file, or a hub data set that cannot be loaded.
     """
     if not is_source(source):
-        return _given_table(source, what, split, limit)
+        return _given_table(source, f"the {what} given", split, limit)
     hub = find_hub_dataset(source)
     if hub is not None:
         own = hub.splits()
@@ -198,20 +205,35 @@ def read_table(source: Any, *, split: str | None = None, limit: int | None = Non
         rows = hub.read(own.get(chosen, chosen), limit)
         return Table(rows, str(source), hub_split=chosen, hub_splits=frozenset(own))
     path = user_path(source)
-    rows, lines = read_file(path)
+    saved = saved_dataset(path)
+    if saved is not None:
+        return _given_table(saved, str(path), split, limit)
+    files = data_files(path)
+    if files is None:
+        rows, lines = read_file(path)
+        return _limited(Table(rows, str(path), lines), limit)
+    splits = by_split(files, path)
+    chosen = next((name for name in (split, "train", *splits) if name in splits), None)
+    rows, lines, parts = read_files(files if chosen is None else splits[chosen])
+    return _limited(Table(rows, str(path), lines, chosen, frozenset(splits), parts), limit)
+
+
+def _limited(table: Table, limit: int | None) -> Table:
+    """The first rows of a table, which has some."""
+    rows = table.rows
     if not len(rows):
-        raise InputError(f"{path} holds no rows.")
+        raise InputError(f"{table.source} holds no rows.")
     if limit is not None and limit < len(rows):
         rows = rows.select(range(limit)) if hasattr(rows, "select") else rows[:limit]
-    return Table(rows, str(path), lines[:limit])
+    return replace(table, rows=rows, lines=table.lines[:limit])
 
 
-def _given_table(source: Any, what: str, split: str | None, limit: int | None) -> Table:
-    """Data handed over in Python."""
-    name = f"the {what} given"
+def _given_table(source: Any, name: str, split: str | None, limit: int | None) -> Table:
+    """Data handed over in Python, or read from where they were saved."""
     given = read_given(source, name, split, limit)
     table = Table(given.rows, name, hub_split=given.split, hub_splits=given.splits)
     if not len(table):
+        what = name.removeprefix("the ").removesuffix(" given")
         raise InputError(f"There are no {what} in the {type(source).__name__} given; give at least one row.")
     if isinstance(given.rows, list):  # what Arrow holds is whole
         table.check_characters()

@@ -89,8 +89,20 @@ class LanguageEnv:
         if _in_worker():  # one thread per worker, as in PyTorch's own loaders: a forked pool hangs, several compete
             torch.set_num_threads(1)
         self.mdp = TokenMDP(num_rows, **options)
+        self.reward.context.encode = self.language_model.encode
         self.render_mode = render_mode
         self._term: PolicyTerm | None = None
+
+    @property
+    def trainer_state(self) -> dict[str, int]:
+        """What rewards see of the training: ``global_step`` and ``max_steps``, in iterations; an agent sets it."""
+        state = self.reward.context.trainer_state
+        return {"global_step": state.global_step, "max_steps": state.max_steps}
+
+    @trainer_state.setter
+    def trainer_state(self, told: Mapping[str, int]) -> None:
+        for name, value in told.items():
+            setattr(self.reward.context.trainer_state, name, value)
 
     def _spaces(self) -> tuple[spaces.Dict, spaces.Discrete]:
         """Observation and action space of one row."""

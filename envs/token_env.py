@@ -32,10 +32,10 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
     approximates: an entropy bonus gives no credit for entropy to come); with the policy attached it is exact.
 
     info at every step: ``ref_log_prob`` and the β in use, ``kl_coef`` (with the estimator ``"exact"`` also
-    ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T besides
-    KL), ``score_parts`` (by name, before weights), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
-    (``"eos"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``reference`` and ``prompt_index``. The
-    rewards of an episode sum to ``score - kl_coef * kl``.
+    ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T
+    besides KL), ``score_parts`` (by name, before weights; NaN where a part does not judge), ``kl`` (the sum of the
+    estimator paid), ``kl_k1``, ``finish_reason`` (``"eos"`` or ``"length"``), ``prompt``, ``response``, and where
+    they apply ``reference`` and ``prompt_index``. The rewards of an episode sum to ``score - kl_coef * kl``.
 
     ``reset(seed=..., options={"prompt": "..."})`` or ``options={"index": 7}`` chooses the prompt.
 

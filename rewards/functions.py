@@ -1,7 +1,8 @@
 """Ready-made rewards in plain Python, with the signature that every reward function has.
 
 ``def reward(prompts, completions, **columns) -> list[float]``: one number per completion; each column of the prompt
-data is passed as a list too. Any function of this form, in any file, works the same way (`resolve_reward`).
+data is passed as a list too, and what `arguments.py` names. Any function of this form, in any file, works the same way
+(`resolve_reward`).
 """
 
 from __future__ import annotations
