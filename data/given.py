@@ -47,7 +47,7 @@ def has_splits(data: Any) -> bool:
     return named and all(map(_is_table, data.values()))
 
 
-def read_given(data: Any, what: str, split: str | None = None, limit: int | None = None) -> Given:
+def read_given(data: Any, what: str, split: str | None = None, limit: int | None = None, exact: bool = True) -> Given:
     """The rows of an object, or of one of its splits.
 
     A value that is missing (None, NaN, ``pandas.NA``) is None, and what NumPy holds is Python's.
@@ -55,17 +55,19 @@ def read_given(data: Any, what: str, split: str | None = None, limit: int | None
     Args:
         data: the object.
         what: what messages call it, such as ``"the prompts given"``.
-        split: of an object that has splits; "train" if it has none of that name. None takes "train", or the only one.
+        split: of an object that has splits. None takes "train", or the only one.
         limit: at most this many rows.
+        exact: whether a split is all that stands under its name, and an error where none does; else one that is missing
+            is to be taken from "train", as of a data set of the hub.
 
     Raises:
         InputError: it is no table, has columns of different lengths or no such split, or is a stream without a limit.
     """
     if has_splits(data):
-        name, own = _split_of(data, what, split)
-        return Given(
-            _rows(data[name], what, limit), own.get(name, name), frozenset({*own.values(), own.get(name, name)})
-        )
+        name, own = _split_of(data, what, split, exact)
+        meant = own.get(name, name)
+        splits = frozenset({*(FRACTIONS if exact else own.values()), meant})
+        return Given(_rows(data[name], what, limit), meant, splits)
     return Given(_rows(data, what, limit))
 
 
@@ -81,7 +83,7 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, float) and value != value
 
 
-def _split_of(data: Mapping[Any, Any], what: str, split: str | None) -> tuple[Any, dict[Any, str]]:
+def _split_of(data: Mapping[Any, Any], what: str, split: str | None, exact: bool) -> tuple[Any, dict[Any, str]]:
     """The name of the split to read, and what each name means."""
     own: dict[Any, str] = {}
     for name in sorted(data, key=lambda name: name not in FRACTIONS):  # "validation" before "dev"
@@ -89,7 +91,8 @@ def _split_of(data: Mapping[Any, Any], what: str, split: str | None) -> tuple[An
         if meant is not None and meant not in own.values():
             own[name] = meant
     names = {meant: name for name, meant in own.items()}
-    for name in (split, names.get(split or "train"), names.get("train"), *(data if len(data) == 1 else ())):
+    others = () if exact and split else (names.get("train"), *(data if len(data) == 1 else ()))
+    for name in (split, names.get(split or "train"), *others):
         if name is not None and name in data:
             return name, own
     listed = ", ".join(printable(name) for name in data) or "none"

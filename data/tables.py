@@ -188,8 +188,8 @@ def read_table(source: Any, *, split: str | None = None, limit: int | None = Non
 
     Args:
         source: the path, hub id or preset; or data handed over in Python, as ``given.py`` reads them.
-        split: split of a hub data set or of a ``DatasetDict``, "train" if it has none of that name; anything else is
-            read in full.
+        split: split of a hub data set, "train" if it has none of that name; of a ``DatasetDict``, which must have it;
+            anything else is read in full.
         limit: read at most this many rows.
         what: what the rows of an object are, for messages.
 
@@ -207,15 +207,15 @@ def read_table(source: Any, *, split: str | None = None, limit: int | None = Non
     path = user_path(source)
     saved = saved_dataset(path)
     if saved is not None:
-        return _given_table(saved, str(path), split, limit)
+        return _given_table(saved, str(path), split, limit, exact=False)
     files = data_files(path)
     if files is None:
         rows, lines = read_file(path)
         return _limited(Table(rows, str(path), lines), limit)
     splits = by_split(files, path)
-    chosen = next((name for name in (split, "train", *splits) if name in splits), None)
-    rows, lines, parts = read_files(files if chosen is None else splits[chosen])
-    return _limited(Table(rows, str(path), lines, chosen, frozenset(splits), parts), limit)
+    taken = next((name for name in (split, "train", *splits) if name in splits), None)
+    rows, lines, parts = read_files(files if taken is None else splits[taken])
+    return _limited(Table(rows, str(path), lines, taken, frozenset(splits), parts), limit)
 
 
 def _limited(table: Table, limit: int | None) -> Table:
@@ -228,9 +228,9 @@ def _limited(table: Table, limit: int | None) -> Table:
     return replace(table, rows=rows, lines=table.lines[:limit])
 
 
-def _given_table(source: Any, name: str, split: str | None, limit: int | None) -> Table:
+def _given_table(source: Any, name: str, split: str | None, limit: int | None, exact: bool = True) -> Table:
     """Data handed over in Python, or read from where they were saved."""
-    given = read_given(source, name, split, limit)
+    given = read_given(source, name, split, limit, exact)
     table = Table(given.rows, name, hub_split=given.split, hub_splits=given.splits)
     if not len(table):
         what = name.removeprefix("the ").removesuffix(" given")
