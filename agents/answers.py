@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import AgentError
+from ..rewards.beside import beside
 from ..rewards.calling import undisturbed
 from .minibatch import Minibatch
 from .rollout import Rollout
@@ -24,7 +25,7 @@ def advantages_of(agent: PolicyGradient, rollout: Rollout) -> Advantages:
     Raises:
         AgentError: the method returned something other than a pair of tensors with a row per episode.
     """
-    with undisturbed():
+    with undisturbed(), beside(agent):
         answer: Any = agent.advantages(rollout)
     expected = f"Advantages(advantages, returns or None), tensors of {len(rollout)} rows as the rollout's rewards"
     if not isinstance(answer, tuple) or len(answer) != 2:
@@ -41,7 +42,7 @@ def loss_of(agent: PolicyGradient, piece: Minibatch) -> tuple[Tensor, dict[str, 
     Raises:
         AgentError: the method returned something other than a scalar and a dict of scalars.
     """
-    with undisturbed():
+    with undisturbed(), beside(agent):
         answer: Any = agent.loss(piece)
     if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], Mapping):
         raise _wrong(agent, "loss", answer, "a pair, the loss and a dict of scalars to log")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
+from ..numbers import is_whole, plain, takes_numbers
 from ..storage.lock import locked
 from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
@@ -92,7 +93,7 @@ class PolicyGradient:
         **hyperparameters: Any,
     ) -> None:
         self.hyperparameters = make_hyperparameters(self.hyperparameter_type, hyperparameters)
-        self.seed = seed
+        self.seed = seed = plain(seed)
         self.tensorboard_log = tensorboard_log
         env = gym.make(env) if isinstance(env, str) else env
         h = self.hyperparameters
@@ -154,6 +155,7 @@ class PolicyGradient:
 
     # What all agents do.
 
+    @takes_numbers
     def learn(
         self: Self,
         total_episodes: int,
@@ -182,9 +184,9 @@ class PolicyGradient:
             InputError: another process writes to ``output``, or somebody else's file there has the name of one of a
                 run's.
         """
-        if not isinstance(total_episodes, int) or total_episodes <= 0:
+        if not is_whole(total_episodes) or total_episodes <= 0:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
-        if save_every is not None and (save_every <= 0 or output is None):
+        if save_every is not None and (not is_whole(save_every) or save_every <= 0 or output is None):
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
         if output is None or not processes.is_first():  # whose folder and lock are its own
             return self._learn(total_episodes, callback, progress_bar, None, save_every)
@@ -207,8 +209,11 @@ class PolicyGradient:
         self.settings.ask()
         monitor = Monitor(self, total_episodes, output, progress_bar)
         saved = self.iteration if self.history else None
+        size, left = self.hyperparameters.episodes_per_iteration, start + total_episodes - self.num_episodes
+        last = self.iteration + -(-left // size)
         try:
             while (done := self.num_episodes - start) < total_episodes:
+                self.settings["trainer_state"] = {"global_step": self.iteration, "max_steps": last}
                 with self._whole_when_stopped(save_every is not None), processes.together():
                     rollout, scalars = self._iterate(progress=done / total_episodes)
                     with uninterrupted():

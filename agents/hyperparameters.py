@@ -6,13 +6,13 @@ An agent with its own hyperparameters adds fields in a subclass; the command lin
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import InputError, nearest
 from ..models.lora import EVERY_LINEAR, LoRA
+from ..numbers import is_number, is_whole, plain
 from ..rewards.kl import ESTIMATORS
 
 LR_SCHEDULES = ("constant", "linear")
@@ -84,6 +84,8 @@ class Hyperparameters:
     lora_targets: str = EVERY_LINEAR
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))  # what is frozen is set this way
         self.check()
 
     def check(self) -> None:
@@ -136,25 +138,25 @@ class Hyperparameters:
     def check_counts(self, *names: str) -> None:
         """Each is a positive whole number (or None, if that is the default)."""
         for name, value in self._given(names):
-            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            if not is_whole(value) or value <= 0:
                 raise InputError(f"{name} must be a positive whole number, not {value!r}.")
 
     def check_positive(self, *names: str) -> None:
         """Each is a finite number above 0 (or None)."""
         for name, value in self._given(names):
-            if not (_is_number(value) and value > 0):
+            if not (is_number(value) and value > 0):
                 raise InputError(f"{name} must be a number above 0, not {value!r}.")
 
     def check_at_least_zero(self, *names: str) -> None:
         """Each is a finite number of at least 0 (or None)."""
         for name, value in self._given(names):
-            if not (_is_number(value) and value >= 0):
+            if not (is_number(value) and value >= 0):
                 raise InputError(f"{name} must be a number of at least 0, not {value!r}.")
 
     def check_fraction(self, *names: str) -> None:
         """Each is a number from 0 to 1."""
         for name, value in self._given(names):
-            if not (_is_number(value) and 0 <= value <= 1):
+            if not (is_number(value) and 0 <= value <= 1):
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
 
     def check_choice(self, name: str, options: tuple[str, ...]) -> None:
@@ -180,7 +182,3 @@ def make_hyperparameters(kind: type[H], given: Mapping[str, Any]) -> H:
         if name not in known:
             raise InputError(f'There is no hyperparameter "{name}".{nearest(name, known)}')
     return kind(**given)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -74,7 +74,9 @@ class Rollout:
             "rollout/repetition": repetition(self.response_tokens, self.response_mask),
             "rollout/eos_rate": self.finish_reasons.count("eos") / len(self),
         }
-        result |= {f"objective/score_{name}": values.mean() for name, values in self.score_parts.items()}
+        for name, values in self.score_parts.items():
+            judged = values[~values.isnan()]  # 0, which is what it paid, where it judged none
+            result[f"objective/score_{name}"] = judged.mean() if len(judged) else 0.0
         return {name: float(value) for name, value in result.items()}
 
 

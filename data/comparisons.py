@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InputError, nearest
+from ..numbers import takes_numbers
 from . import presets
+from .conversations import Message
 from .tables import Table, read_table
 from .templates import Template
 from .text_pairs import two_texts
@@ -32,6 +33,7 @@ class Comparison:
         margin: by how much ``chosen`` should score higher (Bradley-Terry margin).
         group: rows with the same group are never split up; ``None``: the prompt is the group.
         annotator: who judged; ``None``: unknown.
+        conversation: the messages of the prompt, of ``chosen`` and of ``rejected``, where the data hold conversations.
     """
 
     prompt: str
@@ -41,6 +43,9 @@ class Comparison:
     margin: float = 0.0
     group: str | None = None
     annotator: str | None = None
+    conversation: tuple[list[Message], list[Message], list[Message]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def split_group(self) -> str:
@@ -58,8 +63,9 @@ class Comparison:
         )
 
 
+@takes_numbers
 def load_comparisons(
-    source: str | Path,
+    source: Any,
     *,
     prompt_column: str = "prompt",
     chosen_column: str = "chosen",
@@ -82,7 +88,7 @@ def load_comparisons(
     ``prefgym label``.
 
     Args:
-        source: local file, hub id or preset.
+        source: local file, hub id or preset; or data handed over in Python (see ``load_prompts``).
         prompt_column: column of the prompt, or several columns (``instruction,input``).
         chosen_column: column of the preferred response.
         rejected_column: column of the other response.
@@ -108,7 +114,7 @@ def load_comparisons(
         if label_column is None and "label" in preset.columns:
             first_column, second_column = preset.columns["first"], preset.columns["second"]
             label_column, label_map = preset.columns["label"], label_map or preset.label_map
-    table = read_table(source, split=split)
+    table = read_table(source, split=split, what="comparisons")
     if chosen_column == "chosen" and not table.has("chosen") and {FIRST, SECOND, "label"} <= set(table.columns):
         first_column, second_column = first_column or FIRST, second_column or SECOND
         label_column = label_column or "label"
@@ -118,10 +124,10 @@ def load_comparisons(
         columns, labels = (first_column, second_column), _labels(table, label_column, label_map)
     else:
         columns, labels = (chosen_column, rejected_column), [[FIRST]] * len(table)
-    prompts, firsts, seconds = two_texts(table, prompt_column, *columns, _HINT)
+    prompts, firsts, seconds, conversations = two_texts(table, prompt_column, *columns, _HINT)
     judges = _annotators(table, label_column, annotator_column)
-    groups = prompts if group_column is None else [str(value) for value in table.column(group_column)]
-    margins = table.column("margin") if "margin" in table.columns else [0.0] * len(table)
+    groups = prompts if group_column is None else _groups(table, group_column, prompts)
+    margins = table.column("margin", optional=True) if "margin" in table.columns else [0.0] * len(table)
 
     comparisons = []
     for i in table.rows_of_split(split, groups, seed):
@@ -130,8 +136,10 @@ def load_comparisons(
             if firsts[i].strip() == seconds[i].strip() and label != TIE:
                 names = " and ".join(f'"{name}"' for name in columns)
                 raise InputError(f"Columns {names} are equal at {table.where(i)}; remove the row or label it a tie.")
-            chosen, rejected = (seconds[i], firsts[i]) if label == SECOND else (firsts[i], seconds[i])
-            comparisons.append(Comparison(prompts[i], chosen, rejected, label == TIE, margin, groups[i], judge))
+            chosen, rejected, talk = firsts[i], seconds[i], conversations[i]
+            if label == SECOND:
+                chosen, rejected, talk = rejected, chosen, talk and (talk[0], talk[2], talk[1])
+            comparisons.append(Comparison(prompts[i], chosen, rejected, label == TIE, margin, groups[i], judge, talk))
     return comparisons[:limit]
 
 
@@ -188,10 +196,16 @@ def _annotators(table: Table, label_column: str | None, annotator_column: str | 
     if annotator_column is not None:
         values = table.column(annotator_column, "Map it with --data.annotator_column.")
     elif "annotator" in table.columns:
-        values = [row.get("annotator") for row in table.rows]  # not requested, so a row may lack it
+        values = table.column("annotator", optional=True)  # not requested, so a row may lack it
     else:
         values = [None] * len(table)
     return [[None if value is None else str(value)] for value in values]
+
+
+def _groups(table: Table, column: str, prompts: list[str]) -> list[str]:
+    """The group of each row, the prompt where it names none."""
+    values = zip(table.column(column), prompts, strict=True)
+    return [prompt if value is None else str(value) for value, prompt in values]
 
 
 def _label_key(value: Any) -> str:

@@ -7,14 +7,16 @@ what is refused in JSON, ``parquet.py`` reads Parquet.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import InputError, nearest
+from ..errors import InputError, MachineError, nearest
 from ..paths import check_regular, read_bytes
 from .hub import FILE_SUFFIXES
 from .json_text import parse_json
@@ -23,6 +25,7 @@ from .presets import EMBEDDED_INSTRUCTIONS, PRESETS
 from .progress import progress_bar
 from .text import printable
 
+_PACKED = ".gz"
 _ROW_KEYS = ("data", "examples", "rows", "instances")
 Rows: TypeAlias = Any  # a list of dicts, or a datasets.Dataset
 
@@ -35,11 +38,26 @@ def read_file(path: Path) -> tuple[Rows, list[int]]:
         MachineError: it cannot be read.
     """
     _check_file(path)
-    if path.suffix.lower() == ".parquet":
+    if format_of(path) == ".parquet":
         return read_parquet(path), []
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if format_of(path) in (".csv", ".tsv"):
         return _read_csv(path)
     return _read_json(path)
+
+
+def format_of(path: Path) -> str:
+    """The ending of a file's name that says its format, without the ``.gz`` of a compressed one.
+
+    >>> format_of(Path("posts.JSONL.gz")), format_of(Path("posts.parquet"))
+    ('.jsonl', '.parquet')
+    """
+    return os.path.splitext(path.name.lower().removesuffix(_PACKED))[1]
+
+
+def is_data_file(path: Path) -> bool:
+    """Whether a file has the name of one that can be read; Parquet, which is compressed inside, not as ``.gz``."""
+    packed = path.name.lower().endswith(_PACKED)
+    return format_of(path) in FILE_SUFFIXES and not (packed and format_of(path) == ".parquet")
 
 
 def read_json(path: Path) -> Any:
@@ -72,7 +90,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
         MachineError: it cannot be read.
     """
     _check_file(path)
-    text = _read_text(path) if path.suffix.lower() == ".json" else ""
+    text = _read_text(path) if format_of(path) == ".json" else ""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -96,8 +114,11 @@ def _check_file(path: Path) -> None:
         raise InputError(f"No file {name}, and it is not a hub id (owner/name) or preset.{near}")
     if path.is_dir():
         raise InputError(f"{name} is a folder, not a data file; name one file in it ({', '.join(FILE_SUFFIXES)}).")
-    if path.suffix.lower() not in FILE_SUFFIXES:
-        raise InputError(f"Cannot tell the format of {name}; its name must end in one of {', '.join(FILE_SUFFIXES)}.")
+    if not is_data_file(path):
+        endings = ", ".join(FILE_SUFFIXES)
+        raise InputError(
+            f"Cannot tell the format of {name}; its name must end in one of {endings} (all but the last also with .gz)."
+        )
     check_regular(path)
     if path.stat().st_size == 0:
         raise InputError(f"{name} is empty.")
@@ -109,6 +130,8 @@ _MARKS = {b"\x1f\x8b": "is compressed with gzip; unpack it", b"\xff\xfe": "is UT
 
 def _read_text(path: Path) -> str:
     content = read_bytes(path)
+    if path.name.lower().endswith(_PACKED):
+        content = _unpacked(path, content)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,11 +142,21 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{printable(path)} {told}{step}.") from None
 
 
+def _unpacked(path: Path, content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:  # no gzip, cut short, damaged
+        reason = (str(error) or type(error).__name__).rstrip(".")
+        raise InputError(f"Cannot unpack {printable(path)} as gzip: {printable(reason)}.") from None
+    except MemoryError:
+        raise MachineError(f"{printable(path)} does not fit into memory; give a smaller file.") from None
+
+
 def _read_json(path: Path) -> tuple[Rows, list[int]]:
     text = _read_text(path)
     if not text.strip():
         raise InputError(f"{printable(path)} is empty.")
-    if _is_json_lines(text, by_name=path.suffix in _LINE_SUFFIXES):
+    if _is_json_lines(text, by_name=format_of(path) in _LINE_SUFFIXES):
         return _read_json_lines(path, text)
     value = parse_json(path, text)
     if isinstance(value, dict):
@@ -209,7 +242,7 @@ def json_kind(value: Any) -> str:
 def _read_csv(path: Path) -> tuple[Rows, list[int]]:
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    for number, cells in _records(path, "\t" if path.suffix.lower() == ".tsv" else ","):
+    for number, cells in _records(path, "\t" if format_of(path) == ".tsv" else ","):
         if not cells:
             continue
         if not numbers:

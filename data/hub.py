@@ -84,6 +84,6 @@ def find_hub_dataset(source: str | Path) -> HubDataset | None:
     if preset is not None:
         return HubDataset(preset.repository, preset.config, preset.revision)
     match = _HUB_ID.fullmatch(source)
-    if match is None or match["repository"].lower().endswith(FILE_SUFFIXES):
+    if match is None or match["repository"].lower().removesuffix(".gz").endswith(FILE_SUFFIXES):
         return None
     return HubDataset(match["repository"], match["config"], match["revision"])

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..numbers import takes_numbers
 from ..paths import user_path
 from . import presets
-from .files import read_object
-from .hub import FILE_SUFFIXES
+from .conversations import COLUMNS, Message
+from .files import format_of, read_object
+from .folders import data_files, saved_dataset, split_of
+from .given import is_source
 from .progress import progress_bar
 from .prompts import instruction_prompts
 from .tables import Table, read_table
 from .task_files import TaskFile, is_task, parse_task
-from .templates import Template, is_conversation, render_conversation, render_instruction
+from .templates import Template, render_conversation, render_instruction
 
 _POSTS_FROM = 1_000_000  # after the posts used for prompts in reinforcement learning
 _COUNTS = {"train": 8000}
@@ -28,12 +31,14 @@ class Pair(NamedTuple):
 
     task: the name of the task, ``""`` if the data do not say.
     demonstrations: how many the prompt contains.
+    conversation: the messages of both, where the data hold a conversation; the last is the response.
     """
 
     prompt: str
     response: str
     task: str = ""
     demonstrations: int = 0
+    conversation: tuple[Message, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,9 @@ class Reading:
         return (self.instruction_column, self.input_column, self.output_column) == ("instruction", "input", "output")
 
 
+@takes_numbers
 def load_pairs(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     seed: int = 0,
@@ -68,14 +74,14 @@ def load_pairs(
 
     - columns ``instruction``, ``input`` (may be missing or empty) and ``output``; or, as in self-instruct, a list of
       inputs and outputs in a column ``instances``;
-    - without an instruction column, columns ``prompt`` and ``completion``, or a column ``messages`` that ends with the
-      assistant's turn, as they are;
+    - without an instruction column, columns ``prompt`` and ``completion``, or a column ``messages`` (or
+      ``conversations``, as in ShareGPT) that ends with the assistant's turn, as they are;
     - a task file of Natural Instructions (``task_files``), with one pair per right output;
-    - a folder: every data file below it is a task;
+    - a folder: every data file below it is a task, unless all are Parquet or named after splits;
     - ``embedded-instructions``, or ``embedded-instructions:who,when``: ``instruction_pairs``.
 
     Args:
-        source: local file or folder, hub id or preset.
+        source: local file or folder, hub id or preset; or data handed over in Python (see ``load_prompts``).
         split: ``"train"``, ``"validation"``, ``"test"`` (see ``Table.rows_of_split``) or ``None`` for all.
         seed: a different seed splits the same prompts differently.
         limit: at most this many pairs.
@@ -91,7 +97,7 @@ def load_pairs(
         InputError: an unreadable source, a missing column or key, an empty prompt or response, a value that is not
             text, or an unknown family.
     """
-    name, _, families = str(source).partition(":")
+    name, _, families = str(source if is_source(source) else "").partition(":")
     if name == presets.EMBEDDED_INSTRUCTIONS and not user_path(source).exists():
         pairs = instruction_pairs(families.split(",") if families else None, split or "train", limit)
         return list(_limited(pairs, task_limit))
@@ -100,6 +106,7 @@ def load_pairs(
     return list(_limited((pair for index in kept for pair in rows[index]), task_limit))[:limit]
 
 
+@takes_numbers
 def instruction_pairs(
     families: Sequence[str] | None = None, split: str = "train", count: int | None = None, start: int = 0
 ) -> list[Pair]:
@@ -130,12 +137,18 @@ def _limited(pairs: Sequence[Pair] | Iterator[Pair], most: int | None) -> Iterat
             yield pair
 
 
-def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Table, list[list[Pair]]]:
+def _read(source: Any, reading: Reading, split: str | None) -> tuple[Table, list[list[Pair]]]:
     """The rows of a source and the pairs of each."""
+    if not is_source(source):
+        table = read_table(source, split=split, what="pairs")
+        return table, _from_table(table, reading)
     path = user_path(source)
-    if path.is_dir():
-        return _from_folder(path, reading)
-    value = read_object(path) if path.exists() and reading.by_default else None
+    if path.is_dir() and saved_dataset(path) is None:
+        files = data_files(path) or []
+        shards = all(format_of(file) == ".parquet" or split_of(file, file.parent) for file in files)
+        if not shards:
+            return _from_files(path, files, reading)
+    value = read_object(path) if path.is_file() and reading.by_default else None
     if value is not None and is_task(value):
         rows = list(_from_task(parse_task(value, path), reading))
         return Table([{}] * len(rows), str(path)), rows
@@ -143,25 +156,30 @@ def _read(source: str | Path, reading: Reading, split: str | None) -> tuple[Tabl
     if preset is not None and "output" in preset.columns:
         reading = _of_preset(preset, reading)
     table = read_table(source, split=split)
+    return table, _from_table(table, reading)
+
+
+def _from_table(table: Table, reading: Reading) -> list[list[Pair]]:
+    """The pairs of each row."""
     if table.has(reading.instruction_column) or reading.instruction_column != "instruction":
-        return table, _from_instructions(table, reading)
+        return _from_instructions(table, reading)
     if table.has("messages"):
-        return table, [[pair] for pair in _from_messages(table, reading)]
+        return [[pair] for pair in _from_messages(table, "messages", reading)]
     if table.has("prompt") and table.has("completion"):
-        texts = zip(table.texts("prompt"), table.texts("completion"), _tasks(table, reading), strict=True)
-        return table, [[_pair(*row, reading.template)] for row in texts]
+        return [[pair] for pair in _from_completions(table, reading)]
+    for column in COLUMNS:
+        if table.has(column):
+            return [[pair] for pair in _from_messages(table, column, reading)]
     table.require(reading.instruction_column, "Map it with --data.instruction_column, or give prompt and completion.")
     raise AssertionError("a missing column is an error")
 
 
-def _from_folder(folder: Path, reading: Reading) -> tuple[Table, list[list[Pair]]]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir())
-    if not files:
-        raise InputError(f"{folder} holds no data file ({', '.join(FILE_SUFFIXES)}).")
+def _from_files(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[Table, list[list[Pair]]]:
+    """The pairs of a folder, each file of which is a task."""
     rows = []
     for path in progress_bar("reading files", len(files), items=files, unit="file", many=100):
         for pairs in _read(path, reading, None)[1]:
-            rows.append([pair._replace(task=pair.task or path.stem) for pair in pairs])
+            rows.append([pair._replace(task=pair.task or Path(path.name.removesuffix(".gz")).stem) for pair in pairs])
     return Table([{}] * len(rows), str(folder)), rows
 
 
@@ -202,7 +220,7 @@ def _cases(table: Table, reading: Reading) -> Iterator[list[tuple[str, str]]]:
     outputs = table.texts(output_column, allow_empty=True, hint="Map it with --data.output_column.")
     inputs: list[Any] = [""] * len(table)
     if input_column != "input" or table.has(input_column):
-        inputs = table.column(input_column, "Map it with --data.input_column.")
+        inputs = table.column(input_column, "Map it with --data.input_column.", optional=input_column == "input")
     for index, case in enumerate(zip(inputs, outputs, strict=True)):
         yield _answered(table, index, [case], reading, input_column, output_column)
 
@@ -238,9 +256,11 @@ def _answered(
 
 def _tasks(table: Table, reading: Reading) -> list[str]:
     """The task of each row, ``""`` where it names none."""
-    if reading.task_column is None:
-        return [str(row.get("task") or "") for row in table.rows]
-    return [str(task) for task in table.column(reading.task_column, "Map it with --data.task_column.")]
+    name = reading.task_column or "task"
+    if reading.task_column is None and "task" not in table.columns:
+        return [""] * len(table)
+    tasks = table.column(name, "Map it with --data.task_column.", optional=reading.task_column is None)
+    return ["" if task is None else str(task) for task in tasks]
 
 
 def _instructed(
@@ -257,15 +277,38 @@ def _instructed(
     return Pair(prompt, response, task, count)
 
 
-def _from_messages(table: Table, reading: Reading) -> Iterator[Pair]:
-    for index, (messages, task) in enumerate(zip(table.column("messages"), _tasks(table, reading), strict=True)):
-        if not is_conversation(messages) or len(messages) < 2 or messages[-1]["role"] != "assistant":
-            raise InputError(
-                f'Column "messages" at {table.where(index)} must be a list of messages, '
-                '{"role": ..., "content": ...}, that ends with the assistant\'s.'
-            )
-        prompt = table.as_text(render_conversation(messages[:-1]), index, "messages")
-        yield _pair(prompt, table.as_text(messages[-1]["content"], index, "messages"), task, reading.template)
+def _from_messages(table: Table, column: str, reading: Reading) -> Iterator[Pair]:
+    for index, (cell, task) in enumerate(zip(table.column(column), _tasks(table, reading), strict=True)):
+        messages = table.messages(cell, index, column)
+        yield _answer_in(messages or [], table, index, column, task, reading)
+
+
+def _from_completions(table: Table, reading: Reading) -> Iterator[Pair]:
+    """Pairs of a prompt and a completion, each a text or messages."""
+    cells = zip(table.column("prompt"), table.column("completion"), _tasks(table, reading), strict=True)
+    for index, (asked, said, task) in enumerate(cells):
+        said_in = table.messages(said, index, "completion")
+        if said_in is None:
+            prompt, response = table.as_text(asked, index, "prompt"), table.as_text(said, index, "completion")
+            yield _pair(prompt, response, task, reading.template)
+            continue
+        asked_in = table.messages(asked, index, "prompt")
+        if asked_in is None:
+            asked_in = [{"role": "user", "content": table.as_text(asked, index, "prompt")}]
+        messages = table.messages([*asked_in, *said_in], index, "completion")
+        yield _answer_in(messages or [], table, index, "completion", task, reading)
+
+
+def _answer_in(messages: list[Message], table: Table, index: int, column: str, task: str, reading: Reading) -> Pair:
+    """The pair in a conversation: its last message is the response."""
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise InputError(
+            f'Column "{column}" at {table.where(index)} must be a list of messages, '
+            '{"role": ..., "content": ...}, that ends with the assistant\'s.'
+        )
+    prompt = table.as_text(render_conversation(messages[:-1]), index, column)
+    response = table.as_text(messages[-1]["content"], index, column)
+    return _pair(prompt, response, task, reading.template)._replace(conversation=tuple(messages))
 
 
 def _pair(prompt: str, response: str, task: str, template: Template | None) -> Pair:

@@ -18,7 +18,6 @@ def read_parquet(path: Path) -> Any:
         MachineError: it cannot be read.
     """
     import pyarrow.parquet
-    from datasets import Dataset
 
     name = printable(path)
     try:
@@ -31,18 +30,29 @@ def read_parquet(path: Path) -> Any:
     except OSError as error:
         if error.errno is not None:  # a system error, not one of the format
             raise refused(path, error) from None
-        raise _broken(name, error) from None
+        raise _broken(name, error, "Parquet") from None
     except MemoryError:
         raise MachineError(f"{name} does not fit into memory; give a smaller file.") from None
     except Exception as error:
-        raise _broken(name, error) from None
+        raise _broken(name, error, "Parquet") from None
+    return rows_of_arrow(table, name, "Parquet")
+
+
+def rows_of_arrow(table: Any, name: str, form: str = "an Arrow table") -> Any:
+    """The rows of an Arrow table, or of a record batch, called ``name`` in messages; raises as ``read_parquet``."""
+    import pyarrow
+    from datasets import Dataset
+
+    if isinstance(table, pyarrow.RecordBatch):
+        table = pyarrow.Table.from_batches([table])
+    _check_names(name, table.column_names)
     _check_columns(name, table)
     try:
         rows = Dataset(table)
         if len(rows):
             rows[0]  # a type that cannot be converted to a value fails here
     except Exception as error:
-        raise _broken(name, error) from None
+        raise _broken(name, error, form) from None
     return rows
 
 
@@ -75,6 +85,6 @@ def _first_broken_row(column: Any) -> int:
     return 0
 
 
-def _broken(name: str, error: Exception) -> InputError:
+def _broken(name: str, error: Exception, form: str) -> InputError:
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-    return InputError(f"Cannot read {name} as Parquet: {printable(reason)}.")
+    return InputError(f"Cannot read {name} as {form}: {printable(reason)}.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 from ..paths import user_path
@@ -120,7 +119,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def find(source: str | Path) -> Preset | None:
+def find(source: object) -> Preset | None:
     """The preset that ``source`` names, by its own name or its repository, else ``None``; local files go first."""
     if not isinstance(source, str) or user_path(source).exists():
         return None

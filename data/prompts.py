@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ..errors import InputError, nearest
+from ..numbers import takes_numbers
 from . import presets
+from .conversations import Message
+from .given import has_splits, is_source
 from .tables import Table, read_table
 from .templates import render_instruction
 
@@ -26,6 +28,9 @@ Split: TypeAlias = str | None
 
 class PromptSet(Sequence[dict[str, Any]]):
     """Prompts, each a dict: ``"prompt"`` (raw text), ``"reference"`` (text or ``None``), and any other columns.
+
+    Where the data hold a conversation as the prompt, ``"conversation"`` is the list of its messages,
+    ``{"role": ..., "content": ...}``, and ``"prompt"`` the same as plain text.
 
     Args:
         rows: mappings with at least ``"prompt"``.
@@ -54,23 +59,27 @@ class PromptSet(Sequence[dict[str, Any]]):
         return f"PromptSet({self.name!r}, {len(self)} prompts{', synthetic' if self.synthetic else ''})"
 
 
+@takes_numbers
 def load_prompts(
-    source: str | Path,
+    source: Any,
     prompt_column: str = "prompt",
     reference_column: str = "reference",
     split: str | None = None,
     seed: int = 0,
     limit: int | None = None,
 ) -> PromptSet:
-    """Read prompts from a local file, a hub id, or a preset of ``presets.PRESETS`` (its columns are then known).
+    """Read prompts from a local file, a hub id, a preset of ``presets.PRESETS`` (its columns are then known), or data.
+
+    Data handed over in Python may be a list of texts, of conversations or of dicts, a dict of columns, a DataFrame of
+    pandas or Polars, an Arrow table, or a ``Dataset`` or ``DatasetDict`` (its ``split``) of ``datasets``.
 
     ``split=None`` reads everything (for a hub data set, its train split); ``Table.rows_of_split`` explains splits. Rows
     with the same prompt are never in two splits.
 
     Args:
-        source: the file, hub id or preset.
+        source: the file, hub id, preset or data.
         prompt_column: column of the post; a conversation (list of messages) is rendered as text.
-        reference_column: column of the human text; the default ``"reference"`` may be missing.
+        reference_column: column of the human text; the default ``"reference"`` may be missing, and so may its values.
         split: ``"train"``, ``"validation"``, ``"test"`` or ``None``.
         seed: a different seed splits the same prompts differently.
         limit: at most this many prompts.
@@ -81,8 +90,9 @@ def load_prompts(
     return load_prompt_splits(source, [split], prompt_column, reference_column, seed, limit)[split]
 
 
+@takes_numbers
 def load_prompt_splits(
-    source: str | Path,
+    source: Any,
     splits: Sequence[Split],
     prompt_column: str = "prompt",
     reference_column: str = "reference",
@@ -102,20 +112,29 @@ def load_prompt_splits(
     rows: _PromptRows | None = None
     for split in splits:
         if rows is None or rows.table.hub_splits:  # the splits of a hub data set are separate tables
-            rows = _prompt_rows(read_table(source, split=split), prompt_column, reference_column)
+            rows = _prompt_rows(read_table(source, split=split, what="prompts"), prompt_column, reference_column)
         kept = rows.table.rows_of_split(split, rows.prompts, seed)[:limit]
-        found[split] = PromptSet(_Selected(rows, kept), str(source) if split is None else f"{source} ({split})")
+        name = str(source) if is_source(source) else "prompts"
+        found[split] = PromptSet(_Selected(rows, kept), name if split is None else f"{name} ({split})")
     return found
 
 
 def _prompt_rows(table: Table, prompt_column: str, reference_column: str) -> _PromptRows:
-    prompts = table.texts(prompt_column, hint="Map it with --data.prompt_column.")
-    references: list[str] | None = None
+    cells = table.cells(prompt_column, "Map it with --data.prompt_column.")
+    prompts = [table.as_text(cell, index, prompt_column) for index, cell in enumerate(cells)]
+    conversations = {
+        index: messages for index, cell in enumerate(cells) if (messages := table.messages(cell, index, prompt_column))
+    }
+    references: list[str | None] | None = None
     if reference_column != "reference" or table.has(reference_column):
-        references = table.texts(reference_column, hint="Map it with --data.reference_column.")
-    return _PromptRows(table, prompts, references)
+        cells = table.column(reference_column, "Map it with --data.reference_column.", optional=True)
+        references = [
+            None if cell is None else table.as_text(cell, index, reference_column) for index, cell in enumerate(cells)
+        ]
+    return _PromptRows(table, prompts, references, conversations)
 
 
+@takes_numbers
 def embedded_prompts(split: str = "train", count: int | None = None, start: int = 0) -> PromptSet:
     """Posts of the embedded world, generated on demand.
 
@@ -133,6 +152,7 @@ def embedded_prompts(split: str = "train", count: int | None = None, start: int 
     return _of_posts(_summary_row, "embedded world", split, count, start)
 
 
+@takes_numbers
 def instruction_prompts(
     split: str = "train", count: int | None = None, start: int = 0, families: Sequence[str] | None = None
 ) -> PromptSet:
@@ -180,27 +200,19 @@ def _of_posts(
     return PromptSet(_PostRows(make, split, range(first + start, first + start + count)), f"{name} ({split})", True)
 
 
-def resolve_prompts(
-    prompts: str | Path | PromptSet | Sequence[str] | Sequence[Mapping[str, Any]] | None, split: str | None = "train"
-) -> PromptSet:
-    """A ``PromptSet`` from what a user may give: ``None`` (embedded), a source, a list of texts or of rows, or itself.
+def resolve_prompts(prompts: Any, split: str | None = "train") -> PromptSet:
+    """A ``PromptSet`` from what a user may give: ``None`` (embedded), what ``load_prompts`` reads, or itself.
+
+    Of what is handed over in Python all rows are taken, or those of the split where it has splits.
 
     Raises:
-        InputError: as for ``load_prompts``; or an empty list, or one with an entry without text.
+        InputError: as for ``load_prompts``.
     """
     if isinstance(prompts, PromptSet):
         return prompts
     if prompts is None:
         return embedded_prompts(split or "train")
-    if isinstance(prompts, (str, Path)):
-        return load_prompts(prompts, split=split)
-    rows = [{"prompt": row} if isinstance(row, str) else row for row in prompts]
-    if not rows:
-        raise InputError("There are no prompts in the list given.")
-    table = Table(rows, "the prompts given")
-    table.texts("prompt")
-    table.check_characters()
-    return PromptSet(rows)
+    return load_prompts(prompts, split=split if is_source(prompts) or has_splits(prompts) else None)
 
 
 class _Selected(Sequence[Mapping[str, Any]]):
@@ -217,17 +229,29 @@ class _Selected(Sequence[Mapping[str, Any]]):
 
 
 class _PromptRows(Sequence[Mapping[str, Any]]):
-    """Rows of a table with the mapped columns called ``prompt`` and ``reference``."""
+    """Rows of a table with the mapped columns called ``prompt`` and ``reference``.
 
-    def __init__(self, table: Table, prompts: list[str], references: list[str] | None) -> None:
+    A prompt that is a conversation is text there, and under ``conversation`` the list of its messages.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        prompts: list[str],
+        references: list[str | None] | None,
+        conversations: Mapping[int, list[Message]],
+    ) -> None:
         self.table, self.prompts, self._references = table, prompts, references
+        self._conversations = conversations
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: Any) -> Any:
         reference = None if self._references is None else self._references[index]
-        return {**self.table.rows[index], "prompt": self.prompts[index], "reference": reference}
+        row = {**self.table.rows[index], "prompt": self.prompts[index], "reference": reference}
+        messages = self._conversations.get(index)
+        return row if messages is None else {**row, "conversation": messages}
 
 
 class _PostRows(Sequence[Mapping[str, Any]]):

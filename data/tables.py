@@ -6,17 +6,19 @@ Nothing here knows what the columns mean, or the file formats (``files.py``, ``h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, nearest
 from ..paths import user_path
+from .conversations import Message, messages_of
 from .files import read_file
+from .folders import by_split, data_files, read_files, saved_dataset
+from .given import is_missing, is_source, read_given
 from .hub import find_hub_dataset
 from .splits import FRACTIONS, canonical_split, split_prompts
-from .templates import is_conversation, render_conversation
+from .templates import render_conversation
 from .text import find_half_character, half_character, printable, told_half
 
 
@@ -31,8 +33,9 @@ class Table:
         rows: the rows, as mappings from column to value.
         source: the file or hub id, as shown in errors.
         lines: the line on which each row starts, if the file format has lines.
-        hub_split: for a hub data set, the split that was read ("train", "validation", "test").
-        hub_splits: for a hub data set, the splits it has.
+        hub_split: for a data set that has splits, the one that was read ("train", "validation", "test").
+        hub_splits: the splits it has.
+        parts: of several files, the row that each begins with, and its name.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -40,6 +43,7 @@ class Table:
     lines: Sequence[int] = field(default=(), repr=False)
     hub_split: str | None = None
     hub_splits: frozenset[str] = frozenset()
+    parts: Sequence[tuple[int, str]] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,8 +57,9 @@ class Table:
 
     def where(self, index: int) -> str:
         """The place of row ``index``, for an error message."""
-        place = f"line {self.lines[index]}" if self.lines else f"row {index + 1}"
-        return f"{place} of {printable(self.source)}"
+        first, source = next((part for part in reversed(self.parts) if part[0] <= index), (0, self.source))
+        place = f"line {self.lines[index]}" if self.lines else f"row {index - first + 1}"
+        return f"{place} of {printable(source)}"
 
     def has(self, column: str) -> bool:
         """Whether the table has this column, or the column that this path starts with."""
@@ -67,16 +72,25 @@ class Table:
             message = f'No column "{printable(column)}" in {printable(self.source)}; its columns are {shown}.'
             raise InputError(message + nearest(column, self.columns) + (f" {hint}" if hint else ""))
 
-    def column(self, name: str, hint: str = "") -> list[Any]:
-        """Every row's value in a column.
+    def column(self, name: str, hint: str = "", *, optional: bool = False) -> list[Any]:
+        """Every row's value in a column; None where it is missing: null, NaN, or with ``optional`` not there.
 
         Raises:
             InputError: no such column, or a row that lacks it.
         """
         self.require(name, hint)
         if hasattr(self.rows, "select_columns") and name in self.columns:
-            return list(self.rows[name])  # type: ignore[call-overload]
-        return [self._value(index, row, name) for index, row in enumerate(self.rows)]
+            values = list(self.rows[name])  # type: ignore[call-overload]
+        else:
+            values = [self._value(index, row, name, optional) for index, row in enumerate(self.rows)]
+        return [value if isinstance(value, str) or not is_missing(value) else None for value in values]
+
+    def cells(self, name: str, hint: str = "") -> list[Any]:
+        """Every row's value in a column, or the texts of several as one."""
+        if "," not in name or name in self.columns:
+            return self.column(name, hint)
+        parts = [self.column(part.strip(), hint) for part in name.split(",")]
+        return [_join(cells) for cells in zip(*parts, strict=True)]
 
     def texts(self, name: str, *, allow_empty: bool = False, hint: str = "") -> list[str]:
         """Every row's text in a column, or in several; conversations are rendered as text.
@@ -84,20 +98,20 @@ class Table:
         Raises:
             InputError: no such column, or a row whose value is missing, empty or not text.
         """
-        if "," in name and name not in self.columns:
-            parts = [self.column(part.strip(), hint) for part in name.split(",")]
-            values: list[Any] = [_join(cells) for cells in zip(*parts, strict=True)]
-        else:
-            values = self.column(name, hint)
-        return [self.as_text(value, index, name, allow_empty) for index, value in enumerate(values)]
+        return [self.as_text(value, index, name, allow_empty) for index, value in enumerate(self.cells(name, hint))]
+
+    def messages(self, value: Any, index: int, name: str) -> list[Message] | None:
+        """``value``, found in row ``index`` and column ``name``, as a conversation; None where it is none."""
+        return None if isinstance(value, str) else messages_of(value, self._place(index, name))
 
     def as_text(self, value: Any, index: int, name: str, allow_empty: bool = False) -> str:
         """``value``, found in row ``index`` and column ``name``, as text."""
         if not isinstance(value, str):
-            if not is_conversation(value):
+            messages = self.messages(value, index, name)
+            if messages is None:
                 kind = "null" if value is None else type(value).__name__
-                raise InputError(f'Column "{printable(name)}" at {self.where(index)} holds {kind}, not text.')
-            value = render_conversation(value)
+                raise InputError(f"{self._place(index, name)} holds {kind}, not text.")
+            value = render_conversation(messages)
         half = None if value.isascii() else half_character(value)
         if half is not None:
             raise InputError(told_half(f'{_upper(self.where(index))}: column "{printable(name)}"', half))
@@ -127,7 +141,7 @@ class Table:
         """
         if split is None:
             return list(range(len(self)))
-        if split not in FRACTIONS:
+        if split not in FRACTIONS and split not in self.hub_splits:
             raise InputError(f'Unknown split "{split}"; use train, validation or test.{nearest(split, FRACTIONS)}')
         marks: list[str | None] = [self.hub_split or "train"] * len(self)
         if not self.hub_splits and "split" in self.columns:
@@ -145,7 +159,10 @@ class Table:
             raise InputError(f"{self.source} has no {split} rows.")
         return rows
 
-    def _value(self, index: int, row: Mapping[str, Any], name: str) -> Any:
+    def _place(self, index: int, name: str) -> str:
+        return f'Column "{printable(name)}" at {self.where(index)}'
+
+    def _value(self, index: int, row: Mapping[str, Any], name: str, optional: bool) -> Any:
         if name in row:
             return row[name]
         value: Any = row
@@ -153,25 +170,34 @@ class Table:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (KeyError, IndexError, ValueError, TypeError):
+                if optional:
+                    return None
                 near = nearest(part, value if isinstance(value, Mapping) else ())
                 raise InputError(f'No column "{name}" at {self.where(index)}.{near}') from None
         return value
 
 
-def read_table(source: str | Path, *, split: str | None = None, limit: int | None = None) -> Table:
-    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a hub id or a preset.
+def read_table(source: Any, *, split: str | None = None, limit: int | None = None, what: str = "rows") -> Table:
+    """Read a local file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), or files, a hub id, a preset, data.
+
+    A text file may be compressed (``.gz``). Several files are a folder or a pattern (``shards/*.parquet``); their names
+    may begin with the split (``train-00000-of-00002.parquet``). A folder may be one that ``save_to_disk`` wrote.
 
     A JSON file holds an array of objects, an object with such an array under ``data``, ``examples``, ``rows`` or
     ``instances``, or one object per line. A hub id may name config and revision: ``owner/name:config@revision``.
 
     Args:
-        source: the path, hub id or preset.
-        split: split of a hub data set, "train" if it has none of that name; a local file is read in full.
+        source: the path, hub id or preset; or data handed over in Python, as ``given.py`` reads them.
+        split: split of a hub data set, "train" if it has none of that name; of a ``DatasetDict``, which must have it;
+            anything else is read in full.
         limit: read at most this many rows.
+        what: what the rows of an object are, for messages.
 
     Raises:
         InputError: missing, empty or broken file, or a hub data set that cannot be loaded.
     """
+    if not is_source(source):
+        return _given_table(source, f"the {what} given", split, limit)
     hub = find_hub_dataset(source)
     if hub is not None:
         own = hub.splits()
@@ -179,12 +205,39 @@ def read_table(source: str | Path, *, split: str | None = None, limit: int | Non
         rows = hub.read(own.get(chosen, chosen), limit)
         return Table(rows, str(source), hub_split=chosen, hub_splits=frozenset(own))
     path = user_path(source)
-    rows, lines = read_file(path)
+    saved = saved_dataset(path)
+    if saved is not None:
+        return _given_table(saved, str(path), split, limit, exact=False)
+    files = data_files(path)
+    if files is None:
+        rows, lines = read_file(path)
+        return _limited(Table(rows, str(path), lines), limit)
+    splits = by_split(files, path)
+    taken = next((name for name in (split, "train", *splits) if name in splits), None)
+    rows, lines, parts = read_files(files if taken is None else splits[taken])
+    return _limited(Table(rows, str(path), lines, taken, frozenset(splits), parts), limit)
+
+
+def _limited(table: Table, limit: int | None) -> Table:
+    """The first rows of a table, which has some."""
+    rows = table.rows
     if not len(rows):
-        raise InputError(f"{path} holds no rows.")
+        raise InputError(f"{table.source} holds no rows.")
     if limit is not None and limit < len(rows):
         rows = rows.select(range(limit)) if hasattr(rows, "select") else rows[:limit]
-    return Table(rows, str(path), lines[:limit])
+    return replace(table, rows=rows, lines=table.lines[:limit])
+
+
+def _given_table(source: Any, name: str, split: str | None, limit: int | None, exact: bool = True) -> Table:
+    """Data handed over in Python, or read from where they were saved."""
+    given = read_given(source, name, split, limit, exact)
+    table = Table(given.rows, name, hub_split=given.split, hub_splits=given.splits)
+    if not len(table):
+        what = name.removeprefix("the ").removesuffix(" given")
+        raise InputError(f"There are no {what} in the {type(source).__name__} given; give at least one row.")
+    if isinstance(given.rows, list):  # what Arrow holds is whole
+        table.check_characters()
+    return table
 
 
 def _upper(place: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, TypeAlias
 
 from ..errors import InputError, nearest
+from .conversations import Message
 from .tables import Table, read_table
-from .templates import is_conversation, render_conversation
+from .templates import render_conversation
 
 _LAST_TURN = "\n\nAssistant:"
+Messages: TypeAlias = list[Message]
+ThreeParts: TypeAlias = tuple[Messages, Messages, Messages]
+"""The messages of a prompt and of two responses to it."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,14 @@ class TextPair:
 
 
 def load_text_pairs(
-    source: str | Path, *, prompt_column: str = "prompt", first_column: str = "first", second_column: str = "second"
+    source: Any, *, prompt_column: str = "prompt", first_column: str = "first", second_column: str = "second"
 ) -> list[TextPair]:
     """Read pairs of responses, each once in either order; pairs of equal texts, which leave no choice, are dropped.
 
     Responses may be conversations. Without a prompt column the prompt is the beginning that both responses share.
 
     Args:
-        source: local file, or hub id.
+        source: local file or hub id; or data handed over in Python (see ``load_prompts``).
         prompt_column: column of the prompt, or several columns (``instruction,input``).
         first_column: column of one response.
         second_column: column of the other.
@@ -46,20 +49,23 @@ def load_text_pairs(
             that differ.
     """
     hint = "Map the columns with --data.first_column and --data.second_column, or let --run RUN write the responses."
-    texts = two_texts(read_table(source), prompt_column, first_column, second_column, hint)
+    table = read_table(source, what="texts")
+    *texts, _ = two_texts(table, prompt_column, first_column, second_column, hint)
     pairs: dict[tuple[str, frozenset[str]], TextPair] = {}
     for prompt, first, second in zip(*texts, strict=True):
         if first.strip() != second.strip():
             pairs.setdefault((prompt, frozenset((first, second))), TextPair(prompt, first, second))
     if not pairs:
-        raise InputError(f'Columns "{first_column}" and "{second_column}" of {source} are equal in every row.')
+        raise InputError(f'Columns "{first_column}" and "{second_column}" of {table.source} are equal in every row.')
     return list(pairs.values())
 
 
 def two_texts(
     table: Table, prompt_column: str, first: str, second: str, hint: str
-) -> tuple[list[str], list[str], list[str]]:
-    """Prompts and both responses of every row. A beginning shared by both responses belongs to the prompt.
+) -> tuple[list[str], list[str], list[str], list[ThreeParts | None]]:
+    """Prompts and both responses of every row, and their messages where both responses are conversations.
+
+    A beginning shared by both responses belongs to the prompt.
 
     Args:
         table: the rows.
@@ -69,12 +75,18 @@ def two_texts(
         hint: ends the error about a missing column.
     """
     implicit = prompt_column == "prompt" and not table.has("prompt")
-    explicit = [] if implicit else table.texts(prompt_column, hint="Map it with --data.prompt_column.")
-    prompts, firsts, seconds = [], [], []
+    asked = [""] * len(table) if implicit else table.cells(prompt_column, "Map it with --data.prompt_column.")
+    prompts, firsts, seconds, conversations = list[str](), list[str](), list[str](), list[ThreeParts | None]()
     for index, (a, b) in enumerate(zip(table.column(first, hint), table.column(second, hint), strict=True)):
-        shared = ""
-        if is_conversation(a) and is_conversation(b):
-            shared, a, b = _split_conversations(a, b)
+        shared, parts = "", None
+        explicit = "" if implicit else table.as_text(asked[index], index, prompt_column)
+        talks = [table.messages(x, index, name) for x, name in ((a, first), (b, second))]
+        if talks[0] and talks[1]:
+            parts = _split_conversations(talks[0], talks[1])
+            shared, a, b = (render_conversation(part) if part else "" for part in parts)
+            if not implicit:
+                own = table.messages(asked[index], index, prompt_column)
+                parts = (own or parts[0] or [{"role": "user", "content": explicit}], *parts[1:])
         elif implicit and isinstance(a, str) and isinstance(b, str):
             shared = _shared_prompt(a, b)
             a, b = a[len(shared) :], b[len(shared) :]
@@ -83,21 +95,19 @@ def two_texts(
                 f'No column "prompt" in {table.source}, and "{first}" and "{second}" at {table.where(index)} do not '
                 f"begin alike; name the prompt column.{nearest('prompt', table.columns)}"
             )
-        prompts.append(shared if implicit else explicit[index])
+        prompts.append(shared if implicit else explicit)
         firsts.append(table.as_text(a, index, first, allow_empty=True))
         seconds.append(table.as_text(b, index, second, allow_empty=True))
-    return prompts, firsts, seconds
+        conversations.append(parts)
+    return prompts, firsts, seconds, conversations
 
 
-def _split_conversations(
-    first: Sequence[Mapping[str, str]], second: Sequence[Mapping[str, str]]
-) -> tuple[str, str, str]:
-    """The messages shared at the start of both conversations, and what follows in each, as texts."""
+def _split_conversations(first: Messages, second: Messages) -> ThreeParts:
+    """The messages shared at the start of both conversations, and what follows in each."""
     shared = 0
     while shared < min(len(first), len(second)) - 1 and first[shared] == second[shared]:
         shared += 1
-    prompt = render_conversation(first[:shared]) if shared else ""
-    return prompt, render_conversation(first[shared:]), render_conversation(second[shared:])
+    return first[:shared], first[shared:], second[shared:]
 
 
 def _shared_prompt(first: str, second: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 
 from ..errors import InputError, nearest
+from ..numbers import plain
 from .mdp import TokenMDP
 from .policy_kl import Policy, PolicyTerm
 from .prompt_source import PromptBatch
@@ -21,6 +22,18 @@ from .render import render_episode
 RENDER_MODES = ("ansi", "human")
 WORKER_LOOPS = ("gymnasium.vector.async_vector_env", "stable_baselines3.common.vec_env.subproc_vec_env")
 """Modules whose worker processes step environments for a learner in another process."""
+
+
+class UnexpectedArgument(InputError, TypeError):
+    """An argument, or a ``render_mode``, that the environment does not have.
+
+    It is a ``TypeError`` too, and words it as Python does: callers that try an argument (stable-baselines3
+    ``render_mode``, TorchRL ``frameskip``) leave it out then. ``gym.make`` raises it again with all arguments, models
+    and data included, at the end of the message; they are dropped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.partition(" was raised from the environment creator for ")[0])
 
 
 def _of_mdp(name: str, settable: bool = False) -> Any:
@@ -66,20 +79,35 @@ class LanguageEnv:
 
     def _start(self, num_rows: int, render_mode: str | None, options: Mapping[str, Any]) -> None:
         """Make the MDP from the user's options."""
-        options = type(self).complete(**options)
+        refused = f"{type(self).__name__}.__init__() got an unexpected keyword argument"
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            modes = " or ".join(RENDER_MODES)
+            raise UnexpectedArgument(
+                f"{refused} 'render_mode' of value {render_mode!r}; it renders as {modes}, or not at all."
+                f"{nearest(str(render_mode), RENDER_MODES)}"
+            )
+        options = type(self).complete(**{name: plain(value) for name, value in options.items()})
         known = [name for name in inspect.signature(TokenMDP).parameters if name != "num_rows"]
         for name in options:
             if name not in known:
-                raise InputError(f'The environment has no argument "{name}".{nearest(name, known)}')
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise InputError(
-                f'There is no render_mode "{render_mode}"; use ansi or human.{nearest(render_mode, RENDER_MODES)}'
-            )
+                raise UnexpectedArgument(f"{refused} '{name}'.{nearest(name, known)}")
         if _in_worker():  # one thread per worker, as in PyTorch's own loaders: a forked pool hangs, several compete
             torch.set_num_threads(1)
         self.mdp = TokenMDP(num_rows, **options)
+        self.reward.context.encode = self.language_model.encode
         self.render_mode = render_mode
         self._term: PolicyTerm | None = None
+
+    @property
+    def trainer_state(self) -> dict[str, int]:
+        """What rewards see of the training: ``global_step`` and ``max_steps``, in iterations; an agent sets it."""
+        state = self.reward.context.trainer_state
+        return {"global_step": state.global_step, "max_steps": state.max_steps}
+
+    @trainer_state.setter
+    def trainer_state(self, told: Mapping[str, int]) -> None:
+        for name, value in told.items():
+            setattr(self.reward.context.trainer_state, name, value)
 
     def _spaces(self) -> tuple[spaces.Dict, spaces.Discrete]:
         """Observation and action space of one row."""

@@ -13,7 +13,6 @@ Notation: B rows, P = ``max_prompt_tokens``, R = ``max_new_tokens``, L = P + R, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from ..models.language_model import LanguageModel
 from ..models.placing import dtype_named
 from ..models.response_text import ResponseText
 from ..models.stepper import make_stepper
+from ..numbers import is_number, plain
 from ..rewards.kl import estimator
 from ..rewards.reward import Reward, resolve_reward
 from .episode import Episode
@@ -100,14 +100,15 @@ class TokenMDP:
         device: str = "cpu",
         dtype: str = "fp32",
     ) -> None:
-        _check_number("num_envs", num_rows, 1, integer=True)
-        _check_number("max_new_tokens", max_new_tokens, 1, integer=True)
-        _check_number("max_prompt_tokens", max_prompt_tokens, 1, integer=True)
-        _check_number("missing_eos_penalty", missing_eos_penalty, 0)
-        if not (_is_number(temperature) and temperature > 0):
+        num_rows = int(_number("num_envs", num_rows, 1, integer=True))
+        max_new_tokens = int(_number("max_new_tokens", max_new_tokens, 1, integer=True))
+        max_prompt_tokens = int(_number("max_prompt_tokens", max_prompt_tokens, 1, integer=True))
+        missing_eos_penalty = _number("missing_eos_penalty", missing_eos_penalty, 0)
+        temperature, mask_top_p = plain(temperature), plain(mask_top_p)
+        if not (is_number(temperature) and temperature > 0):
             raise InputError(f"temperature must be a finite number above 0, not {temperature!r}.")
-        _check_number("mask_top_k", mask_top_k, 0, integer=True)
-        if not (_is_number(mask_top_p) and 0 < mask_top_p <= 1):
+        mask_top_k = int(_number("mask_top_k", mask_top_k, 0, integer=True))
+        if not (is_number(mask_top_p) and 0 < mask_top_p <= 1):
             raise InputError(f"mask_top_p must be in (0, 1], not {mask_top_p!r}.")
         estimator(kl_estimator)
         self.num_rows, self.kl_estimator, self.kl_coef = num_rows, kl_estimator, kl_coef
@@ -115,7 +116,7 @@ class TokenMDP:
         self.length = max_prompt_tokens + max_new_tokens  # L
         self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
         self.decoding = Decoding(temperature=self.temperature)
-        self._masking = Decoding(self.temperature, top_k=int(mask_top_k), top_p=float(mask_top_p))
+        self._masking = Decoding(self.temperature, top_k=mask_top_k, top_p=float(mask_top_p))
         self.template = Template(template) if isinstance(template, str) else template or SUMMARIZE
 
         self.dtype, stored = dtype, dtype_named(dtype, device)
@@ -161,8 +162,7 @@ class TokenMDP:
 
     @kl_coef.setter
     def kl_coef(self, value: float) -> None:
-        _check_number("kl_coef", value, 0)
-        self._kl_coef = float(value)
+        self._kl_coef = float(_number("kl_coef", value, 0))
 
     def observation(self) -> Observation:
         """A fresh copy of ``tokens`` (B, L) int64 and ``attention_mask`` (B, L) int8.
@@ -322,11 +322,9 @@ class TokenMDP:
         }
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_number(name: str, value: Any, least: int, integer: bool = False) -> None:
-    kind = "an integer" if integer else "a finite number"
-    if not _is_number(value) or value < least or (integer and value != int(value)):
+def _number(name: str, value: Any, least: int, integer: bool = False) -> int | float:
+    """A number that a user gave, as a Python number of at least ``least``."""
+    value, kind = plain(value), "an integer" if integer else "a finite number"
+    if not is_number(value) or value < least or (integer and value != int(value)):
         raise InputError(f"{name} must be {kind} of at least {least}, not {value!r}.")
+    return value

@@ -18,6 +18,7 @@ from ..data.templates import Template
 from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
+from ..numbers import is_whole, plain
 
 
 class PromptSampler:
@@ -177,9 +178,10 @@ class PromptSource:
 
     def at(self, index: int) -> Prompt:
         """Prepare prompt ``index`` of the set."""
-        if not (isinstance(index, int | np.integer) and 0 <= index < len(self.prompts)):
+        index = plain(index)
+        if not (is_whole(index) and 0 <= index < len(self.prompts)):
             raise InputError(f"There is no prompt {index!r}; the set has {len(self.prompts)}, numbered from 0.")
-        return self._prepare(self.prompts[int(index)], int(index))
+        return self._prepare(self.prompts[index], index)
 
     def of(self, text: str) -> Prompt:
         """Prepare a prompt given by hand."""

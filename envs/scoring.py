@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models.response_text import ResponseText
+from ..rewards.arguments import COMPLETION_IDS
 from ..rewards.reward import Reward
 from .prompt_source import Prompt
 
@@ -20,7 +22,8 @@ class Scores:
 
     Attributes:
         total: (B,) everything paid at T besides KL: Σ weight · part, minus the penalty for a missing EOS.
-        parts: name -> (B,), each part before its weight; ``missing_eos_penalty`` is as paid, 0 or negative.
+        parts: name -> (B,), each part before its weight, NaN where it does not judge; ``missing_eos_penalty`` is as
+            paid, 0 or negative.
         finish_reasons: B times ``"eos"``, ``"stop"`` or ``"length"``.
         responses: B texts, as ``ResponseText`` reads them.
     """
@@ -42,8 +45,8 @@ def score_responses(
     """Score B responses in one batch.
 
     The reward gets the prompt as the policy read it (template included, cut to the budget), the response without
-    special tokens (but those kept) and up to the first stop string, and every further column of the prompt's row (None
-    if a row lacks it).
+    special tokens (but those kept) and up to the first stop string, its tokens (``completion_ids``, EOS included), and
+    every further column of the prompt's row (None if a row lacks it).
 
     Args:
         response_text: from tokens to text.
@@ -60,7 +63,8 @@ def score_responses(
     read = {response: response_text.read(response) for response in set(map(tuple, ids))}
     responses, reasons = [read[tuple(response)][0] for response in ids], [read[tuple(response)][1] for response in ids]
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
-    columns = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
+    columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
+    columns[COMPLETION_IDS] = ids
     indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
     total, parts = reward([prompt.text for prompt in prompts], responses, indices, columns)
     penalty = np.array([0.0 - missing_eos_penalty if reason == "length" else 0.0 for reason in reasons])

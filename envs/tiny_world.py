@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from ..errors import InputError, nearest
 from ..models.language_model import LanguageModel
 from ..models.tabular import TabularLM
+from ..numbers import is_whole, takes_numbers
 
 MAX_RESPONSES = 200_000
 PADDED_ROWS = 3  # of the embedding, beyond the vocabulary
@@ -113,6 +114,7 @@ def word_names(num_tokens: int) -> list[str]:
     return [chr(ord("a") + i) if num_tokens <= 26 else f"w{i}" for i in range(num_tokens)]
 
 
+@takes_numbers
 def enumerable_options(
     num_tokens: int = 3,
     max_new_tokens: int = 3,
@@ -138,7 +140,7 @@ def enumerable_options(
         InputError: a size below 1, too many responses to list, or a table of another shape.
     """
     for name, value in {"num_tokens": num_tokens, "max_new_tokens": max_new_tokens, "num_prompts": num_prompts}.items():
-        if not isinstance(value, int) or value < 1:
+        if not is_whole(value) or value < 1:
             raise InputError(f"{name} must be an integer of at least 1, not {value!r}.")
     count = sum(num_tokens**length for length in range(max_new_tokens + 1))
     if count * num_prompts > MAX_RESPONSES:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numbers import plain
 from .language_env import LanguageEnv
 from .mdp import Observation
 
@@ -32,7 +33,7 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
 
     info at every step: ``ref_log_prob`` and the β in use, ``kl_coef`` (with the estimator ``"exact"`` also
     ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T besides
-    KL), ``score_parts`` (by name, before weights), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
+    KL), ``score_parts`` (by name, before weights, those that judge), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
     (``"eos"``, ``"stop"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``eos_token_id`` (which of
     the model's EOS tokens it was), ``reference`` and ``prompt_index``. The rewards of an episode sum to ``score -
     kl_coef * kl``.
@@ -55,7 +56,7 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode at the next prompt, or at the one that ``options`` names."""
-        super().reset(seed=seed)
+        super().reset(seed=plain(seed))
         if seed is not None:
             self.mdp.samplers[0].restart()
         self.mdp.reset(0, self.np_random, options)

@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ..errors import InputError, nearest
+from ..numbers import is_whole, plain
 from .language_env import LanguageEnv
 from .mdp import Observation
 
@@ -47,7 +48,7 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
     ) -> None:
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self._start(num_envs, render_mode, options)
-        self.num_envs = num_envs
+        self.num_envs = num_envs = self.mdp.num_rows
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = self._spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -158,11 +159,13 @@ class TokenVectorEnv(LanguageEnv, VectorEnv[Observation, Arrays, Arrays]):
         return list(self.np_random)
 
     def _row_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-        if seed is None or isinstance(seed, int | np.integer):
-            seed = [None if seed is None else int(seed) + row for row in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise InputError(f"reset takes one seed per row: {self.num_envs}, not {len(seed)}.")
-        return seed
+        one: Any = plain(seed)
+        if one is None or is_whole(one):
+            return [None if one is None else one + row for row in range(self.num_envs)]
+        seeds = [plain(each) for each in one]
+        if len(seeds) != self.num_envs:
+            raise InputError(f"reset takes one seed per row: {self.num_envs}, not {len(seeds)}.")
+        return seeds
 
     def _reset_mask(self, mask: Any) -> NDArray[np.bool_]:
         if mask is None:

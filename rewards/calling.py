@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..storage.signals import SIGNALS
+from .beside import beside
+from .waiting import Failure, waited_for
 
 _LONGEST = 200
 LARGEST = 1e30
 """Scores beyond this overflow in the single precision that learners use."""
 
 
-def called(function: Callable[..., Any], **given: Iterable[Any]) -> list[Any]:
+Call = tuple[Callable[..., Any], Mapping[str, Iterable[Any]], Mapping[str, Any]]
+"""A function, its columns, and its other arguments."""
+
+
+def called(function: Callable[..., Any], /, **columns: Iterable[Any]) -> list[Any]:
     """A function's result, as a list of values; it gets lists of its own, which it may empty or edit.
 
     Bytes and mappings can be turned into lists too, but nobody means their bytes or keys: they count as one value.
     """
-    with undisturbed():
-        values = function(**{name: list(column) for name, column in given.items()})
-        return [values] if isinstance(values, bytes | bytearray | memoryview | Mapping) else list(values)
+    (values,) = called_together([(function, columns, {})])
+    if isinstance(values, Failure):
+        raise values.error
+    return values
+
+
+def called_together(calls: Sequence[Call]) -> list[list[Any] | Failure]:
+    """As ``called``, for several functions in turn; coroutines run at the end, all at once.
+
+    Raises:
+        KeyboardInterrupt: the user stopped a function.
+    """
+    results = [_attempt(function, _call, *call) for function, *call in calls]
+    waiting = [place for place, result in enumerate(results) if inspect.isawaitable(result)]
+    if waiting:
+        with undisturbed(), ExitStack() as homes:
+            for place in waiting:
+                homes.enter_context(beside(calls[place][0]))
+            for place, result in zip(waiting, waited_for([results[place] for place in waiting]), strict=True):
+                results[place] = result
+    return [
+        result if isinstance(result, Failure | list) else _attempt(call[0], _listed, result)
+        for call, result in zip(calls, results, strict=True)
+    ]
+
+
+def _attempt(function: Callable[..., Any], work: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``work`` gives, while a user's ``function`` is at work in it; a ``Failure`` where that raises."""
+    try:
+        with undisturbed(), beside(function):
+            return work(function, *arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: sys.exit() in a reward must not look like the end of a run
+        return Failure(error)
+
+
+def _call(function: Callable[..., Any], columns: Mapping[str, Iterable[Any]], constants: Mapping[str, Any]) -> Any:
+    values = function(**{name: list(column) for name, column in columns.items()}, **constants)
+    return values if inspect.isawaitable(values) else _listed(function, values)
+
+
+def _listed(function: Callable[..., Any], values: Any) -> list[Any]:
+    return [values] if isinstance(values, bytes | bytearray | memoryview | Mapping) else list(values)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Ready-made rewards in plain Python, with the signature that every reward function has.
 
 ``def reward(prompts, completions, **columns) -> list[float]``: one number per completion; each column of the prompt
-data is passed as a list too. Any function of this form, in any file, works the same way (`resolve_reward`).
+data is passed as a list too, and what `arguments.py` names. Any function of this form, in any file, works the same way
+(`resolve_reward`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from rouge_score import rouge_scorer
+
+from ..data.given import is_missing
 
 
 @lru_cache(maxsize=1)
@@ -67,8 +70,8 @@ def _accepted(
 ) -> list[list[str]]:
     """The right answers of every row."""
     rows = zip(reference, references or [None] * len(reference), strict=True)
-    accepted = [list(several) if several else [one] for one, several in rows]
-    if any(text is None for targets in accepted for text in targets):
+    accepted = [[one] if is_missing(several) or not len(several) else list(several) for one, several in rows]
+    if any(is_missing(text) for targets in accepted for text in targets):
         raise ValueError(f"{name} compares with a reference, and this prompt has none")
     return [[str(text) for text in targets] for targets in accepted]
 

@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
@@ -18,17 +17,19 @@ from typing import Any
 
 from ..errors import InputError, MachineError, RewardError, nearest
 from ..paths import read_bytes, user_path
+from .beside import importable, remember, remember_object
 from .calling import told, undisturbed, working_folder
+from .installed import homes_of_packages, is_installed
 
 MOST_FILES = 1000
 """How many files of a user's own are read for what they import: a few seconds' worth."""
-_PACKAGES = {"site-packages", "dist-packages"}
-"""Folders of these names hold installed packages, be they of a user, of the system or of another environment."""
 _NOT_FOLLOWED = {*sys.stdlib_module_names, "prefgym"}
 
 
 def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
     """Import ``"module:function"``, ``"module.function"`` or ``"file.py:function"``, in the current directory too.
+
+    A file can import what lies beside it, as a script can, also while its functions run (see ``beside.py``).
 
     Args:
         path: where it is.
@@ -45,6 +46,7 @@ def import_function(path: str, kind: str = "function") -> Callable[..., Any]:
         with undisturbed():
             module = _module_from_file(module_name) if module_name.endswith(".py") else _module_by_name(module_name)
             function = getattr(module, attribute, None)
+            remember_object(function, module)
     except (InputError, MachineError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too: a module that ends the program cannot be imported
@@ -72,14 +74,14 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
     ``import`` statements are read wherever they are; an import by a computed name is not seen.
     Of thousands of files, the ones reached by the fewest imports are read.
     """
-    found, left, homes = dict[Path, Path](), deque(files), _homes()
+    found, left, homes = dict[Path, Path](), deque(files), homes_of_packages()
     while left and len(found) < MOST_FILES:
         file = left.popleft()
         place = file.resolve()
         if place not in found:
             found[place] = file
-            if not _is_installed(file, homes):
-                left += [other for other in dict.fromkeys(_imported(file)) if not _is_installed(other, homes)]
+            if not is_installed(file, homes):
+                left += [other for other in dict.fromkeys(_imported(file)) if not is_installed(other, homes)]
     return list(found.values())
 
 
@@ -142,22 +144,6 @@ def _files_of(module: str, places: list[str]) -> list[Path]:
     return found
 
 
-def _is_installed(file: Path, homes: set[Path]) -> bool:
-    """Whether a file belongs to Python, an installed package or prefgym, rather than to the user."""
-    place = file.resolve()
-    is_package = not _PACKAGES.isdisjoint((*file.parts, *place.parts))
-    return file.suffix != ".py" or is_package or not homes.isdisjoint(place.parents)
-
-
-def _homes() -> set[Path]:
-    """The folders of Python, installed packages and prefgym."""
-    homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "prefgym":  # in an editable install it is elsewhere
-            homes.update(getattr(module, "__path__", ()))
-    return {Path(home).resolve() for home in homes}
-
-
 def _here() -> list[str]:
     """The working folder, if there still is one."""
     folder = working_folder()
@@ -193,8 +179,11 @@ def _module_from_file(name: str) -> ModuleType:
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # before running it: dataclasses and pickle look their module up here
+    folder = file.resolve().parent
+    remember(name, folder)
     try:
-        module_spec.loader.exec_module(module)
+        with importable(folder):
+            module_spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
         raise

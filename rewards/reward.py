@@ -1,13 +1,13 @@
 """The score of a text: named parts, each a weighted function of text; and how a user names one.
 
-A reward function is ``def reward(prompts, completions, **columns) -> list[float]``: one finite number per completion. A
-preference model has the same signature, so nothing here knows which kind it calls.
+A reward function is ``def reward(prompts, completions, **columns) -> list[float]``: one finite number per completion,
+or None for one that it does not judge. It may be a coroutine. A preference model has the same signature, so nothing
+here knows which kind it calls; ``arguments.py`` says what a function is given.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError, nearest
+from ..numbers import is_number, plain
 from ..paths import user_path
-from .calling import LARGEST, called, number, shown, told
+from .arguments import Arguments, Context, arguments_of, required_columns
+from .calling import LARGEST, called_together, number, shown, told
 from .importing import import_function
+from .waiting import Failure
 
 RewardFunction = Callable[..., Sequence[float]]
 """``(prompts, completions, **columns) -> one number per completion``; columns are lists as long as ``prompts``."""
@@ -36,7 +39,8 @@ BUILT_IN = {
 class Reward:
     """The score of a response: Σ weight · part, over named parts.
 
-    A part of weight 0 is computed and logged, but adds nothing to the total.
+    A part of weight 0 is computed and logged, but adds nothing to the total. A part that returns None for a row adds
+    nothing there, but every row needs a part that judges it.
 
     Args:
         parts: name -> (function, weight).
@@ -45,12 +49,13 @@ class Reward:
     def __init__(self, parts: Mapping[str, tuple[RewardFunction, float]]) -> None:
         if not parts:
             raise InputError("A reward needs at least one part; name a function, a preference model or nothing at all.")
-        for name, (function, weight) in parts.items():
+        self.context = Context()
+        self.parts = {name: (function, plain(weight)) for name, (function, weight) in parts.items()}
+        for name, (function, weight) in self.parts.items():
             if not callable(function):
                 raise InputError(f'Reward "{name}" is {shown(function)}, which cannot be called.')
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+            if not is_number(weight):
                 raise InputError(f'The weight of reward "{name}" must be a finite number, not {shown(weight)}.')
-        self.parts = dict(parts)
 
     def __call__(
         self,
@@ -68,106 +73,99 @@ class Reward:
             columns: further columns of the prompt data, each of length B.
 
         Returns:
-            The total (B,) and every part before its weight, name -> (B,).
+            The total (B,) and every part before its weight, name -> (B,), NaN where it does not judge a row.
 
         Raises:
-            RewardError: a part raised, returned NaN, inf or a non-number, or not one value per completion.
+            RewardError: a part raised, returned NaN, inf or a non-number, or not one value per completion; or no part
+                judges a row.
             InputError: a part needs a column that the prompts do not have.
         """
         indices = range(len(prompts)) if indices is None else indices
-        columns = columns or {}
-        self.check_columns(columns)
-        values = {
-            name: _evaluate(name, function, prompts, completions, indices, columns)
-            for name, (function, _) in self.parts.items()
-        }
+        values = self.values(prompts, completions, indices, columns)
+        unjudged = np.all([np.isnan(part) for part in values.values()], axis=0)
+        if unjudged.any():
+            name, index = next(iter(self.parts)), indices[int(unjudged.argmax())]
+            others = ", and so did every other part" if len(self.parts) > 1 else ""
+            raise RewardError(
+                f'Reward "{name}" returned None for prompt {index}{others}; one part must judge each prompt.', index
+            )
         total = np.zeros(len(prompts))
         for name, (_, weight) in self.parts.items():
             if weight != 0:
-                total += weight * values[name]
+                total += weight * np.nan_to_num(values[name])
         return total, values
+
+    def values(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        indices: Sequence[int] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Every part before its weight, as from a call, but a row may be one that no part judges."""
+        columns = columns or {}
+        self.check_columns(columns)
+        arguments = {
+            name: arguments_of(name, function, prompts, completions, columns, self.context)
+            for name, (function, _) in self.parts.items()
+        }
+        return _evaluate(self.parts, arguments, range(len(prompts)) if indices is None else indices)
 
     def check_columns(self, available: Sequence[str] | Mapping[str, Any]) -> None:
         """Raise ``InputError`` when a part needs a column that is not among ``available``."""
         for name, (function, _) in self.parts.items():
-            for column in _required_columns(function):
+            for column in required_columns(function):
                 if column not in available:
                     has = ", ".join(f'"{key}"' for key in available) or "no further columns"
                     near = nearest(column, available)
                     raise InputError(f'Reward "{name}" needs the column "{column}", but the prompts have {has}.{near}')
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a builtin without a signature: pass everything
-        return {"columns": inspect.Parameter("columns", inspect.Parameter.VAR_KEYWORD)}
-
-
-def _required_columns(function: RewardFunction) -> list[str]:
-    ours = {"prompts", "completions"}
-    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        name
-        for name, parameter in _parameters(function).items()
-        if name not in ours and parameter.kind in kinds and parameter.default is inspect.Parameter.empty
-    ]
-
-
-def accepted_columns(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    """The columns that ``function`` has parameters for; all of them if it takes ``**columns``."""
-    parameters = _parameters(function)
-    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        columns = {name: column for name, column in columns.items() if name in parameters}
-    return {name: column for name, column in columns.items() if name not in ("prompts", "completions")}
-
-
 def _evaluate(
-    name: str,
-    function: RewardFunction,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    indices: Sequence[int],
-    columns: Mapping[str, Sequence[Any]],
-) -> NDArray[np.float64]:
-    """Call one part and check every value; (B,)."""
-    columns = accepted_columns(function, columns)
-    try:
-        values = called(function, prompts=prompts, completions=completions, **columns)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit too: sys.exit() in a reward must not look like the end of a run
-        row = _failing_row(function, prompts, completions, columns)
-        where = f"for prompt {indices[row]}" if row is not None else f"for a batch that starts with prompt {indices[0]}"
-        raise RewardError(f'Reward "{name}" raised {told(error, f" {where}")}', indices[row or 0]) from error
-    if len(values) != len(prompts):
+    parts: Mapping[str, tuple[RewardFunction, float]], arguments: Mapping[str, Arguments], indices: Sequence[int]
+) -> dict[str, NDArray[np.float64]]:
+    """Call all parts and check every value; (B,) each, NaN where a part does not judge a row."""
+    results = called_together([(parts[name][0], *given) for name, given in arguments.items()])
+    checked = {}
+    for (name, given), values in zip(arguments.items(), results, strict=True):
+        if isinstance(values, Failure):
+            raise _failed(name, parts[name][0], given, values.error, indices) from values.error
+        checked[name] = _checked(name, values, indices)
+    return checked
+
+
+def _failed(
+    name: str, function: RewardFunction, given: Arguments, error: BaseException, indices: Sequence[int]
+) -> RewardError:
+    row = _failing_row(function, given, len(indices))
+    where = f"for prompt {indices[row]}" if row is not None else f"for a batch that starts with prompt {indices[0]}"
+    return RewardError(f'Reward "{name}" raised {told(error, f" {where}")}', indices[row or 0])
+
+
+def _checked(name: str, values: list[Any], indices: Sequence[int]) -> NDArray[np.float64]:
+    """The values of a part as numbers."""
+    if len(values) != len(indices):
         raise RewardError(
-            f'Reward "{name}" returned {len(values)} values for {len(prompts)} completions, in a batch that starts '
+            f'Reward "{name}" returned {len(values)} values for {len(indices)} completions, in a batch that starts '
             f"with prompt {indices[0]}; it must return one number per completion.",
             indices[0],
         )
-    found = [number(value) for value in values]
+    found = [math.nan if value is None else number(value) for value in values]
     if None in found:
         row = found.index(None)
         raise RewardError(
             f'Reward "{name}" returned {shown(values[row])} for prompt {indices[row]}; it must return a finite number '
-            f"of at most {LARGEST:g}.",
+            f"of at most {LARGEST:g}, or None where it does not judge.",
             indices[row],
         )
     return np.array(found, dtype=np.float64)
 
 
-def _failing_row(
-    function: RewardFunction, prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-) -> int | None:
+def _failing_row(function: RewardFunction, given: Arguments, count: int) -> int | None:
     """Find the first row that raises when scored alone, so that the message can name it; None if none does."""
-    for row in range(len(prompts)):
-        try:
-            alone = {name: [column[row]] for name, column in columns.items()}
-            called(function, prompts=[prompts[row]], completions=[completions[row]], **alone)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+    for row in range(count):
+        (alone,) = called_together([(function, *given.of_row(row))])
+        if isinstance(alone, Failure):
             return row
     return None
 

@@ -22,6 +22,7 @@ from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.attention import plain_attention
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
+from ..numbers import takes_numbers
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .breakdown import breakdown
 from .calibration import helpful_temperature
@@ -51,6 +52,7 @@ def bradley_terry_loss(
     return loss.mean()
 
 
+@takes_numbers
 def train_preference_model(
     pm: PreferenceModel,
     comparisons: Sequence[Comparison],

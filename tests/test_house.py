@@ -20,7 +20,7 @@ BELOW = {
     "assets": {"data", "models", "rewards", "envs", "agents", "evaluation"},
     "lecture": {"data", "models", "rewards", "envs", "agents", "evaluation", "assets"},
 }
-GROUND = {"errors", "files", "paths", "storage", "typed_json"}
+GROUND = {"errors", "files", "numbers", "paths", "storage", "typed_json"}
 
 
 def modules(room: str) -> list[Path]:

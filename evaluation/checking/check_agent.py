@@ -17,6 +17,7 @@ from ...agents.hyperparameters import Hyperparameters
 from ...agents.policy import LMPolicy
 from ...envs.enumerable import Enumerable
 from ...errors import InputError
+from ...numbers import takes_numbers
 from .agent_report import AgentReport
 from .diagnosis import Finding, diagnose, directions
 from .enumeration import Enumeration
@@ -50,6 +51,7 @@ MAX_REGRET = 0.02
 MakeAgent = Callable[..., PolicyGradient]
 
 
+@takes_numbers
 def check_agent(
     agent: MakeAgent,
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,13 +50,20 @@ def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     return {name: [prompt.row.get(name) for prompt in prompts] for name in names}
 
 
-def as_scorer(name: str, function: RewardFunction | Reward) -> Scorer:
-    """A reward function as a scorer of prompts; its values are checked, errors name it and the prompt."""
+def as_scorer(
+    name: str, function: RewardFunction | Reward, encode: Callable[[str], Sequence[int]] | None = None
+) -> Scorer:
+    """A reward function as a scorer of prompts; its values are checked, errors name it and the prompt.
+
+    A function alone gives NaN where it does not judge. ``encode`` gives the tokens of a text to those that ask.
+    """
     reward = function if isinstance(function, Reward) else Reward({name: (function, 1.0)})
+    reward.context.encode = encode or reward.context.encode
 
     def score(prompts: Sequence[Prompt], responses: Sequence[str]) -> NDArray[np.float64]:
         indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
-        return reward([prompt.text for prompt in prompts], responses, indices, columns_of(prompts))[0]
+        asked = [prompt.text for prompt in prompts], responses, indices, columns_of(prompts)
+        return reward(*asked)[0] if reward is function else reward.values(*asked)[name]
 
     return score
 
@@ -79,7 +86,8 @@ def compare(judge: Judge | str, prompts: Sequence[Prompt], a: Candidate, b: Cand
     result = np.full(len(prompts), np.nan)
     index = np.flatnonzero(a.present & b.present).tolist()
     if isinstance(judge, str):
-        result[index] = outcomes(a.scores[judge][index], b.scores[judge][index])
+        judged = [i for i in index if not np.isnan(a.scores[judge][i] + b.scores[judge][i])]
+        result[judged] = outcomes(a.scores[judge][judged], b.scores[judge][judged])
         return result
     kept = [prompts[i] for i in index]
     texts_a, texts_b = ([candidate.texts[i] for i in index] for candidate in (a, b))

@@ -7,7 +7,7 @@ tokens, KL in nats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ...models.forward import token_log_probs
 from ...models.generation import generate, is_one_of
 from ...models.language_model import LanguageModel
 from ...models.response_text import ResponseText
+from ...numbers import plain
 
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
 """Prompts as rows, each with ``"prompt"`` and any further columns."""
@@ -58,6 +59,10 @@ class DecodeSettings:
     batch_size: int = 64
     stop_strings: Sequence[str] | None = None
     keep_special_tokens: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
 
 
 @dataclass(frozen=True)

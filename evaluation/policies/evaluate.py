@@ -20,6 +20,7 @@ from ...envs.prompt_source import Prompt
 from ...errors import InputError
 from ...models.distribution import Decoding
 from ...models.language_model import LanguageModel
+from ...numbers import takes_numbers
 from ...rewards.gold import gold
 from ...rewards.reward import RewardFunction
 from . import yardsticks
@@ -40,6 +41,7 @@ from .judge import Columns, Judge, ScoreJudge, resolve_judge
 from .measures import figures, has_facts
 from .parts import Parts
 
+Encode = Callable[[str], Sequence[int]]
 YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")
 """Names of the yardsticks; no policy may have one of them."""
 
@@ -66,6 +68,7 @@ class Evaluation:
     settings: DecodeSettings
 
 
+@takes_numbers
 def evaluate_policies(
     policies: Mapping[str, LanguageModel],
     start: LanguageModel,
@@ -118,8 +121,8 @@ def evaluate_policies(
     settings = settings or DecodeSettings()
     data = resolve_prompts(prompts)
     prepared, truncated = prepare(start, data, settings)
-    scorers = _scorers(prepared, preference, rewards or {})
-    judge_name, judge = _judge(judge, scorers)
+    scorers = _scorers(prepared, preference, rewards or {}, start.encode)
+    judge_name, judge = _judge(judge, scorers, start.encode)
     exam = _Exam(prepared, start, reference or start, settings, scorers, seed)
     held = None if validation is None else resolve_prompts(validation)
     memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
@@ -266,17 +269,20 @@ class _RememberedJudge:
 
 
 def _scorers(
-    prompts: Sequence[Prompt], preference: RewardFunction | None, rewards: Mapping[str, RewardFunction]
+    prompts: Sequence[Prompt],
+    preference: RewardFunction | None,
+    rewards: Mapping[str, RewardFunction],
+    encode: Encode,
 ) -> dict[str, Scorer]:
     """Score name -> scorer, the preference score first; nothing is scored twice under two names."""
     named: dict[str, RewardFunction] = {} if preference is None else {"preference_score": preference}
     last = {"gold_score": gold} if has_facts(prompts) else {}
     taken = [*named.values(), *last.values()]
     named.update({name: function for name, function in rewards.items() if function not in taken})
-    return {name: as_scorer(name, function) for name, function in {**named, **last}.items()}
+    return {name: as_scorer(name, function, encode) for name, function in {**named, **last}.items()}
 
 
-def _judge(spec: Any, scorers: dict[str, Scorer]) -> tuple[str, Judge | str]:
+def _judge(spec: Any, scorers: dict[str, Scorer], encode: Encode) -> tuple[str, Judge | str]:
     """The judge's name, and the judge; for one that only scores, the name of its score, added to ``scorers``."""
     if spec is None:
         names = [name for name in ("gold_score", "preference_score", *scorers) if name in scorers]
@@ -291,6 +297,6 @@ def _judge(spec: Any, scorers: dict[str, Scorer]) -> tuple[str, Judge | str]:
         )
     judge = resolve_judge(spec)
     if isinstance(judge, ScoreJudge):
-        scorers[JUDGE_SCORE] = as_scorer(judge.name, judge.reward)
+        scorers[JUDGE_SCORE] = as_scorer(judge.name, judge.reward, encode)
         return judge.name, JUDGE_SCORE
     return judge.name, judge

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RewardError
+from ...rewards.arguments import accepted_columns
 from ...rewards.calling import called, number, shown, told
-from ...rewards.reward import Reward, accepted_columns, resolve_reward
+from ...rewards.reward import Reward, resolve_reward
 from ..win_rate import outcomes, win_rate
 
 __all__ = ["Columns", "Judge", "PairwiseJudge", "ScoreJudge", "resolve_judge", "win_rate"]

@@ -90,7 +90,7 @@ def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
     return {
         "gold_score": None,
         "preference_score": None,
-        **{name: float(np.nanmean(values)) for name, values in candidate.scores.items()},
+        **{name: _mean(values) for name, values in candidate.scores.items()},
         "kl": None if candidate.kl is None else float(np.mean(candidate.kl)),
         "length": float(candidate.lengths[index].mean()),
         "words": mean_words(texts),
@@ -117,6 +117,12 @@ def _length_controlled(candidate: Candidate, outcome: NDArray[np.float64], oppon
     return length_controlled_win_rate(outcome[known], candidate.lengths[known], opponent.lengths[known], seed=seed)
 
 
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """The mean of the scores there are; None if there are none, as of a reward that judges none of these prompts."""
+    judged = values[~np.isnan(values)]
+    return float(judged.mean()) if len(judged) else None
+
+
 def _minus_start(
     candidate: Candidate,
     start: Candidate,
@@ -130,4 +136,5 @@ def _minus_start(
     if outcome is not None and start_outcome is not None:
         pairs["win_rate_vs_references"] = (outcome, start_outcome)
     differences = {name: mine - theirs for name, (mine, theirs) in pairs.items()}
-    return {name: mean_interval(values[~np.isnan(values)]) for name, values in differences.items()}
+    judged = {name: values[~np.isnan(values)] for name, values in differences.items()}
+    return {name: mean_interval(values) for name, values in judged.items() if len(values)}

@@ -46,10 +46,10 @@ def test_prompt_and_completion_are_read_as_they_are(load):
 
 def test_conversations(load):
     ask, answer = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
-    assert load([{"prompt": [ask], "completion": [answer]}]) == [Pair("Hi", " Hello")]
-    assert load([{"messages": [ask, answer]}]) == [Pair("Hi", " Hello")]
+    assert load([{"prompt": [ask], "completion": [answer]}]) == [Pair("Hi", " Hello", conversation=(ask, answer))]
+    assert load([{"messages": [ask, answer]}]) == [Pair("Hi", " Hello", conversation=(ask, answer))]
     assert load([{"messages": [ask, answer, ask, answer]}]) == [
-        Pair("User: Hi\n\nAssistant: Hello\n\nUser: Hi\n\nAssistant:", " Hello")
+        Pair("User: Hi\n\nAssistant: Hello\n\nUser: Hi\n\nAssistant:", " Hello", conversation=(ask, answer) * 2)
     ]
 
 

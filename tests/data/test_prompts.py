@@ -63,7 +63,8 @@ def test_mapped_columns(posts, tmp_path):
 def test_conversation_as_prompt(tmp_path):
     path = tmp_path / "talk.json"
     path.write_text(json.dumps([{"prompt": [{"role": "user", "content": "Hi"}]}]))
-    assert load_prompts(path)[0] == {"prompt": "Hi", "reference": None}
+    conversation = [{"role": "user", "content": "Hi"}]
+    assert load_prompts(path)[0] == {"prompt": "Hi", "reference": None, "conversation": conversation}
 
 
 def test_what_a_user_may_give(posts):

@@ -92,8 +92,9 @@ def test_missing_file_and_folder(tmp_path):
     write(tmp_path, "posts.jsonl", JSONL)
     with pytest.raises(InputError, match=r'No file .*post.jsonl.*Did you mean "posts.jsonl"'):
         read_table(tmp_path / "post.jsonl")
-    with pytest.raises(InputError, match="is a folder"):
-        read_table(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none holds no data file \(.jsonl"):
+        read_table(tmp_path / "none")
     with pytest.raises(InputError, match=r'Did you mean "tldr"'):
         read_table("tldrr")
 
@@ -289,7 +290,10 @@ def test_names_of_columns_are_told_in_letters_that_can_be_printed(tmp_path):
         ("a.csv", "prompt\na\n".encode("utf-16-le"), "Line 1 of .*a.csv holds a NUL character, as UTF-16 does"),
         ("a.jsonl", JSONL.encode("utf-16-be"), "a.jsonl is not UTF-8|Broken JSON"),
         ("a.jsonl", gzip.compress(JSONL.encode(), mtime=0), "a.jsonl is compressed with gzip; unpack it"),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode(), mtime=0), "Cannot tell the format of .*a.jsonl.gz"),
+        ("a.parquet.gz", gzip.compress(JSONL.encode(), mtime=0), "Cannot tell the format of .*a.parquet.gz"),
+        ("a.jsonl.gz", JSONL.encode(), "Cannot unpack .*a.jsonl.gz as gzip: Not a gzipped file"),
+        ("a.csv.gz", gzip.compress(JSONL.encode(), mtime=0)[:-9], "Cannot unpack .*a.csv.gz as gzip"),
+        ("a.json.gz", gzip.compress(b"", mtime=0), "a.json.gz is empty"),
         ("a.jsonl", b'{"prompt": "\xed\xa0\xbd"}', r"not UTF-8 text \(line 1\)"),
     ],
 )
@@ -314,7 +318,7 @@ def test_only_files_on_a_disk_are_read(tmp_path):
         "zero.jsonl": "is a pipe or a device, not a file",
         "gone.jsonl": "is a link to a file that does not exist",
         "round.jsonl": "is a link to a file that does not exist",
-        "folder.jsonl": "is a folder, not a data file",
+        "folder.jsonl": "holds no data file",
         f"{'x' * 300}.jsonl": "a name in a path has at most 255 bytes",
         "a.jsonl/b.jsonl": "No file",
     }

@@ -310,7 +310,7 @@ def test_long_prompts_are_cut_at_their_end_and_counted(make_env):
         ({"prompts": ["a", " "]}, "Empty prompt at row 2"),
         ({"prompts": []}, "no prompts"),
         ({"split": "tset", "prompts": None}, 'Did you mean "test"'),
-        ({"kl_coeff": 0.1}, 'no argument "kl_coeff".*Did you mean "kl_coef"'),
+        ({"kl_coeff": 0.1}, "unexpected keyword argument 'kl_coeff'.*Did you mean \"kl_coef\""),
         ({"render_mode": "ansii"}, 'Did you mean "ansi"'),
     ],
 )

@@ -1,3 +1,5 @@
+import numpy as np
+import pandas as pd
 import pytest
 
 from prefgym.rewards.functions import exact_match, length, rouge_l
@@ -37,3 +39,13 @@ def test_exact_match_is_right_or_wrong_whatever_the_case_and_the_full_stop():
 
 def test_length_counts_words():
     assert length(["p", "p"], ["", " three small words "]) == [0.0, 3.0]
+
+
+@pytest.mark.parametrize("none", [float("nan"), np.float64("nan"), pd.NA, None])
+@pytest.mark.parametrize("function", [rouge_l, exact_match])
+def test_a_reference_that_is_not_a_number_is_none(function, none):
+    with pytest.raises(ValueError, match="this prompt has none"):
+        function(["p"], ["nan"], reference=[none])
+    with pytest.raises(ValueError, match="this prompt has none"):
+        function(["p"], ["nan"], reference=["a"], references=[["b", none]])
+    assert function(["p"], ["a"], reference=["a"], references=[none]) == [1.0]
