@@ -20,8 +20,10 @@ from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
 from .layout import Slots, every_slot
 from .packing import read_packed
-from .padding import first_real_column, position_ids
-from .shared_prompt import first_rows, read_behind, shares_prompts, taken
+from .padding import first_real_column
+from .paths import paths_of
+from .plain import read_plainly
+from .shared_prompt import first_rows, read_behind, shares_prompts
 
 
 @contextmanager
@@ -124,7 +126,7 @@ def read_responses(
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
     mask = attention_mask[:, start:].long()
-    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model) else None)
+    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model, tokens.shape[1] - start) else None)
     real = mask[:, split - start :].bool()
     with head_input(model) as hidden:
         if is_encoder_decoder(model):
@@ -132,8 +134,9 @@ def read_responses(
         elif packed:
             logits, slots = read_packed(model, *given[:3])
         elif given[-1] is None or split - start == 1:
-            logits, slots = [_plain(model, *given[:3])], every_slot(real)
-            hidden[:] = [hidden[0][:, -num_response:]]  # a head that cannot be restricted runs everywhere
+            paths = paths_of(model, tokens.shape[1] - start)
+            both = read_plainly(model, paths, *given[:2], num_response, hidden)
+            logits, slots, hidden[:] = [both[0]], every_slot(real), [both[1]]
         else:
             logits, slots = _behind(model, *given)
     read = hidden[-len(logits) :]  # the head may have run on prompts earlier
@@ -144,17 +147,6 @@ def _flat(parts: list[Tensor]) -> Tensor:
     """(g, W, ...) each -> (T, ...); a single one is not copied."""
     flat = [part.flatten(0, 1) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat)
-
-
-def _plain(model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int) -> Tensor:
-    """Logits (B, R, V_model) of whole rows."""
-    num_response = tokens.shape[1] - split
-    return model(
-        input_ids=tokens[:, :-1],
-        attention_mask=mask[:, :-1],
-        use_cache=False,
-        **taken(model, position_ids=position_ids(mask[:, :-1]), logits_to_keep=num_response),
-    ).logits[:, -num_response:]
 
 
 def _encoder_decoder(

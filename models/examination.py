@@ -1,0 +1,291 @@
+"""Trying by which paths a model gives the numbers of a plain forward pass: transformers' own, each text alone.
+
+The trial reads random texts of the longest length asked for with a small twin of the model (:mod:`.twin`), by the very
+functions that serve users. What differs by more than ``TOLERANCE`` is not used.
+
+Notation: G prompts, S responses to each, of at most R tokens; V_model embedding rows; d hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .encoder_decoder import is_encoder_decoder
+from .forward import read_responses
+from .grouped_reader import GroupedReader
+from .layout import Chunk, slots_of
+from .packing import read_row
+from .paths import EVERY, FAST, Batch, Paths, inner_model, limit_of, reading_by
+from .reader import DecoderReader
+from .shared_prompt import PromptCache, read_chunk
+from .static_reader import StaticReader
+from .stepper import Stepper
+from .twin import MOST_PARAMETERS, NoTwin, make_twin
+
+TOLERANCE = 1e-4
+"""Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
+RESPONSE = 5
+BATCHES: tuple[Batch, ...] = ("left", "right", "equal", "alone")
+
+
+@dataclass
+class Trial:
+    """What a path gave.
+
+    Attributes:
+        difference: the largest, in nats (log-probs) or relative (gradients); infinite if the path failed.
+        reason: what it raised; empty if nothing.
+    """
+
+    difference: float
+    reason: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the path may be used."""
+        return self.difference <= TOLERANCE
+
+
+@dataclass
+class Examination:
+    """What was tried, by name, and the paths that follow from it."""
+
+    paths: Paths
+    trials: dict[str, Trial] = field(default_factory=dict)
+
+
+@dataclass
+class Texts:
+    """G prompts with S responses each: (G, P) and (N, R), padded like a batch, and the truth about them.
+
+    Attributes:
+        truth: log-probs of every token, one (r_i, V_model) for each response.
+    """
+
+    prompts: Tensor
+    prompt_mask: Tensor
+    responses: Tensor
+    mask: Tensor
+    samples: int
+    truth: list[Tensor] = field(default_factory=list)
+
+    @property
+    def prompt_of(self) -> Tensor:
+        """(N,) which prompt a response answers."""
+        return torch.arange(len(self.prompts)).repeat_interleave(self.samples)
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Prompt and response of each of the N texts, tokens and mask (N, P + R)."""
+        tokens = torch.cat([self.prompts[self.prompt_of], self.responses], dim=1)
+        return tokens, torch.cat([self.prompt_mask[self.prompt_of], self.mask], dim=1)
+
+
+def find_paths(model: nn.Module, columns: int) -> Paths:
+    """The paths of a model for up to ``columns`` columns, tried on its twin, or on itself if it has none.
+
+    Raises:
+        InputError: no path gives the numbers of a plain forward pass.
+    """
+    try:
+        tried: nn.Module = make_twin(model)
+    except NoTwin as error:
+        if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
+            raise InputError(f"{type(model).__name__} cannot be checked: {error}") from error
+        tried = model
+    found = examine(tried, columns)
+    if not found.trials["alone" if is_encoder_decoder(model) else found.paths.batch].agrees:
+        raise InputError(f"{type(model).__name__} reads a text in a batch differently from the text alone.")
+    return found.paths
+
+
+def examine(model: nn.Module, columns: int, gradients: bool = True) -> Examination:
+    """Try every path of a model on random texts that need ``columns`` columns.
+
+    Args:
+        model: small enough for some forward passes over so many tokens.
+        columns: at least ``4 * RESPONSE``.
+        gradients: whether gradients are compared too.
+    """
+    texts = make_texts(model, columns)
+    found = Examination(EVERY.only_plain())
+    with torch.no_grad():
+        texts.truth = [_truth(model, texts, row) for row in range(len(texts.responses))]
+    found.paths = _plain(model, texts, found.trials)
+    for name in FAST:
+        trial = _try(_TRIALS[name], model, replace(found.paths, **_needs(name, found.paths)), texts)
+        found.trials[name] = trial
+        if trial.agrees:
+            found.paths = replace(found.paths, **{name: True})
+    return found
+
+
+def make_texts(model: nn.Module, columns: int, seed: int = 0) -> Texts:
+    """Random prompts of unequal length and short responses that together need ``columns`` columns."""
+    limit = limit_of(model) or columns
+    longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
+    samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([longest, max(2, longest - 7), max(2, longest // 2)])[:, None]
+    count = len(lengths) * samples
+    written = torch.full((count, 1), RESPONSE)
+    written[1::2] -= 2
+    ids = _ordinary(model)
+    prompts = ids[torch.randint(len(ids), (len(lengths), longest), generator=generator)]
+    responses = ids[torch.randint(len(ids), (count, RESPONSE), generator=generator)]
+    prompt_mask = torch.arange(longest) >= longest - lengths
+    mask = torch.arange(RESPONSE) < written
+    pad = getattr(inner_model(model).config, "pad_token_id", None) or 0
+    return Texts(prompts.masked_fill(~prompt_mask, pad), prompt_mask, responses.masked_fill(~mask, pad), mask, samples)
+
+
+def _ordinary(model: nn.Module) -> Tensor:
+    """Token ids without a special meaning to the model."""
+    inner = inner_model(model)
+    config = inner.config
+    ids = set(range(inner.get_input_embeddings().weight.shape[0]))
+    for name, value in {**vars(config), **vars(config.get_text_config())}.items():
+        if name.endswith("token_id"):
+            ids -= set(value if isinstance(value, list) else [value])
+    return torch.tensor(sorted(ids))
+
+
+def _truth(model: Any, texts: Texts, row: int) -> Tensor:
+    """Log-probs (r, V_model) that predict a response: one forward pass over prompt and response alone."""
+    prompt, response = _text(texts, row)
+    logits = model(input_ids=torch.cat([prompt, response])[None]).logits[0, len(prompt) - 1 : -1]
+    return logits.float().log_softmax(-1)
+
+
+def _text(texts: Texts, row: int) -> tuple[Tensor, Tensor]:
+    prompt = row // texts.samples
+    return texts.prompts[prompt][texts.prompt_mask[prompt]], texts.responses[row][texts.mask[row]]
+
+
+def _difference(found: Tensor, texts: Texts) -> float:
+    """The largest difference of logits (N, R, V_model) from the truth, as log-probs."""
+    log_probs = found.float().log_softmax(-1)
+    parts = [(log_probs[row, : len(truth)] - truth).abs().max() for row, truth in enumerate(texts.truth)]
+    largest = torch.stack(parts).max()
+    return float(largest) if torch.isfinite(largest) else float("inf")
+
+
+Reads = Callable[[Any, Texts], Tensor]
+
+
+def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:
+    try:
+        with torch.no_grad(), reading_by(model, paths):
+            return Trial(_difference(read(model, texts), texts))
+    except Exception as error:  # whatever a model raises on a path, the path is not for it
+        return Trial(float("inf"), f"{type(error).__name__}: {error}")
+
+
+def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
+    """The first way to batch texts that agrees; each alone if none does."""
+    pad = getattr(inner_model(model).config, "pad_token_id", None)
+    starts: list[int | None] = [0, None, *([pad + 1] if pad is not None else []), 1, 2]
+    for batch in BATCHES:
+        for first in starts if batch in ("left", "right") else [None]:
+            paths = replace(EVERY.only_plain(), batch=batch, positions=first)
+            name = batch if first in (0, None) else f"{batch} from {first}"
+            trials[name] = _try(_read, model, paths, texts)
+            if trials[name].agrees:
+                trials[batch] = trials[name]
+                return paths
+    return paths
+
+
+def _needs(name: str, found: Paths) -> dict[str, bool]:
+    """The flags to set for a trial: its own, and what it builds on."""
+    return {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})
+
+
+def _read(model: Any, texts: Texts) -> Tensor:
+    tokens, mask = texts.rows
+    reading = read_responses(model, tokens, mask, RESPONSE, texts.prompt_of)
+    return reading.slots.spread(reading.logits)
+
+
+def _together(model: Any, texts: Texts) -> Tensor:
+    """All responses to a prompt in one row after it."""
+    kept = PromptCache()
+    kept.read(model, texts.prompts[:, :-1], texts.prompt_mask[:, :-1].long())
+    last = texts.prompts[:, -1:].repeat_interleave(texts.samples, dim=0)
+    chunk = _one_row_each(texts)
+    given = torch.cat([last, texts.responses[:, :-1]], dim=1)
+    output = read_chunk(model, kept, texts.prompt_mask[:, :-1].long(), given, chunk)
+    slots = slots_of([chunk], texts.mask)
+    return slots.spread(output.logits.flatten(0, 1))
+
+
+def _one_row_each(texts: Texts) -> Chunk:
+    """The responses of each prompt one after the other, without padding between them."""
+    groups = len(texts.prompts)
+    order = [[(n, c) for n in range(g * texts.samples, (g + 1) * texts.samples) for c in range(int(texts.mask[n].sum()))] for g in range(groups)]
+    width = max(map(len, order))
+    slots = torch.tensor([row + [(-1, 0)] * (width - len(row)) for row in order])
+    return Chunk(torch.arange(groups), slots[..., 0], slots[..., 1])
+
+
+def _packed(model: Any, texts: Texts) -> Tensor:
+    """All texts in one row."""
+    tokens, mask = texts.rows
+    lengths = mask.sum(dim=1) - 1
+    text = torch.arange(len(tokens)).repeat_interleave(lengths)[None]
+    column = torch.cat([torch.arange(length) for length in lengths.tolist()])[None]
+    chunk = Chunk(torch.zeros(1, dtype=torch.long), text, column)
+    split = tokens.shape[1] - RESPONSE
+    logits, predicting = read_row(model, tokens, mask, split, chunk)
+    return slots_of([predicting], texts.mask).spread(logits.flatten(0, 1))
+
+
+def _reader(kind: Any) -> Reads:
+    def read(model: Any, texts: Texts) -> Tensor:
+        """The given responses written token by token; a row leaves when it has ended."""
+        reader = kind(model, texts.prompts, texts.prompt_mask, texts.samples, RESPONSE)
+        found = torch.zeros(*texts.responses.shape, model.get_input_embeddings().weight.shape[0])
+        rows = torch.arange(len(found))
+        logits, _ = reader.read_prompts()
+        for step in range(RESPONSE):
+            found[rows, step] = logits[:, : found.shape[-1]].float()
+            if step + 1 < RESPONSE:
+                going = texts.mask[rows, step + 1]
+                if not going.all() :
+                    rows = rows[reader.keep(going)]
+                logits, _ = reader.read(texts.responses[rows, step])
+        return found
+
+    return read
+
+
+def _steps(model: Any, texts: Texts) -> Tensor:
+    """One more token for rows that stand at different columns, and some asked again."""
+    tokens, mask = texts.rows
+    stepper, split = Stepper(model), tokens.shape[1] - RESPONSE
+    found = torch.zeros(*texts.responses.shape, model.get_input_embeddings().weight.shape[0])
+    rows = torch.arange(len(tokens))
+    ahead = rows % 2  # every second row is a token further
+    for step in range(RESPONSE + 1):
+        here = (step - 1 + ahead).clamp(0, RESPONSE - 1)
+        seen = mask & (torch.arange(tokens.shape[1]) < split + here[:, None])
+        logits = stepper.next_logits(tokens, seen)
+        found[rows, here] = logits[:, : found.shape[-1]].float()
+    return found
+
+
+_TRIALS: dict[str, Reads] = {
+    "behind": _read,
+    "together": _together,
+    "packed": _packed,
+    "rows": _reader(DecoderReader),
+    "grouped": _reader(GroupedReader),
+    "static": _reader(StaticReader),
+    "steps": _steps,
+}
