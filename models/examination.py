@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .accepts import taken
 from .encoder_decoder import is_encoder_decoder
 from .forward import read_responses
 from .grouped_reader import GroupedReader
@@ -159,7 +160,8 @@ def _ordinary(model: nn.Module) -> Tensor:
 def _truth(model: Any, texts: Texts, row: int) -> Tensor:
     """Log-probs (r, V_model) that predict a response: one forward pass over prompt and response alone."""
     prompt, response = _text(texts, row)
-    logits = model(input_ids=torch.cat([prompt, response])[None]).logits[0, len(prompt) - 1 : -1]
+    options = taken(model, use_cache=False)
+    logits = model(input_ids=torch.cat([prompt, response])[None], **options).logits[0, len(prompt) - 1 : -1]
     return logits.float().log_softmax(-1)
 
 
