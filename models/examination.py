@@ -99,11 +99,16 @@ def find_paths(model: nn.Module, columns: int) -> Paths:
         tried: nn.Module = make_twin(model)
     except NoTwin as error:
         if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
-            raise InputError(f"{type(model).__name__} cannot be checked: {error}") from error
+            raise InputError(
+                f"How a {type(model).__name__} reads texts cannot be checked: {error}; name another model."
+            ) from error
         tried = model
     found = examine(tried, columns)
-    if not found.trials["alone" if is_encoder_decoder(model) else found.paths.batch].agrees:
-        raise InputError(f"{type(model).__name__} reads a text in a batch differently from the text alone.")
+    if not found.trials[found.paths.batch].agrees:
+        raise InputError(
+            f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text token "
+            "by token; name a model that reads from left to right."
+        )
     return found.paths
 
 
@@ -202,14 +207,14 @@ def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:
 def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
     """The first way to batch texts that agrees; each alone if none does."""
     pad = getattr(inner_model(model).config, "pad_token_id", None)
-    starts: list[int | None] = [0, None, *([pad + 1] if pad is not None else []), 1, 2]
+    starts: list[int | None] = [0, *([pad + 1] if pad is not None else []), 1, 2, None]
     kinds: tuple[Batch, ...] = BATCHES
     if is_encoder_decoder(model):
         starts, kinds = [None], BATCHES[1:]
     for batch in kinds:
         for first in starts if batch in ("left", "right") else [None]:
             paths = replace(EVERY.only_plain(), batch=batch, positions=first)
-            name = batch if first in (0, None) else f"{batch} from {first}"
+            name = batch if first == 0 or len(starts) == 1 else f"{batch} from {first}"
             trials[name] = _try(_read, model, paths, texts)
             if trials[name].agrees:
                 trials[batch] = trials[name]

@@ -28,7 +28,16 @@ _MARK = "_prefgym_paths"
 _SHORTEST = 64
 _FOUND: dict[tuple[str, int], Paths] = {}
 _IDLE = frozenset(
-    ("transformers_version", "_name_or_path", "name_or_path", "architectures", "dtype", "torch_dtype", "use_cache")
+    (
+        "transformers_version",
+        "_name_or_path",
+        "name_or_path",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "use_cache",
+        "tie_word_embeddings",
+    )
 ).union(("id2label", "label2id", "problem_type", "return_dict", "output_hidden_states", "output_attentions"))
 """What a configuration says that does not change how texts are read."""
 
