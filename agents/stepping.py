@@ -7,6 +7,7 @@ transition) is ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -282,7 +283,10 @@ def _to_rollout(episodes: list[Episode], policy: LMPolicy) -> Rollout:
         kl=pad("kl"),
         rewards=pad("rewards"),
         scores=torch.tensor(final("score"), dtype=torch.float32, device=device),
-        score_parts={name: torch.tensor([row[name] for row in parts], dtype=torch.float32) for name in parts[0]},
+        score_parts={
+            name: torch.tensor([row.get(name, math.nan) for row in parts], dtype=torch.float32)  # NaN: did not judge
+            for name in dict.fromkeys(name for row in parts for name in row)
+        },
         groups=torch.tensor([episode.group for episode in episodes], device=device),
         finish_reasons=final("finish_reason"),
         prompts=final("prompt"),

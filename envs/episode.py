@@ -49,7 +49,9 @@ class Episode:
         ended = self.finish_reason == "eos"
         info = {
             "score": score,
-            "score_parts": {name: float(values[place]) for name, values in scores.parts.items()},
+            "score_parts": {
+                name: float(values[place]) for name, values in scores.parts.items() if not math.isnan(values[place])
+            },
             "kl": kl,
             "kl_k1": kl,
             "finish_reason": scores.finish_reasons[place],

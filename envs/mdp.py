@@ -126,10 +126,10 @@ class TokenMDP:
         self.eos_token_ids = self.language_model.eos_token_ids  # any of which ends an episode
         self.response_text = ResponseText(self.language_model, stop_strings, keep_special_tokens)
         for each in (self.language_model, self.reference):
-            if self.length > each.context_length:
+            if not each.fits(max_prompt_tokens, max_new_tokens):
                 raise InputError(
                     f"max_prompt_tokens={max_prompt_tokens} plus max_new_tokens={max_new_tokens} does not fit the "
-                    f"{each.context_length} tokens of context of {each.name}; lower one of them."
+                    f"{each.context_length} tokens of context of {each.name}{each.context_of}; lower one of them."
                 )
         self.reward: Reward = resolve_reward(reward, device=device, dtype=stored)
         self.prompts = resolve_prompts(prompts, split)

@@ -33,10 +33,10 @@ class TokenEnv(LanguageEnv, gym.Env[Any, Any]):
 
     info at every step: ``ref_log_prob`` and the β in use, ``kl_coef`` (with the estimator ``"exact"`` also
     ``ref_log_probs`` (V,), with a policy ``log_prob``). At the last step also ``score`` (all that is paid at T besides
-    KL), ``score_parts`` (by name, before weights, those that judge), ``kl`` (the sum of the estimator paid), ``kl_k1``, ``finish_reason``
-    (``"eos"``, ``"stop"`` or ``"length"``), ``prompt``, ``response``, and where they apply ``eos_token_id`` (which of
-    the model's EOS tokens it was), ``reference`` and ``prompt_index``. The rewards of an episode sum to ``score -
-    kl_coef * kl``.
+    KL), ``score_parts`` (by name, before weights, those that judge), ``kl`` (the sum of the estimator paid), ``kl_k1``,
+    ``finish_reason`` (``"eos"``, ``"stop"`` or ``"length"``), ``prompt``, ``response``, and where they apply
+    ``eos_token_id`` (which of the model's EOS tokens it was), ``reference`` and ``prompt_index``. The rewards of an
+    episode sum to ``score - kl_coef * kl``.
 
     ``reset(seed=..., options={"prompt": "..."})`` or ``options={"index": 7}`` chooses the prompt.
 

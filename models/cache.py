@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 
+from .accepts import taken
 from .forward import head_input
 from .shared_prompt import checkpoints
 
@@ -188,10 +189,9 @@ def last_columns(
         logits = model(
             input_ids=tokens,
             attention_mask=attention_mask,
-            position_ids=positions,
+            **taken(model, position_ids=positions, logits_to_keep=count),
             past_key_values=cache,
             use_cache=cache is not None,
-            logits_to_keep=count,
         ).logits
     return logits[:, -count:], hidden[0][:, -count:]
 

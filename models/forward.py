@@ -10,18 +10,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..errors import InputError
 from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
 from .layout import Slots, every_slot
 from .packing import read_packed
-from .padding import first_real_column, position_ids
-from .shared_prompt import first_rows, read_behind, shares_prompts, taken
+from .padding import first_real_column
+from .paths import paths_of
+from .plain import read_plainly
+from .shared_prompt import first_rows, read_behind, shares_prompts
+
+
+def head_of(model: nn.Module) -> Any:
+    """The layer that turns hidden states into logits.
+
+    Raises:
+        InputError: there is none that can be found.
+    """
+    inner = getattr(model, "module", model)
+    head = inner.get_output_embeddings()
+    if head is None:
+        rows = inner.get_input_embeddings().weight.shape[0]
+        linear = [module for module in inner.modules() if isinstance(module, nn.Linear) and module.out_features == rows]
+        head = linear[-1] if linear else None
+    if head is None:
+        raise InputError(f"The layer of a {type(inner).__name__} that computes logits cannot be found.")
+    return head
+
+
+def head_width(model: nn.Module) -> int:
+    """d, the size of the hidden states that the head reads; not every configuration states it."""
+    return int(head_of(model).weight.shape[-1])
 
 
 @contextmanager
@@ -32,7 +57,7 @@ def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     def capture(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         captured.append(arguments[0])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(capture)
+    handle = head_of(model).register_forward_pre_hook(capture)
     try:
         yield captured
     finally:
@@ -124,16 +149,18 @@ def read_responses(
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
     mask = attention_mask[:, start:].long()
-    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model) else None)
+    columns = mask.shape[1]
+    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model, columns) else None)
     real = mask[:, split - start :].bool()
     with head_input(model) as hidden:
-        if is_encoder_decoder(model):
+        if is_encoder_decoder(model) and shares_prompts(model, columns):
             logits, slots = [_encoder_decoder(model, *given)], every_slot(real)
-        elif packed:
+        elif packed and not is_encoder_decoder(model):
             logits, slots = read_packed(model, *given[:3])
         elif given[-1] is None or split - start == 1:
-            logits, slots = [_plain(model, *given[:3])], every_slot(real)
-            hidden[:] = [hidden[0][:, -num_response:]]  # a head that cannot be restricted runs everywhere
+            paths = paths_of(model, columns)
+            both = read_plainly(model, paths, *given[:2], num_response, hidden)
+            logits, slots, hidden[:] = [both[0]], every_slot(real), [both[1]]
         else:
             logits, slots = _behind(model, *given)
     read = hidden[-len(logits) :]  # the head may have run on prompts earlier
@@ -144,17 +171,6 @@ def _flat(parts: list[Tensor]) -> Tensor:
     """(g, W, ...) each -> (T, ...); a single one is not copied."""
     flat = [part.flatten(0, 1) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat)
-
-
-def _plain(model: PreTrainedModel, tokens: Tensor, mask: Tensor, split: int) -> Tensor:
-    """Logits (B, R, V_model) of whole rows."""
-    num_response = tokens.shape[1] - split
-    return model(
-        input_ids=tokens[:, :-1],
-        attention_mask=mask[:, :-1],
-        use_cache=False,
-        **taken(model, position_ids=position_ids(mask[:, :-1]), logits_to_keep=num_response),
-    ).logits[:, -num_response:]
 
 
 def _encoder_decoder(

@@ -16,6 +16,7 @@ from torch import Tensor
 from .attention import additive_mask
 from .cache import RowCache, RowCacheLayer, cached_forward, last_columns
 from .padding import position_ids
+from .paths import first_position
 
 CROWDED = 2 / 3
 """Share of unfinished samples below which separate rows are faster (measured on a CPU)."""
@@ -24,7 +25,7 @@ CROWDED = 2 / 3
 class GroupedReader:
     """A ``Reader`` whose cache has one row per prompt: the prompt, then the samples' tokens, step by step.
 
-    The model must attend to everything that its mask allows (see :func:`prefgym.models.shared_prompt.attends_to_all`).
+    Right where :attr:`prefgym.models.paths.Paths.grouped` is.
 
     Args:
         model: a decoder.
@@ -39,6 +40,7 @@ class GroupedReader:
         count, self.width = prompts.shape
         self.places = torch.arange(count * samples, device=prompts.device)  # which sample each remaining row writes
         self.step = 0
+        self.first = first_position(model, self.width + samples * (max_new_tokens - 1))
         self.prompt_length = prompt_mask.sum(dim=-1, keepdim=True)  # (G, 1)
         own = torch.eye(samples, dtype=torch.bool, device=prompts.device).repeat(1, max_new_tokens - 1)  # (S, S (R-1))
         before = prompt_mask.bool()[:, None, :].expand(-1, samples, -1)  # (G, S, P)
@@ -48,7 +50,7 @@ class GroupedReader:
     def read_prompts(self) -> tuple[Tensor, Tensor]:
         """As :meth:`prefgym.models.reader.Reader.read_prompts`."""
         self.cache.begin(torch.arange(len(self.prompts), device=self.prompts.device)[:, None], 0, self.width)
-        positions = position_ids(self.prompt_mask)
+        positions = position_ids(self.prompt_mask) + self.first
         logits, hidden = cached_forward(self.model, self.prompts, self.prompt_mask, positions, self.cache)
         return logits.repeat_interleave(self.samples, dim=0), hidden.repeat_interleave(self.samples, dim=0)
 
@@ -60,7 +62,7 @@ class GroupedReader:
         begin = self.width + samples * self.step
         stop = begin + samples
         self.cache.extend(slice(begin, stop), slice(0, stop))
-        positions = (self.prompt_length + self.step).expand(-1, samples)
+        positions = (self.prompt_length + self.step + self.first).expand(-1, samples)
         self.step += 1
         both = last_columns(
             self.model, given.view(count, samples), self.mask[..., :stop], positions, self.cache, samples

@@ -8,21 +8,20 @@ Notation: N texts of L columns, P of them prompt and R response, g rows of W slo
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .accepts import taken
 from .encoder_decoder import is_encoder_decoder
-from .layout import Chunk, Slots, lay_out, slots_of
-from .shared_prompt import attends_to_all, packed_mask, pair_cost, taken
+from .layout import Chunk, Slots, slots_of
+from .paths import first_position, paths_of
+from .shared_prompt import lay_out_for, packed_mask
 
 
-def check_packable(model: nn.Module) -> None:
-    """Raise InputError for a model that cannot separate the texts of a row."""
-    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-    if is_encoder_decoder(model) or not takes_positions or not attends_to_all(model):
+def check_packable(model: nn.Module, columns: int = 1) -> None:
+    """Raise InputError for a model that cannot separate the texts of a row of so many columns."""
+    if is_encoder_decoder(model) or not paths_of(model, columns).packed:
         raise InputError(
             f"Examples cannot be packed for a {type(model).__name__}, which takes no separate mask for every token; "
             "train without packing."
@@ -42,33 +41,30 @@ def read_packed(model: nn.Module, tokens: Tensor, mask: Tensor, split: int) -> t
         The logits (g, K, V_model) of each chunk, and the slots: which response token each of them predicts. The head
         runs on the columns where at least one row predicts a response token.
     """
-    first = mask.long().argmax(dim=1)  # (N,) columns of padding on the left
     lengths = mask.sum(dim=1) - 1  # the last token predicts nothing
-    chunks = lay_out(torch.zeros_like(first), lengths, pair_cost=pair_cost(model))
-    outputs, predicting = [], []
-    for chunk in chunks:
-        text = chunk.text.clamp(min=0)
-        column = first[text] + chunk.column  # (g, W) of the tokens
-        predicts = (chunk.text >= 0) & (column + 1 >= split)
-        kept = predicts.any(dim=0).nonzero()[:, 0]  # (K,)
-        told = taken(model, logits_to_keep=kept)
-        logits = model(
-            input_ids=tokens[text, column],
-            attention_mask=_mask(chunk, next(model.parameters()).dtype),
-            position_ids=chunk.column,
-            use_cache=False,
-            **told,
-        ).logits
-        kept = kept if told else torch.arange(logits.shape[1], device=kept.device)
-        outputs.append(logits)
-        predicting.append(
-            Chunk(
-                chunk.prompts,
-                chunk.text.masked_fill(~predicts, -1)[:, kept],
-                (column + 1 - split).clamp(min=0)[:, kept],
-            )
-        )
-    return outputs, slots_of(predicting, mask[:, split:].bool())
+    chunks = lay_out_for(model, "packed", torch.zeros_like(lengths), lengths)
+    outputs, predicting = zip(*(read_row(model, tokens, mask, split, chunk) for chunk in chunks), strict=True)
+    return list(outputs), slots_of(list(predicting), mask[:, split:].bool())
+
+
+def read_row(model: nn.Module, tokens: Tensor, mask: Tensor, split: int, chunk: Chunk) -> tuple[Tensor, Chunk]:
+    """Read one chunk of :func:`read_packed`: logits (g, K, V_model), and which response token each predicts."""
+    begins = mask.long().argmax(dim=1)  # (N,) columns of padding on the left
+    text = chunk.text.clamp(min=0)
+    column = begins[text] + chunk.column  # (g, W) of the tokens
+    predicts = (chunk.text >= 0) & (column + 1 >= split)
+    kept = predicts.any(dim=0).nonzero()[:, 0]  # (K,)
+    told = taken(model, logits_to_keep=kept)
+    logits = model(
+        input_ids=tokens[text, column],
+        attention_mask=_mask(chunk, next(model.parameters()).dtype),
+        position_ids=chunk.column + first_position(model, chunk.text.shape[1]),
+        use_cache=False,
+        **told,
+    ).logits
+    kept = kept if told else torch.arange(logits.shape[1], device=kept.device)
+    predicted = (column + 1 - split).clamp(min=0)
+    return logits, Chunk(chunk.prompts, chunk.text.masked_fill(~predicts, -1)[:, kept], predicted[:, kept])
 
 
 def _mask(chunk: Chunk, dtype: torch.dtype) -> Tensor:

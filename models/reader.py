@@ -19,7 +19,7 @@ from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
 from .forward import head_input
 from .grouped_reader import GroupedReader
 from .padding import position_ids
-from .shared_prompt import attends_to_all
+from .paths import first_position, paths_of
 
 
 class Reader(Protocol):
@@ -43,7 +43,8 @@ def make_reader(
 ) -> Reader:
     """Return the reader that fits a model, for prompts (G, P) int64, left padded, and responses of R tokens."""
     kind: type[Any] = EncoderDecoderReader if is_encoder_decoder(model) else DecoderReader
-    if kind is DecoderReader and samples_per_prompt > 1 and attends_to_all(model):
+    columns = prompts.shape[1] + samples_per_prompt * (max_new_tokens - 1)
+    if kind is DecoderReader and samples_per_prompt > 1 and paths_of(model, columns).grouped:
         kind = SwitchingReader
     return kind(model, prompts, prompt_mask, samples_per_prompt, max_new_tokens)  # type: ignore[no-any-return]
 
@@ -60,18 +61,21 @@ class DecoderReader:
         self.attended = torch.ones(count, self.width + max_new_tokens, dtype=torch.bool, device=prompts.device)
         self.attended[:, : self.width] = prompt_mask.repeat_interleave(samples, dim=0)
         self.cache = RowCache(count, self.width + max_new_tokens - 1)
+        self.first = first_position(model, self.width + max_new_tokens)
 
     def read_prompts(self) -> tuple[Tensor, Tensor]:
         """As :meth:`Reader.read_prompts`."""
         self.cache.begin(self.rows.view(-1, self.samples), 0, self.width)
-        logits, hidden = cached_forward(self.model, self.prompts, self.mask, position_ids(self.mask), self.cache)
+        logits, hidden = cached_forward(
+            self.model, self.prompts, self.mask, position_ids(self.mask) + self.first, self.cache
+        )
         return logits.repeat_interleave(self.samples, dim=0), hidden.repeat_interleave(self.samples, dim=0)
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`Reader.read`."""
         window = slice(0, self.column + 1)
         self.cache.extend(self.column, window)
-        positions = (self.prompt_length[self.rows] + self.column - self.width).unsqueeze(-1)
+        positions = (self.prompt_length[self.rows] + self.column - self.width + self.first).unsqueeze(-1)
         self.column += 1
         return cached_forward(self.model, tokens.unsqueeze(-1), self.attended[self.rows, window], positions, self.cache)
 

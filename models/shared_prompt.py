@@ -8,11 +8,10 @@ padded), g rows of W slots in a chunk.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +21,12 @@ from transformers.cache_utils import CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import InputError
+from .accepts import taken
 from .attention import additive_mask
 from .encoder_decoder import is_encoder_decoder
 from .layout import Chunk, Slots, lay_out, slots_of
 from .padding import position_ids
+from .paths import first_position, paths_of
 
 
 def read_behind(
@@ -46,23 +47,31 @@ def read_behind(
     """
     kept = PromptCache()
     kept.read(model, prompts, prompt_mask)
-    chunks = lay_out(
-        prompt_of,
-        mask.sum(dim=1),
-        columns=prompts.shape[1],
-        pair_cost=pair_cost(model),
-        together=attends_to_all(model),
-    )
-    return [_read_chunk(model, kept, prompt_mask, texts, chunk) for chunk in chunks], slots_of(chunks, mask.bool())
+    columns = prompts.shape[1]
+    chunks = lay_out_for(model, "together", prompt_of, mask.sum(dim=1), columns)
+    return [read_chunk(model, kept, prompt_mask, texts, chunk) for chunk in chunks], slots_of(chunks, mask.bool())
 
 
-def _read_chunk(model: nn.Module, kept: PromptCache, prompt_mask: Tensor, texts: Tensor, chunk: Chunk) -> Any:
+def lay_out_for(
+    model: nn.Module, path: Literal["together", "packed"], prompt_of: Tensor, lengths: Tensor, columns: int = 0
+) -> list[Chunk]:
+    """Lay texts out for a model: several in a row only as far as that path serves it."""
+    cost = pair_cost(model)
+    chunks = lay_out(prompt_of, lengths, columns=columns, pair_cost=cost)
+    most = max(columns + chunk.text.shape[1] for chunk in chunks)
+    if all(chunk.single for chunk in chunks) or getattr(paths_of(model, most), path):
+        return chunks
+    return lay_out(prompt_of, lengths, columns=columns, pair_cost=cost, together=False)
+
+
+def read_chunk(model: nn.Module, kept: PromptCache, prompt_mask: Tensor, texts: Tensor, chunk: Chunk) -> Any:
+    """Read one chunk of :func:`read_behind`, each row after its prompt."""
     seen, real = prompt_mask[chunk.prompts], chunk.text >= 0  # (g, P), (g, W)
     mask = torch.cat([seen, real.to(seen.dtype)], dim=1)
     return model(
         input_ids=texts[chunk.text.clamp(min=0), chunk.column],
         attention_mask=mask if chunk.single else packed_mask(seen, chunk, next(model.parameters()).dtype),
-        position_ids=seen.sum(dim=1, keepdim=True) + chunk.column,
+        position_ids=seen.sum(dim=1, keepdim=True) + chunk.column + first_position(model, mask.shape[1]),
         past_key_values=kept.before(chunk.prompts),
         use_cache=True,
     )
@@ -84,16 +93,7 @@ def packed_mask(seen: Tensor, chunk: Chunk, dtype: torch.dtype) -> Tensor:
 
 def pair_cost(model: nn.Module) -> float:
     """Approximate cost of attention to one column, in tokens."""
-    return 1 / float(_text_config(model).hidden_size)
-
-
-def attends_to_all(model: nn.Module) -> bool:
-    """Whether every layer attends to all earlier tokens by position ids alone, so that a full mask can be given."""
-    inner: Any = getattr(model, "module", model)
-    config = inner.config
-    kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    whole = getattr(config, "sliding_window", None) is None and set(kinds) == {"full_attention"}
-    return whole and not getattr(config, "alibi", False) and getattr(inner, "takes_whole_masks", True)
+    return 1 / float(getattr(_text_config(model), "hidden_size", None) or 1024)
 
 
 def _text_config(model: nn.Module) -> Any:
@@ -120,7 +120,7 @@ class PromptCache(Cache):
             model(
                 input_ids=prompts,
                 attention_mask=prompt_mask,
-                position_ids=position_ids(prompt_mask),
+                position_ids=position_ids(prompt_mask) + first_position(model, prompt_mask.shape[1]),
                 past_key_values=self,
                 use_cache=True,
                 **taken(model, logits_to_keep=1),
@@ -203,36 +203,13 @@ def _even_repeats(prompt_of: Tensor, num_prompts: int) -> int | None:
     return repeats if rest == 0 and torch.equal(prompt_of, even) else None
 
 
-def shares_prompts(model: nn.Module) -> bool:
-    """Whether prompts can be read once for all responses to them.
+def shares_prompts(model: nn.Module, columns: int = 1) -> bool:
+    """Whether prompts can be read once for all responses to them, in rows of up to so many columns.
 
-    An encoder reads them separately anyway. For :func:`read_behind` a decoder must use position ids, take a cache, and
-    keep it; under transformers' own gradient checkpointing it does not keep it, which is why there is
-    :func:`recomputing`.
+    An encoder reads them separately anyway. Under transformers' own gradient checkpointing a decoder keeps no cache,
+    which is why there is :func:`recomputing`.
     """
-    if is_encoder_decoder(model):
-        return True
-    return {"position_ids", "past_key_values"} <= accepted(model) and not checkpoints(model)
-
-
-def taken(model: nn.Module, **options: Any) -> dict[str, Any]:
-    """Keep the options that the model's forward takes: some models have no position ids, or return all logits."""
-    inner = getattr(model, "module", model)  # multi-process models are wrapped
-    known = accepted(inner)
-    return {name: value for name, value in options.items() if name in known}
-
-
-def accepted(model: nn.Module) -> frozenset[str]:
-    """Names of the parameters of the model's forward."""
-    forward: Any = model.forward
-    if inspect.ismethod(forward):
-        return _parameters(forward.__func__)  # the class's own, which outlives the model
-    return frozenset(inspect.signature(forward).parameters)
-
-
-@cache
-def _parameters(function: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters)
+    return paths_of(model, columns).behind and (is_encoder_decoder(model) or not checkpoints(model))
 
 
 def checkpoints(model: nn.Module) -> bool:

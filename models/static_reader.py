@@ -11,13 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .attention import additive_mask
 from .cache import cached_forward
-from .encoder_decoder import is_encoder_decoder
 from .reader import DecoderReader
-from .shared_prompt import attends_to_all
 
 WARM_UP = 3  # runs before a recording, in which libraries choose their kernels
 
@@ -52,7 +50,7 @@ class StaticReader(DecoderReader):
     def _run(self) -> tuple[Tensor, Tensor]:
         seen = self.attended & (self._columns <= self._at[:, None])  # (N, C)
         mask = additive_mask(seen[:, None], self.model.dtype)  # (N, 1, 1, C)
-        positions = (self.prompt_length + self._at - self.width).unsqueeze(-1)
+        positions = (self.prompt_length + self._at - self.width + self.first).unsqueeze(-1)
         self.cache.extend(self._at, slice(0, self.cache.num_columns))
         return cached_forward(self.model, self._tokens.unsqueeze(-1), mask, positions, self.cache)
 
@@ -67,8 +65,3 @@ class StaticReader(DecoderReader):
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._result = self._run()
-
-
-def can_be_static(model: nn.Module) -> bool:
-    """Whether ``StaticReader`` computes the same as the model."""
-    return attends_to_all(model) and not is_encoder_decoder(model)

@@ -10,14 +10,15 @@ from typing import Literal, overload
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import EncoderDecoderCache, PreTrainedModel
 
 from ..errors import InputError
 from .cache import KeyValues, RowCache, cached_forward, caching
 from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
 from .forward import head_input
 from .padding import first_real_column, position_ids
+from .paths import Paths, paths_of
+from .plain import read_plainly
 
 
 class Stepper:
@@ -35,7 +36,6 @@ class Stepper:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self._cacheable = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
         self.reset()
 
     def reset(self) -> None:
@@ -90,20 +90,22 @@ class Stepper:
         return ~(agrees | (columns >= _last_column(mask).unsqueeze(-1))).all(dim=-1)
 
     def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
-        if not self._cacheable:
-            return self._read_in_full(tokens, mask)
+        paths = paths_of(self.model, tokens.shape[1])
+        if not paths.steps:
+            return self._read_in_full(tokens, mask, paths)
+        first = paths.positions or 0
         if self._cache is None:
             self._cache = RowCache(*tokens.shape)
         last = _last_column(mask)  # (B,)
         if stale.any():
-            self._read_before(tokens[stale], mask[stale], last[stale], stale.nonzero())
+            self._read_before(tokens[stale], mask[stale], last[stale], stale.nonzero(), first)
         window = slice(first_real_column(mask), int(last.max()) + 1)
         self._cache.extend(last, window)
         token = tokens.gather(-1, last.unsqueeze(-1))  # (B, 1)
-        positions = position_ids(mask).gather(-1, last.unsqueeze(-1))
+        positions = position_ids(mask).gather(-1, last.unsqueeze(-1)) + first
         return cached_forward(self.model, token, mask[:, window], positions, self._cache)
 
-    def _read_before(self, tokens: Tensor, mask: Tensor, last: Tensor, rows: Tensor) -> None:
+    def _read_before(self, tokens: Tensor, mask: Tensor, last: Tensor, rows: Tensor, first: int) -> None:
         """Put all columns before each row's last token into the cache; rows (n, 1) int64 of the cache."""
         assert self._cache is not None
         columns = torch.arange(tokens.shape[1], device=tokens.device)
@@ -113,16 +115,21 @@ class Stepper:
         start, stop = first_real_column(mask), int(last.max())
         mask = mask[:, start:stop]
         self._cache.begin(rows, start, stop)
-        cached_forward(self.model, tokens[:, start:stop], mask, position_ids(mask), self._cache)
+        cached_forward(self.model, tokens[:, start:stop], mask, position_ids(mask) + first, self._cache)
 
-    def _read_in_full(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Read each row's full text, shifted so that all end in the last column."""
-        shift = tokens.shape[1] - 1 - _last_column(mask)  # (B,)
-        columns = (torch.arange(tokens.shape[1], device=tokens.device) - shift.unsqueeze(-1)) % tokens.shape[1]
-        tokens, mask = tokens.gather(-1, columns), mask.gather(-1, columns)
+    def _read_in_full(self, tokens: Tensor, mask: Tensor, paths: Paths) -> tuple[Tensor, Tensor]:
+        """Read every row's whole text on the plain path; its last token counts as a response of one."""
+        end = _last_column(mask) + 1  # (B,)
+        room = torch.cat([tokens, tokens[:, :1]], dim=1), torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
+        columns = (torch.arange(tokens.shape[1] + 1, device=tokens.device) + end.unsqueeze(-1) + 1) % (
+            tokens.shape[1] + 1
+        )
+        tokens, mask = (part.gather(-1, columns) for part in room)  # what is to be predicted stands in the last column
+        mask[:, -1] = True
         start = first_real_column(mask)
-        tokens, mask = tokens[:, start:], mask[:, start:]
-        return cached_forward(self.model, tokens, mask, position_ids(mask), None)
+        with head_input(self.model) as hidden:
+            logits, states = read_plainly(self.model, paths, tokens[:, start:], mask[:, start:], 1, hidden)
+        return logits[:, 0], states[:, 0]
 
 
 class EncoderDecoderStepper(Stepper):
@@ -148,6 +155,9 @@ class EncoderDecoderStepper(Stepper):
 
     def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
         count, split = len(tokens), self.max_prompt_tokens
+        paths = paths_of(self.model, tokens.shape[1])
+        if not paths.steps:
+            return self._read_in_full(tokens, mask, paths)
         lengths = mask[:, split:].sum(dim=1)  # (B,) of the responses
         known = lengths.masked_fill(stale, 0)  # (B,) how many tokens the decoder has read, including its start token
         self._encode(tokens[:, :split], mask[:, :split], known == 0)

@@ -1,0 +1,448 @@
+"""Trying by which paths a model gives the numbers of a plain forward pass: transformers' own, each text alone.
+
+The trial reads random texts of the longest length asked for with a small twin of the model (:mod:`.twin`), by the very
+functions that serve users. What differs by more than ``TOLERANCE`` is not used.
+
+Notation: G prompts, S responses to each, of at most R tokens; V_model embedding rows; d hidden size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from ..errors import InputError
+from .accepts import taken
+from .encoder_decoder import is_encoder_decoder, start_tokens
+from .forward import read_responses
+from .grouped_reader import GroupedReader
+from .layout import Chunk, slots_of
+from .own_cache import write_with_own_cache
+from .packing import read_row
+from .paths import EVERY, Batch, Paths, inner_model, limit_of, paths_of, reading_by
+from .reader import DecoderReader, EncoderDecoderReader
+from .shared_prompt import PromptCache, read_chunk
+from .static_reader import StaticReader
+from .stepper import make_stepper
+from .twin import MOST_PARAMETERS, NoTwin, kinds, twin_of
+
+TOLERANCE = 1e-4
+"""Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
+RESPONSE, SHORT = 5, 40
+LEARNED_BY = ("behind", "together", "packed")
+"""Paths that training reads by, besides the plain one."""
+LANGUAGE_MODELS: Any = AutoModelForCausalLM._model_mapping
+BATCHES: tuple[Batch, ...] = ("left", "right", "equal", "alone")
+
+
+@dataclass
+class Trial:
+    """What a path gave.
+
+    Attributes:
+        difference: the largest, in nats (log-probs) or relative (gradients); infinite if the path failed.
+        reason: what it raised; empty if nothing.
+    """
+
+    difference: float
+    reason: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the path may be used."""
+        return self.difference <= TOLERANCE
+
+
+@dataclass
+class Examination:
+    """What was tried, by name, and the paths that follow from it."""
+
+    paths: Paths
+    trials: dict[str, Trial] = field(default_factory=dict)
+
+
+@dataclass
+class Texts:
+    """G prompts with S responses each: (G, P) and (N, R), padded like a batch, and the truth about them.
+
+    Attributes:
+        truth: log-probs of every token, one (r_i, V_model) for each response.
+    """
+
+    prompts: Tensor
+    prompt_mask: Tensor
+    responses: Tensor
+    mask: Tensor
+    samples: int
+    truth: list[Tensor] = field(default_factory=list)
+
+    @property
+    def prompt_of(self) -> Tensor:
+        """(N,) which prompt a response answers."""
+        return torch.arange(len(self.prompts)).repeat_interleave(self.samples)
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Prompt and response of each of the N texts, tokens and mask (N, P + R)."""
+        tokens = torch.cat([self.prompts[self.prompt_of], self.responses], dim=1)
+        return tokens, torch.cat([self.prompt_mask[self.prompt_of], self.mask], dim=1)
+
+
+def find_paths(model: nn.Module, columns: int) -> Paths:
+    """The paths of a model for up to ``columns`` columns, tried on its twin, or on itself if it has none.
+
+    Raises:
+        InputError: no path gives the numbers of a plain forward pass.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):  # wherever it is asked
+        found = examine(find_twin(model), columns)
+    if not found.trials[found.paths.batch].agrees:
+        raise InputError(
+            f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text one "
+            "token after the other; name a model that reads from left to right."
+        )
+    return found.paths
+
+
+def find_twin(model: nn.Module) -> nn.Module:
+    """The small model that stands for a model: its twin, or itself if it has none and is small.
+
+    Raises:
+        InputError: it has none, and is not small.
+    """
+    try:
+        return twin_of(_writing_class(model), model.config, kinds(model))  # type: ignore[arg-type]
+    except NoTwin as error:
+        if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
+            raise InputError(
+                f"How a {type(model).__name__} reads texts cannot be checked: {error}; name another model."
+            ) from error
+        return model
+
+
+def try_reading(model: nn.Module, paths: Paths, columns: int) -> tuple[float, str]:
+    """The largest difference in nats on the paths that serve a model, and which it is."""
+    texts = _texts_with_truth(model, columns)
+    trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
+    serving = {
+        name: read for name, read in trials.items() if getattr(paths, name) and not (name == "own" and paths.rows)
+    }
+    tried = {name: _try(read, model, paths, texts).difference for name, read in {"plain": _read, **serving}.items()}
+    worst = max(tried, key=lambda name: tried[name])
+    return tried[worst], worst
+
+
+def try_plain(model: nn.Module, paths: Paths, columns: int) -> float:
+    """The same on the plain path."""
+    return _try(_read, model, paths, _texts_with_truth(model, columns)).difference
+
+
+def _writing_class(model: Any) -> Any:
+    """The class that writes with a model: its own, or the one of which it is the trunk."""
+    config: Any = model.config
+    trunk = getattr(model, "get_output_embeddings", lambda: None)() is None and type(config) in LANGUAGE_MODELS
+    return LANGUAGE_MODELS[type(config)] if trunk else type(model)
+
+
+def examine(model: nn.Module, columns: int) -> Examination:
+    """Try every path of a model on random texts that need ``columns`` columns, and gradients on short ones.
+
+    Args:
+        model: small enough for some forward passes over so many tokens.
+        columns: at least ``4 * RESPONSE``.
+    """
+    texts, short = (_texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
+    found = Examination(EVERY.only_plain())
+    found.paths = _plain(model, texts, found.trials)
+    expected = gradient(model, short, lambda model, texts: _padded(_truths(model, texts)))
+    _try_gradient(found, found.paths.batch, model, _read, found.paths, short, expected)
+    trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
+    for name, read in trials.items():
+        if name == "own" and found.paths.rows:
+            continue
+        paths = replace(found.paths, **_needs(name))
+        given = _texts_with_truth(model, columns // 4) if name == "packed" else texts  # four of them share the row
+        trial = found.trials[name] = _try(read, model, paths, given)
+        if trial.agrees and name in LEARNED_BY:
+            trial = _try_gradient(found, name, model, read, paths, short, expected)
+        if trial.agrees:
+            found.paths = replace(found.paths, **{name: True})
+    return found
+
+
+def gradient(model: nn.Module, texts: Texts, read: Reads) -> Tensor:
+    """The gradient of a weighted sum of the texts' log-probs in all parameters, as one vector."""
+    parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
+    asked = [parameter.requires_grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        log_probs = read(model, texts).float().log_softmax(-1)
+        chosen = log_probs.gather(-1, texts.responses[..., None])[..., 0]
+        weights = torch.linspace(-1, 1, chosen.numel()).view_as(chosen)
+        loss = (chosen * weights).masked_fill(~texts.mask, 0.0).sum()
+        parts = torch.autograd.grad(loss, parameters, allow_unused=True)
+        pairs = zip(parts, parameters, strict=True)
+        return torch.cat([(torch.zeros_like(p) if part is None else part).flatten() for part, p in pairs])
+    finally:
+        for parameter, before in zip(parameters, asked, strict=True):
+            parameter.requires_grad_(before)
+
+
+def _try_gradient(
+    found: Examination, name: str, model: nn.Module, read: Reads, paths: Paths, texts: Texts, expected: Tensor
+) -> Trial:
+    try:
+        with reading_by(model, paths):
+            difference = float((gradient(model, texts, read) - expected).norm() / expected.norm())
+        trial = Trial(difference if math.isfinite(difference) else math.inf)
+    except Exception as error:
+        trial = Trial(math.inf, f"{type(error).__name__}: {error}")
+    found.trials[f"gradient, {name}"] = trial
+    return trial
+
+
+def _texts_with_truth(model: nn.Module, columns: int) -> Texts:
+    """Texts of the longest length, or a little less: some models count positions from 2."""
+    error: Exception | None = None
+    for slack in (0, 1, 2, 4, 8):
+        texts = make_texts(model, columns, slack)
+        try:
+            with torch.no_grad():
+                texts.truth = _truths(model, texts)
+            return texts
+        except (IndexError, RuntimeError) as raised:
+            error = raised
+    raise InputError(f"A {type(model).__name__} cannot read {columns} tokens: {error}.")
+
+
+def _truths(model: nn.Module, texts: Texts) -> list[Tensor]:
+    return [_truth(model, texts, row) for row in range(len(texts.responses))]
+
+
+def _padded(rows: list[Tensor]) -> Tensor:
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def make_texts(model: nn.Module, columns: int, slack: int = 0, seed: int = 0) -> Texts:
+    """Random prompts of unequal length and short responses that together need ``columns`` columns.
+
+    None is longer than the model's positions allow, less ``slack``.
+    """
+    limit = (limit_of(model) or columns + slack) - slack
+    longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
+    samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
+    response = RESPONSE
+    if is_encoder_decoder(model):
+        longest, samples, response = min(columns, limit), 2, min(columns // 2, limit)
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([longest, max(2, longest - 7)])[:, None]
+    count = len(lengths) * samples
+    written = torch.full((count, 1), response)
+    written[1::2] -= 2
+    ids = _ordinary(model)
+    prompts = ids[torch.randint(len(ids), (len(lengths), longest), generator=generator)]
+    responses = ids[torch.randint(len(ids), (count, response), generator=generator)]
+    prompt_mask = torch.arange(longest) >= longest - lengths
+    mask = torch.arange(response) < written
+    pad = getattr(inner_model(model).config, "pad_token_id", None) or 0
+    return Texts(prompts.masked_fill(~prompt_mask, pad), prompt_mask, responses.masked_fill(~mask, pad), mask, samples)
+
+
+def _ordinary(model: nn.Module) -> Tensor:
+    """Token ids without a special meaning to the model."""
+    inner = inner_model(model)
+    config = inner.config
+    ids = set(range(inner.get_input_embeddings().weight.shape[0]))
+    for name, value in {**vars(config), **vars(config.get_text_config())}.items():
+        if name.endswith("token_id"):
+            ids -= set(value if isinstance(value, list) else [value])
+    return torch.tensor(sorted(ids))
+
+
+def _truth(model: Any, texts: Texts, row: int) -> Tensor:
+    """Log-probs (r, V_model) that predict a response: one forward pass over prompt and response alone."""
+    prompt, response = _text(texts, row)
+    options = taken(model, use_cache=False)
+    if is_encoder_decoder(model):
+        given = torch.cat([start_tokens(model, 1, response.device), response[None, :-1]], dim=1)
+        return model(input_ids=prompt[None], decoder_input_ids=given, **options).logits[0].float().log_softmax(-1)
+    logits = model(input_ids=torch.cat([prompt, response])[None], **options).logits[0, len(prompt) - 1 : -1]
+    return logits.float().log_softmax(-1)
+
+
+def _text(texts: Texts, row: int) -> tuple[Tensor, Tensor]:
+    prompt = row // texts.samples
+    return texts.prompts[prompt][texts.prompt_mask[prompt]], texts.responses[row][texts.mask[row]]
+
+
+def _difference(found: Tensor, texts: Texts) -> float:
+    """The largest difference of logits (N, R, V_model) from the truth, as log-probs."""
+    log_probs = found.float().log_softmax(-1)
+    parts = [(log_probs[row, : len(truth)] - truth).abs().max() for row, truth in enumerate(texts.truth)]
+    largest = torch.stack(parts).max()
+    return float(largest) if torch.isfinite(largest) else float("inf")
+
+
+Reads = Callable[[Any, Texts], Tensor]
+
+
+def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:
+    try:
+        with torch.no_grad(), reading_by(model, paths):
+            return Trial(_difference(read(model, texts), texts))
+    except Exception as error:  # whatever a model raises on a path, the path is not for it
+        return Trial(float("inf"), f"{type(error).__name__}: {error}")
+
+
+def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
+    """The first way to batch texts that agrees; each alone if none does."""
+    pad = getattr(inner_model(model).config, "pad_token_id", None)
+    starts: list[int | None] = [0, *([pad + 1] if pad is not None else []), 1, 2, None]
+    kinds: tuple[Batch, ...] = BATCHES
+    if is_encoder_decoder(model):
+        starts, kinds = [None], BATCHES[1:]
+    for batch in kinds:
+        for first in starts if batch in ("left", "right") else [None]:
+            paths = replace(EVERY.only_plain(), batch=batch, positions=first)
+            name = batch if first == 0 or len(starts) == 1 else f"{batch} from {first}"
+            trials[name] = _try(_read, model, paths, texts)
+            if trials[name].agrees:
+                trials[batch] = trials[name]
+                return paths
+    return paths
+
+
+def _needs(name: str) -> dict[str, bool]:
+    """The flags to set for a trial: its own, and what it builds on."""
+    return (
+        {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})
+    )
+
+
+def _read(model: Any, texts: Texts) -> Tensor:
+    tokens, mask = texts.rows
+    reading = read_responses(model, tokens, mask, texts.responses.shape[1], texts.prompt_of)
+    return reading.slots.spread(reading.logits)
+
+
+def _together(model: Any, texts: Texts) -> Tensor:
+    """All responses to a prompt in one row after it."""
+    kept = PromptCache()
+    kept.read(model, texts.prompts[:, :-1], texts.prompt_mask[:, :-1].long())
+    last = texts.prompts[:, -1:].repeat_interleave(texts.samples, dim=0)
+    chunk = _one_row_each(texts)
+    given = torch.cat([last, texts.responses[:, :-1]], dim=1)
+    output = read_chunk(model, kept, texts.prompt_mask[:, :-1].long(), given, chunk)
+    slots = slots_of([chunk], texts.mask)
+    return slots.spread(output.logits.flatten(0, 1))
+
+
+def _one_row_each(texts: Texts) -> Chunk:
+    """The responses of each prompt one after the other, without padding between them."""
+    groups = len(texts.prompts)
+    own: list[list[tuple[int, int]]] = [[] for _ in range(groups)]
+    for n, length in enumerate(texts.mask.sum(dim=1).tolist()):
+        own[n // texts.samples] += [(n, column) for column in range(length)]
+    width = max(map(len, own))
+    slots = torch.tensor([row + [(-1, 0)] * (width - len(row)) for row in own])
+    return Chunk(torch.arange(groups), slots[..., 0], slots[..., 1])
+
+
+def _packed(model: Any, texts: Texts) -> Tensor:
+    """All texts in one row."""
+    tokens, mask = texts.rows
+    lengths = mask.sum(dim=1) - 1
+    text = torch.arange(len(tokens)).repeat_interleave(lengths)[None]
+    column = torch.cat([torch.arange(length) for length in lengths.tolist()])[None]
+    chunk = Chunk(torch.zeros(1, dtype=torch.long), text, column)
+    split = tokens.shape[1] - RESPONSE
+    logits, predicting = read_row(model, tokens, mask, split, chunk)
+    return slots_of([predicting], texts.mask).spread(logits.flatten(0, 1))
+
+
+def _reader(kind: Any) -> Reads:
+    def read(model: Any, texts: Texts) -> Tensor:
+        """The given responses written token by token; a row leaves when it has ended."""
+        most = texts.responses.shape[1]
+        reader = kind(model, texts.prompts, texts.prompt_mask, texts.samples, most)
+        dictation = _Dictation(model, texts)
+        rows = torch.arange(len(texts.responses))
+        logits, states = reader.read_prompts()
+        for step in range(most):
+            token = dictation.choose(rows, logits, states, step)
+            if step + 1 == most:
+                break
+            going = ~dictation.ended[rows]
+            if not going.all():
+                order = reader.keep(going)
+                rows, token = rows[order], token[order]
+            logits, states = reader.read(token)
+        return dictation.found
+
+    return read
+
+
+class _Dictation:
+    """Gives the tokens of the texts as if they were chosen, and keeps the logits (N, R, V_model) they came from."""
+
+    def __init__(self, model: Any, texts: Texts) -> None:
+        self.texts = texts
+        width = inner_model(model).get_input_embeddings().weight.shape[0]
+        self.found = torch.zeros(*texts.responses.shape, width)
+        self.ended = torch.zeros(len(texts.responses), dtype=torch.bool)
+
+    def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
+        """As :meth:`prefgym.models.own_cache.Writing.choose`."""
+        self.found[rows, step] = logits[:, : self.found.shape[-1]].float()
+        following = min(step + 1, self.texts.mask.shape[1] - 1)
+        self.ended[rows] = ~self.texts.mask[rows, following]
+        return self.texts.responses[rows, step]
+
+
+def _own(model: Any, texts: Texts) -> Tensor:
+    """By ``generate``."""
+    dictation = _Dictation(model, texts)
+    given = (texts.prompts, texts.prompt_mask, texts.samples, texts.responses.shape[1])
+    write_with_own_cache(model, paths_of(model, 1), *given, dictation)
+    return dictation.found
+
+
+def _steps(model: Any, texts: Texts) -> Tensor:
+    """One more token for rows that stand at different columns, and some asked again."""
+    tokens, mask = texts.rows
+    most = texts.responses.shape[1]
+    split = tokens.shape[1] - most
+    stepper, found = make_stepper(model, split), _Dictation(model, texts).found
+    rows = torch.arange(len(tokens))
+    ahead = rows % 2  # every second row is a token further
+    for step in range(most + 1):
+        here = (step - 1 + ahead).clamp(0, most - 1)
+        seen = mask & (torch.arange(tokens.shape[1]) < split + here[:, None])
+        logits = stepper.next_logits(tokens, seen)
+        found[rows, here] = logits[:, : found.shape[-1]].float()
+    return found
+
+
+_TRIALS: dict[str, Reads] = {
+    "behind": _read,
+    "together": _together,
+    "packed": _packed,
+    "rows": _reader(DecoderReader),
+    "own": _own,
+    "grouped": _reader(GroupedReader),
+    "static": _reader(StaticReader),
+    "steps": _steps,
+}
+_OF_ENCODER_DECODERS: dict[str, Reads] = {
+    "behind": _read,
+    "rows": _reader(EncoderDecoderReader),
+    "own": _own,
+    "steps": _steps,
+}
