@@ -161,9 +161,10 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
     lines = [
         "# A model of 135M parameters",
         "",
-        f"Made by `python benchmarks/real_size.py --device {options.device}`. {found['device']}, torch {found['torch']},",
-        f"transformers {found['transformers']}. The shape of SmolLM2-135M with random weights, {options.prompts} prompts",
-        f"of {options.prompt_tokens} tokens, {options.new_tokens} new tokens; median of {options.repeats} runs, seed 0.",
+        f"Made by `python benchmarks/real_size.py --device {options.device}`.",
+        f"{found['device']}, torch {found['torch']}, transformers {found['transformers']}.",
+        f"The shape of SmolLM2-135M with random weights; {options.prompts} prompts of {options.prompt_tokens} tokens,",
+        f"{options.new_tokens} new tokens; median of {options.repeats} runs, seed 0.",
         "",
         "| | weights | samples a prompt | seconds |",
         "| --- | --- | --- | --- |",
