@@ -2,6 +2,11 @@
 
 What a model attends to, and how it counts positions, does not depend on its size. So a twin shows in milliseconds how
 long texts are read by a model whose own forward passes take seconds.
+
+Sizes shrink together, so that what is equal or a product stays so: numbers of heads are divided by one factor, sizes of
+a head by another, widths by both. Windows, limits of positions and whatever else shows at length stay as they are.
+
+Notation: V_model embedding rows.
 """
 
 from __future__ import annotations
@@ -9,34 +14,54 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 VOCABULARY = 96
 """Tokens of a twin; ids of special tokens above it are moved below."""
 MOST_PARAMETERS = 40_000_000
+SPREAD = (3.0, 12.0)
+"""Between these, in nats, lies the mean distance of the most likely from the least likely token."""
 LAYERS = (2, 3, 4, 6, 8, 12)
 """Numbers of layers to try until every kind of layer is there."""
-_LAYERS = re.compile(r"(^|_)(n_layers?|num_(\w+_)?layers|layers|num_blocks|depth)$")
-_HEADS = re.compile(r"(^|_)(n_heads?|num_(\w+_)?heads|attention_heads|heads)$")
-_WIDTHS = {
-    r"(^|_)(hidden_size|d_model|n_embd|embed_dim|hidden_dim|model_dim|embedding_size|word_embed_proj_dim|dim)$": 64,
-    r"(intermediate|ffn|inner|d_ff|feed_forward|mlp_dim|lru_width)\w*$": 64,
-    r"(head_dim|d_kv|head_size|head_qk_dim|v_head_dim)$": 16,
-    r"rope_head_dim$": 16,
-    r"nope_head_dim$": 16,
-    r"lora_rank$": 16,
-    r"(state_size|d_state)$": 8,
-    r"(num|n)_(\w+_)?(local_)?experts$": 4,
-    r"experts_per_tok(en)?$|top_?k$": 2,
-}
+EXPERTS = 8
+SHORT, NARROW, WIDE = 8, 16, 320
+"""The least size of a head; the most states, and half the least width; the greatest width that is still narrow."""
+
+_KEPT = re.compile(r"window|chunk|position|kernel|index_topk|every_|_per_layer$|(^|_)max_")
+_LAYERS = re.compile(r"layers?(_per_stack)?$|num_blocks$|(^|_)depth$|dense_replace$|layer_(start|end)_index$")
+_INDICES = re.compile(r"layers|_ids$|_idxs$|ind(ex|ic)es$")
+_HEADS = re.compile(r"(?<!d_)(?<!dim_)heads?(_per_layer)?$|n_?groups$|query_groups$|o_groups$")
+_HEAD = re.compile(r"head_?dim$|(^|_)d_kv$|head_size$|(^|_)d_head$|dim_head$|rotary_dim$|kv_channels$|mrope_section$")
+_MAIN = re.compile(r"(^|_)(hidden_size|d_model|n_embd|embed_dim|emb_dim|embedding_dim|embedding_size)$|^dim$")
+_WIDE = re.compile(r"hidden_size|hidden_dim|intermediate|ffn|inner|d_ff$|dff$|dim_ff$|feed_forward|mlp|_rank$|lowrank$|d_ssm|width$|proj_dim$")
+_STATE = re.compile(r"state_size$|d_state$")
+_EXPERTS = re.compile(r"(^|_)(num|n)_(\w+_)?experts$|expert_num$")
+_CHOSEN = re.compile(r"experts_per_tok|moe_top_?k$|moe_k$|^top_k$|router_top_?k$|expert_group$|n_group$|topk_group$")
+_TOKEN = re.compile(r"token_(id|index)$|^\w+_index$")
 
 
 class NoTwin(Exception):
     """No twin can be made from a configuration; the text says why."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a configuration shrinks: ``layers`` of ``total`` stay; numbers and sizes of heads are divided."""
+
+    layers: int
+    heads: Fraction = Fraction(1)
+    head: int = 1
+
+    @property
+    def narrow(self) -> bool:
+        """Whether anything but the number of layers shrinks."""
+        return self.heads * self.head > 1
 
 
 def make_twin(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
@@ -58,47 +83,20 @@ def twin_of(
     Raises:
         NoTwin: none could be built or run.
     """
-    reason: Exception | None = None
-    for narrow in (True, False):
-        for layers in LAYERS:
-            try:
-                small = shrink(config, layers, narrow)
-                with torch.device("meta"):
-                    shape = kind(small)
-                if sum(p.numel() for p in shape.parameters()) > MOST_PARAMETERS:
-                    reason = reason or NoTwin("it stays too large")
-                    break
-                if wanted is not None and not wanted <= kinds(shape):
-                    reason = reason or NoTwin("not every kind of layer is in a small one")
-                    continue
-                return _build(kind, shrink(config, layers, narrow), seed)
-            except Exception as error:  # a configuration may fail in any way
-                reason = reason if isinstance(reason, Exception) and not isinstance(reason, NoTwin) else error
-    raise NoTwin(f"{type(reason).__name__}: {reason}")
-
-
-def _build(kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = kind(config).float().eval()
-        randomise(model)
-    ids = torch.arange(4, 8)[None]
-    options = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
-    with torch.no_grad():
-        logits = model(input_ids=ids, **options).logits
-    if not torch.isfinite(logits).all():
-        raise NoTwin("it computes NaN")
-    return model
-
-
-def randomise(model: nn.Module) -> None:
-    """Give every parameter random values, so large that distributions differ, and with no zeros that hide a fault."""
-    for name, parameter in model.named_parameters():
-        with torch.no_grad():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 1.5 / parameter[0].numel() ** 0.5 if "emb" not in name else 1.0)
-            else:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+    reasons: list[str] = []
+    for scale in scales(config):
+        try:
+            with torch.device("meta"):
+                shape = kind(shrink(config, scale))
+            if sum(p.numel() for p in shape.parameters()) > MOST_PARAMETERS:
+                raise NoTwin("it stays too large")
+            missing = (wanted or set()) - kinds(shape)
+            if missing:
+                raise NoTwin(f"{min(map(str, missing))} is not in a small one")
+            return _build(kind, shrink(config, scale), seed)
+        except Exception as error:  # a configuration may fail in any way
+            reasons.append(str(error) if isinstance(error, NoTwin) else f"{type(error).__name__}: {error}")
+    raise NoTwin(reasons[0])
 
 
 def kinds(model: nn.Module) -> set[Any]:
@@ -114,40 +112,104 @@ def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:
                 yield name, value
 
 
-def shrink(config: PreTrainedConfig, layers: int, narrow: bool) -> PreTrainedConfig:
-    """Return a copy of a configuration with few layers and tokens, and if ``narrow`` also with small widths."""
+def scales(config: PreTrainedConfig) -> Iterator[Scale]:
+    """By what to divide, the most promising first: narrow ones of ever more layers, then wide ones."""
+    values = list(_every(config))
+    first = max((_period(value) for _, value in values if isinstance(value, list)), default=0)
+    layers = sorted({*LAYERS, max(first, LAYERS[0])})
+    for heads, head in [*_divisors(values), (Fraction(1), 1)]:
+        yield from (Scale(number, heads, head) for number in layers if number >= first)
+
+
+def _period(layers: list[Any]) -> int:
+    """How many layers from the first hold every kind of layer that a list names."""
+    if not all(isinstance(kind, str) for kind in layers):
+        return 0
+    return max((layers.index(kind) + 1 for kind in set(layers)), default=0)
+
+
+def _every(config: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of a configuration and of those inside it."""
+    for name, value in vars(config).items():
+        if isinstance(value, PreTrainedConfig):
+            yield from _every(value)
+        elif not name.startswith("_"):
+            yield name, value
+
+
+def _divisors(values: list[tuple[str, Any]]) -> Iterator[tuple[Fraction, int]]:
+    """By what numbers and sizes of heads are divided: without a remainder of any width, then with remainders."""
+    whole = [(name, value) for name, value in values if type(value) is int and value > 1]
+    heads = [value for name, value in whole if _HEADS.search(name)]
+    most = max(heads, default=1)
+    stay = next(n for n in range(min(4, most), most + 1) if all(n * v % most == 0 or n * v < most for v in heads))
+    by = Fraction(most, stay if stay <= 2 * NARROW else 4)
+    widths = [value for name, value in whole if _MAIN.search(name) and value >= 4 * NARROW]
+    sizes = [value for name, value in whole if _HEAD.search(name)] or [min(widths, default=SHORT) // most]
+    fitting = [n for n in range(max(min(sizes) // SHORT, 1), 0, -1) if all(v % (2 * n) == 0 for v in sizes)] or [1]
+    for head in fitting:
+        left = [value / (by * head) for value in widths]
+        if all(width >= 2 * NARROW and width % 4 == 0 for width in left) and max(left, default=0) <= WIDE:
+            yield by, head
+            break
+    yield by, fitting[0]
+
+
+def shrink(config: PreTrainedConfig, scale: Scale) -> PreTrainedConfig:
+    """Return a smaller copy of a configuration, in which few tokens are left."""
     small = copy.deepcopy(config)
-    _shrink(small, layers, narrow)
+    _shrink(small, scale)
     return small
 
 
-def _shrink(config: Any, layers: int, narrow: bool) -> None:
+def _shrink(config: Any, scale: Scale) -> None:
     given = {name: value for name, value in vars(config).items() if not name.startswith("_")}
+    totals = {value for name, value in given.items() if type(value) is int and _counts_layers(name)}
+    totals |= {getattr(config, "num_hidden_layers", None) or 1}
     for name, value in given.items():
         if isinstance(value, PreTrainedConfig):
-            _shrink(value, layers, narrow)
-    counts = {value for name, value in given.items() if _LAYERS.search(name) and type(value) is int}
-    heads = {name: value for name, value in given.items() if _HEADS.search(name) and type(value) is int}
-    for name, value in given.items():
-        if type(value) is int and _LAYERS.search(name):
-            _put(config, name, min(value, layers))
-        elif isinstance(value, list | tuple) and len(value) in counts and len(value) > layers:
-            _put(config, name, type(value)(value[:layers]))
-        elif type(value) is int and "vocab" in name and value > VOCABULARY:
-            _put(config, name, VOCABULARY)
-        elif name.endswith("token_id") and isinstance(value, int) and value >= VOCABULARY:
-            _put(config, name, value % VOCABULARY)
-        elif name.endswith("token_id") and isinstance(value, list):
-            _put(config, name, [each % VOCABULARY for each in value])
-        elif narrow and type(value) is int:
-            for pattern, width in _WIDTHS.items():
-                if re.search(pattern, name) and value > width:
-                    _put(config, name, width)
-                    break
-    if narrow and heads:
-        most = max(heads.values())
-        for name, value in heads.items():
-            _put(config, name, value if value <= 1 else max(4 * value // most, 1))
+            _shrink(value, scale)
+        elif isinstance(value, list | tuple | str) and len(value) in totals and len(value) > scale.layers:
+            _put(config, name, value[: scale.layers * len(value) // max(totals)])
+        elif isinstance(value, int | list) and not isinstance(value, bool):
+            _put(config, name, _small(name, value, scale, max(totals, default=1)))
+
+
+def _counts_layers(name: str) -> bool:
+    return bool(_LAYERS.search(name)) and not _KEPT.search(name)
+
+
+def _small(name: str, value: Any, scale: Scale, total: int) -> Any:
+    """A value of a smaller configuration; ``total`` is the number of layers of the large one."""
+    if isinstance(value, list):
+        if _INDICES.search(name) and all(type(index) is int for index in value):
+            return [index for index in value if index < scale.layers] if max(value, default=0) > 1 else value
+        return [_small(name, each, scale, total) if type(each) is int else each for each in value]
+    if _TOKEN.search(name):
+        return value % VOCABULARY
+    if "vocab" in name:
+        return min(value, VOCABULARY)
+    if value <= 1 or _KEPT.search(name):
+        return value
+    if _counts_layers(name):
+        return max(value * min(scale.layers, total) // total, 1)
+    return _narrowed(name, value, scale) if scale.narrow else value
+
+
+def _narrowed(name: str, value: int, scale: Scale) -> int:
+    if _EXPERTS.search(name):
+        return min(value, EXPERTS)
+    if _CHOSEN.search(name):
+        return 1 if name == "topk_group" else 2
+    if _STATE.search(name):
+        return min(value, NARROW)
+    if _HEADS.search(name):
+        return max(int(value / scale.heads), 1)
+    if _HEAD.search(name):
+        return max(value // scale.head, 1)
+    if _MAIN.search(name) or _WIDE.search(name):
+        return min(max(-(-value // (8 * scale.heads * scale.head)) * 8, 2 * NARROW), value)
+    return value
 
 
 def _put(config: Any, name: str, value: Any) -> None:
@@ -155,3 +217,48 @@ def _put(config: Any, name: str, value: Any) -> None:
         setattr(config, name, value)
     except (AttributeError, NotImplementedError, ValueError, TypeError):
         pass
+
+
+def _build(kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config).float().eval()
+        randomise(model)
+    for _ in range(8):
+        spread = _spread(model)
+        if SPREAD[0] <= spread <= SPREAD[1]:
+            return model
+        _scale_head(model, sum(SPREAD) / 2 / max(spread, 1e-3))
+    if spread >= 1:
+        return model
+    raise NoTwin("its tokens stay equally likely")
+
+
+def randomise(model: nn.Module) -> None:
+    """Give every parameter random values, so large that distributions differ, and with no zeros that hide a fault."""
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 1.5 / max(parameter.shape[1:]) ** 0.5 if "emb" not in name else 1.0)
+            else:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+def _spread(model: Any) -> float:
+    """The mean distance in nats of the most likely from the least likely token."""
+    ids = torch.arange(4, 16)[None]
+    options = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {"use_cache": False}
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=ids, **options).logits
+    if not torch.isfinite(logits).all():
+        raise NoTwin("it computes NaN")
+    return float((logits.amax(-1) - logits.amin(-1)).mean())
+
+
+def _scale_head(model: PreTrainedModel, factor: float) -> None:
+    head: Any = model.get_output_embeddings()
+    if head is None:
+        raise NoTwin("it has no head over tokens")
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.mul_(factor)
