@@ -39,7 +39,7 @@ def run(variant: str, seed: int, output: Path, scratch: Path, extra: list[str]) 
     if not target.is_file():
         words = ["train", "--config", "tldr-ppo", *VARIANTS[variant], *extra]
         words += ["--seed", str(seed), "--overwrite"]
-        plain = patch("prefgym.models.forward.shares_prompts", lambda model: False)
+        plain = patch("prefgym.models.forward.shares_prompts", lambda model, columns: False)
         with plain if variant == "plain" else nullcontext():
             if prefgym([*words, "--output", str(scratch / name)]) != 0:
                 sys.exit(f"{name} failed")

@@ -8,7 +8,7 @@ Notation: G prompts, S responses to each, of at most R tokens; V_model embedding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,16 +17,17 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .accepts import taken
-from .encoder_decoder import is_encoder_decoder
+from .encoder_decoder import is_encoder_decoder, start_tokens
 from .forward import read_responses
 from .grouped_reader import GroupedReader
 from .layout import Chunk, slots_of
+from .own_cache import write_with_own_cache
 from .packing import read_row
-from .paths import EVERY, FAST, Batch, Paths, inner_model, limit_of, reading_by
-from .reader import DecoderReader
+from .paths import EVERY, Batch, Paths, inner_model, limit_of, paths_of, reading_by
+from .reader import DecoderReader, EncoderDecoderReader
 from .shared_prompt import PromptCache, read_chunk
 from .static_reader import StaticReader
-from .stepper import Stepper
+from .stepper import make_stepper
 from .twin import MOST_PARAMETERS, NoTwin, make_twin
 
 TOLERANCE = 1e-4
@@ -98,11 +99,16 @@ def find_paths(model: nn.Module, columns: int) -> Paths:
         tried: nn.Module = make_twin(model)
     except NoTwin as error:
         if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
-            raise InputError(f"{type(model).__name__} cannot be checked: {error}") from error
+            raise InputError(
+                f"How a {type(model).__name__} reads texts cannot be checked: {error}; name another model."
+            ) from error
         tried = model
     found = examine(tried, columns)
-    if not found.trials["alone" if is_encoder_decoder(model) else found.paths.batch].agrees:
-        raise InputError(f"{type(model).__name__} reads a text in a batch differently from the text alone.")
+    if not found.trials[found.paths.batch].agrees:
+        raise InputError(
+            f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text token "
+            "by token; name a model that reads from left to right."
+        )
     return found.paths
 
 
@@ -119,8 +125,11 @@ def examine(model: nn.Module, columns: int, gradients: bool = True) -> Examinati
     with torch.no_grad():
         texts.truth = [_truth(model, texts, row) for row in range(len(texts.responses))]
     found.paths = _plain(model, texts, found.trials)
-    for name in FAST:
-        trial = _try(_TRIALS[name], model, replace(found.paths, **_needs(name, found.paths)), texts)
+    trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
+    for name, read in trials.items():
+        if name == "own" and found.paths.rows:
+            continue
+        trial = _try(read, model, replace(found.paths, **_needs(name, found.paths)), texts)
         found.trials[name] = trial
         if trial.agrees:
             found.paths = replace(found.paths, **{name: True})
@@ -132,16 +141,19 @@ def make_texts(model: nn.Module, columns: int, seed: int = 0) -> Texts:
     limit = limit_of(model) or columns
     longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
     samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
+    response = RESPONSE
+    if is_encoder_decoder(model):
+        longest, samples, response = min(columns, limit), 2, min(columns // 2, limit)
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.tensor([longest, max(2, longest - 7), max(2, longest // 2)])[:, None]
     count = len(lengths) * samples
-    written = torch.full((count, 1), RESPONSE)
+    written = torch.full((count, 1), response)
     written[1::2] -= 2
     ids = _ordinary(model)
     prompts = ids[torch.randint(len(ids), (len(lengths), longest), generator=generator)]
-    responses = ids[torch.randint(len(ids), (count, RESPONSE), generator=generator)]
+    responses = ids[torch.randint(len(ids), (count, response), generator=generator)]
     prompt_mask = torch.arange(longest) >= longest - lengths
-    mask = torch.arange(RESPONSE) < written
+    mask = torch.arange(response) < written
     pad = getattr(inner_model(model).config, "pad_token_id", None) or 0
     return Texts(prompts.masked_fill(~prompt_mask, pad), prompt_mask, responses.masked_fill(~mask, pad), mask, samples)
 
@@ -161,6 +173,9 @@ def _truth(model: Any, texts: Texts, row: int) -> Tensor:
     """Log-probs (r, V_model) that predict a response: one forward pass over prompt and response alone."""
     prompt, response = _text(texts, row)
     options = taken(model, use_cache=False)
+    if is_encoder_decoder(model):
+        given = torch.cat([start_tokens(model, 1, response.device), response[None, :-1]], dim=1)
+        return model(input_ids=prompt[None], decoder_input_ids=given, **options).logits[0].float().log_softmax(-1)
     logits = model(input_ids=torch.cat([prompt, response])[None], **options).logits[0, len(prompt) - 1 : -1]
     return logits.float().log_softmax(-1)
 
@@ -192,11 +207,14 @@ def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:
 def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
     """The first way to batch texts that agrees; each alone if none does."""
     pad = getattr(inner_model(model).config, "pad_token_id", None)
-    starts: list[int | None] = [0, None, *([pad + 1] if pad is not None else []), 1, 2]
-    for batch in BATCHES:
+    starts: list[int | None] = [0, *([pad + 1] if pad is not None else []), 1, 2, None]
+    kinds: tuple[Batch, ...] = BATCHES
+    if is_encoder_decoder(model):
+        starts, kinds = [None], BATCHES[1:]
+    for batch in kinds:
         for first in starts if batch in ("left", "right") else [None]:
             paths = replace(EVERY.only_plain(), batch=batch, positions=first)
-            name = batch if first in (0, None) else f"{batch} from {first}"
+            name = batch if first == 0 or len(starts) == 1 else f"{batch} from {first}"
             trials[name] = _try(_read, model, paths, texts)
             if trials[name].agrees:
                 trials[batch] = trials[name]
@@ -206,12 +224,14 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
 
 def _needs(name: str, found: Paths) -> dict[str, bool]:
     """The flags to set for a trial: its own, and what it builds on."""
-    return {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})
+    return (
+        {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})
+    )
 
 
 def _read(model: Any, texts: Texts) -> Tensor:
     tokens, mask = texts.rows
-    reading = read_responses(model, tokens, mask, RESPONSE, texts.prompt_of)
+    reading = read_responses(model, tokens, mask, texts.responses.shape[1], texts.prompt_of)
     return reading.slots.spread(reading.logits)
 
 
@@ -230,9 +250,11 @@ def _together(model: Any, texts: Texts) -> Tensor:
 def _one_row_each(texts: Texts) -> Chunk:
     """The responses of each prompt one after the other, without padding between them."""
     groups = len(texts.prompts)
-    order = [[(n, c) for n in range(g * texts.samples, (g + 1) * texts.samples) for c in range(int(texts.mask[n].sum()))] for g in range(groups)]
-    width = max(map(len, order))
-    slots = torch.tensor([row + [(-1, 0)] * (width - len(row)) for row in order])
+    own: list[list[tuple[int, int]]] = [[] for _ in range(groups)]
+    for n, length in enumerate(texts.mask.sum(dim=1).tolist()):
+        own[n // texts.samples] += [(n, column) for column in range(length)]
+    width = max(map(len, own))
+    slots = torch.tensor([row + [(-1, 0)] * (width - len(row)) for row in own])
     return Chunk(torch.arange(groups), slots[..., 0], slots[..., 1])
 
 
@@ -251,31 +273,60 @@ def _packed(model: Any, texts: Texts) -> Tensor:
 def _reader(kind: Any) -> Reads:
     def read(model: Any, texts: Texts) -> Tensor:
         """The given responses written token by token; a row leaves when it has ended."""
-        reader = kind(model, texts.prompts, texts.prompt_mask, texts.samples, RESPONSE)
-        found = torch.zeros(*texts.responses.shape, model.get_input_embeddings().weight.shape[0])
-        rows = torch.arange(len(found))
-        logits, _ = reader.read_prompts()
-        for step in range(RESPONSE):
-            found[rows, step] = logits[:, : found.shape[-1]].float()
-            if step + 1 < RESPONSE:
-                going = texts.mask[rows, step + 1]
-                if not going.all() :
-                    rows = rows[reader.keep(going)]
-                logits, _ = reader.read(texts.responses[rows, step])
-        return found
+        most = texts.responses.shape[1]
+        reader = kind(model, texts.prompts, texts.prompt_mask, texts.samples, most)
+        dictation = _Dictation(model, texts)
+        rows = torch.arange(len(texts.responses))
+        logits, states = reader.read_prompts()
+        for step in range(most):
+            token = dictation.choose(rows, logits, states, step)
+            if step + 1 == most:
+                break
+            going = ~dictation.ended[rows]
+            if not going.all():
+                order = reader.keep(going)
+                rows, token = rows[order], token[order]
+            logits, states = reader.read(token)
+        return dictation.found
 
     return read
+
+
+class _Dictation:
+    """Gives the tokens of the texts as if they were chosen, and keeps the logits (N, R, V_model) they came from."""
+
+    def __init__(self, model: Any, texts: Texts) -> None:
+        self.texts = texts
+        width = inner_model(model).get_input_embeddings().weight.shape[0]
+        self.found = torch.zeros(*texts.responses.shape, width)
+        self.ended = torch.zeros(len(texts.responses), dtype=torch.bool)
+
+    def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
+        """As :meth:`prefgym.models.own_cache.Writing.choose`."""
+        self.found[rows, step] = logits[:, : self.found.shape[-1]].float()
+        following = min(step + 1, self.texts.mask.shape[1] - 1)
+        self.ended[rows] = ~self.texts.mask[rows, following]
+        return self.texts.responses[rows, step]
+
+
+def _own(model: Any, texts: Texts) -> Tensor:
+    """By ``generate``."""
+    dictation = _Dictation(model, texts)
+    given = (texts.prompts, texts.prompt_mask, texts.samples, texts.responses.shape[1])
+    write_with_own_cache(model, paths_of(model, 1), *given, dictation)
+    return dictation.found
 
 
 def _steps(model: Any, texts: Texts) -> Tensor:
     """One more token for rows that stand at different columns, and some asked again."""
     tokens, mask = texts.rows
-    stepper, split = Stepper(model), tokens.shape[1] - RESPONSE
-    found = torch.zeros(*texts.responses.shape, model.get_input_embeddings().weight.shape[0])
+    most = texts.responses.shape[1]
+    split = tokens.shape[1] - most
+    stepper, found = make_stepper(model, split), _Dictation(model, texts).found
     rows = torch.arange(len(tokens))
     ahead = rows % 2  # every second row is a token further
-    for step in range(RESPONSE + 1):
-        here = (step - 1 + ahead).clamp(0, RESPONSE - 1)
+    for step in range(most + 1):
+        here = (step - 1 + ahead).clamp(0, most - 1)
         seen = mask & (torch.arange(tokens.shape[1]) < split + here[:, None])
         logits = stepper.next_logits(tokens, seen)
         found[rows, here] = logits[:, : found.shape[-1]].float()
@@ -287,7 +338,14 @@ _TRIALS: dict[str, Reads] = {
     "together": _together,
     "packed": _packed,
     "rows": _reader(DecoderReader),
+    "own": _own,
     "grouped": _reader(GroupedReader),
     "static": _reader(StaticReader),
+    "steps": _steps,
+}
+_OF_ENCODER_DECODERS: dict[str, Reads] = {
+    "behind": _read,
+    "rows": _reader(EncoderDecoderReader),
+    "own": _own,
     "steps": _steps,
 }

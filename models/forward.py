@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..errors import InputError
 from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
 from .layout import Slots, every_slot
@@ -26,6 +27,23 @@ from .plain import read_plainly
 from .shared_prompt import first_rows, read_behind, shares_prompts
 
 
+def head_of(model: nn.Module) -> Any:
+    """The layer that turns hidden states into logits.
+
+    Raises:
+        InputError: there is none that can be found.
+    """
+    inner = getattr(model, "module", model)
+    head = inner.get_output_embeddings()
+    if head is None:
+        rows = inner.get_input_embeddings().weight.shape[0]
+        linear = [module for module in inner.modules() if isinstance(module, nn.Linear) and module.out_features == rows]
+        head = linear[-1] if linear else None
+    if head is None:
+        raise InputError(f"The layer of a {type(inner).__name__} that computes logits cannot be found.")
+    return head
+
+
 @contextmanager
 def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Collect the input of the language-model head: the last hidden states after the final norm."""
@@ -34,7 +52,7 @@ def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     def capture(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         captured.append(arguments[0])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(capture)
+    handle = head_of(model).register_forward_pre_hook(capture)
     try:
         yield captured
     finally:
@@ -126,15 +144,16 @@ def read_responses(
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
     mask = attention_mask[:, start:].long()
-    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model, tokens.shape[1] - start) else None)
+    columns = mask.shape[1]
+    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model, columns) else None)
     real = mask[:, split - start :].bool()
     with head_input(model) as hidden:
-        if is_encoder_decoder(model):
+        if is_encoder_decoder(model) and shares_prompts(model, columns):
             logits, slots = [_encoder_decoder(model, *given)], every_slot(real)
-        elif packed:
+        elif packed and not is_encoder_decoder(model):
             logits, slots = read_packed(model, *given[:3])
         elif given[-1] is None or split - start == 1:
-            paths = paths_of(model, tokens.shape[1] - start)
+            paths = paths_of(model, columns)
             both = read_plainly(model, paths, *given[:2], num_response, hidden)
             logits, slots, hidden[:] = [both[0]], every_slot(real), [both[1]]
         else:

@@ -15,9 +15,13 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from .cache import caching
 from .distribution import Decoding, draw, log_distribution
+from .encoder_decoder import is_encoder_decoder
+from .own_cache import write_with_own_cache
 from .padding import first_real_column
-from .reader import make_reader
-from .static_reader import StaticReader, can_be_static
+from .paths import limit_of, paths_of
+from .reader import Reader, make_reader
+from .rereading import RereadingReader
+from .static_reader import StaticReader
 
 LOOK_EVERY = 8
 
@@ -91,55 +95,111 @@ def generate(
     _check_budget(model, prompt_mask, max_new_tokens)
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
-    device, num_rows = tokens.device, len(tokens) * samples_per_prompt
-    rows = torch.arange(num_rows, device=device)  # which response each remaining row writes
-
-    written = torch.full((num_rows, max_new_tokens), pad_token_id, device=device)
-    real = torch.zeros(num_rows, max_new_tokens, dtype=torch.bool, device=device)
-    log_probs = torch.zeros(num_rows, max_new_tokens, device=device)
-    ended = torch.zeros(num_rows, dtype=torch.bool, device=device)  # (n,) of the remaining rows
-    look_every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
-    hidden = None
-
+    num_rows = len(tokens) * samples_per_prompt
+    writing = _Writing(num_rows, max_new_tokens, tokens.device, eos_token_id, pad_token_id)
+    writing.drawing(decoding, vocab_size, generator)
+    writing.keeps_hidden = with_hidden
+    paths = paths_of(model, tokens.shape[1] + max_new_tokens)
+    given = (tokens, mask, samples_per_prompt, max_new_tokens)
     with caching(model):
-        make = StaticReader if static and can_be_static(model) else make_reader
-        reader = make(model, tokens, mask, samples_per_prompt, max_new_tokens)
-        logits, state = reader.read_prompts()
-        if with_hidden:
-            hidden = state.new_zeros(num_rows, max_new_tokens, state.shape[-1])
-        for step in range(max_new_tokens):
-            uniforms = torch.rand(num_rows, generator=generator, device=generator.device if generator else device)
-            distribution = log_distribution(logits, vocab_size, decoding)  # (n, V)
-            token = draw(distribution, uniforms.to(device)[rows], decoding)  # (n,)
-            written[rows, step] = token.masked_fill(ended, pad_token_id)
-            real[rows, step] = ~ended
-            log_prob = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-            log_probs[rows, step] = log_prob.masked_fill(ended, 0.0)
-            if hidden is not None:
-                hidden[rows, step] = state.masked_fill(ended.unsqueeze(-1), 0.0)
-            ended |= token == eos_token_id
-            if step + 1 == max_new_tokens:
-                break
-            if (step + 1) % look_every == 0 and ended.any():
-                if ended.all():
-                    break
-                order = reader.keep(~ended)
-                rows, token, ended = rows[order], token[order], ended[order]
-            logits, state = reader.read(token)
+        if paths.rows:
+            kind = StaticReader if static and paths.static else make_reader
+            reader = kind(model, *given)
+            _read_and_write(reader, writing, look_every or (1 if tokens.device.type == "cpu" else LOOK_EVERY))
+        elif paths.own:
+            write_with_own_cache(model, paths, *given, writing)
+        else:
+            _read_and_write(RereadingReader(model, *given), writing, look_every=1)
+    return writing.result()
 
-    used = int(real.any(dim=0).sum())
-    return Generation(
-        written[:, :used], real[:, :used], log_probs[:, :used], None if hidden is None else hidden[:, :used]
-    )
+
+def _read_and_write(reader: Reader, writing: _Writing, look_every: int) -> None:
+    """Write all rows in step; those that have ended leave every ``look_every`` steps."""
+    rows = torch.arange(writing.num_rows, device=writing.written.device)  # which response each remaining row writes
+    logits, states = reader.read_prompts()
+    for step in range(writing.most):
+        token = writing.choose(rows, logits, states, step)
+        if step + 1 == writing.most:
+            break
+        if (step + 1) % look_every == 0:
+            ended = writing.ended[rows]
+            if ended.all():
+                break
+            if ended.any():
+                order = reader.keep(~ended)
+                rows, token = rows[order], token[order]
+        logits, states = reader.read(token)
+
+
+class _Writing:
+    """Responses while they are written, row by row.
+
+    Attributes:
+        ended: (N,) bool.
+        most: R, the budget.
+    """
+
+    keeps_hidden = False
+
+    def __init__(self, num_rows: int, most: int, device: torch.device, eos_token_id: int, pad_token_id: int) -> None:
+        self.num_rows, self.most, self._eos, self._pad = num_rows, most, eos_token_id, pad_token_id
+        self.written = torch.full((num_rows, most), pad_token_id, device=device)
+        self.real = torch.zeros(num_rows, most, dtype=torch.bool, device=device)
+        self.log_probs = torch.zeros(num_rows, most, device=device)
+        self.ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
+        self.hidden: Tensor | None = None
+        self._uniforms: list[Tensor] = []
+
+    def drawing(self, decoding: Decoding, vocab_size: int, generator: torch.Generator | None) -> None:
+        """Say how tokens are drawn."""
+        self._decoding, self._vocab_size, self._generator = decoding, vocab_size, generator
+
+    def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
+        """Draw the next token (n,) of rows (n,) from logits (n, V_model), and note it unless the row has ended."""
+        distribution = log_distribution(logits, self._vocab_size, self._decoding)  # (n, V)
+        token = draw(distribution, self._uniform(step)[rows], self._decoding)  # (n,)
+        ended = self.ended[rows]
+        self.written[rows, step] = token.masked_fill(ended, self._pad)
+        self.real[rows, step] = ~ended
+        log_prob = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+        self.log_probs[rows, step] = log_prob.masked_fill(ended, 0.0)
+        if self.keeps_hidden:
+            if self.hidden is None:
+                self.hidden = states.new_zeros(self.num_rows, self.most, states.shape[-1])
+            self.hidden[rows, step] = states.masked_fill(ended.unsqueeze(-1), 0.0)
+        self.ended[rows] = ended | (token == self._eos)
+        return token
+
+    def _uniform(self, step: int) -> Tensor:
+        """(N,) one number for each row, ended or not; batches that are written one after the other share the step's."""
+        device = self.written.device
+        while len(self._uniforms) <= step:
+            own = self._generator.device if self._generator else device
+            self._uniforms.append(torch.rand(self.num_rows, generator=self._generator, device=own).to(device))
+        return self._uniforms[step]
+
+    def result(self) -> Generation:
+        """What was written, as wide as the longest response."""
+        used = int(self.real.any(dim=0).sum())
+        parts = (self.written, self.real, self.log_probs, self.hidden)
+        return Generation(*(None if part is None else part[:, :used] for part in parts))  # type: ignore[arg-type]
 
 
 def _check_budget(model: PreTrainedModel, prompt_mask: Tensor, max_new_tokens: int) -> None:
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens must be at least 1, not {max_new_tokens}.")
     longest = int(prompt_mask.sum(dim=-1).max())
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and longest + max_new_tokens > context:
+    limit = limit_of(model)
+    if limit is None:
+        return
+    if is_encoder_decoder(model):
+        if max(longest, max_new_tokens) > limit:
+            raise InputError(
+                f"A prompt of {longest} tokens or a budget of {max_new_tokens} new tokens exceeds the {limit} that "
+                "encoder and decoder can each read; lower max_prompt_tokens or max_new_tokens."
+            )
+    elif longest + max_new_tokens > limit:
         raise InputError(
             f"A prompt of {longest} tokens and a budget of {max_new_tokens} new tokens exceed the model's context of "
-            f"{context}; lower max_new_tokens or max_prompt_tokens."
+            f"{limit}; lower max_new_tokens or max_prompt_tokens."
         )

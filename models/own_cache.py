@@ -7,24 +7,39 @@ take. Notation: G prompts, S samples each, N = G * S rows, R tokens, V_model emb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from .accepts import taken
 from .encoder_decoder import is_encoder_decoder
 from .forward import head_input
-from .paths import Paths, inner_model
 from .padding import position_ids
-from .plain import aligned, batches, forward_plainly
+from .paths import Paths, inner_model
+from .plain import aligned, batches
 
-Choose = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-"""From rows (n,), logits (n, V_model), hidden states (n, d) and the step to the tokens (n,)."""
+
+class Writing(Protocol):
+    """What is told which logits there are, and says which tokens to take; for rows (n,) of the N."""
+
+    ended: Tensor
+    """(N,) bool."""
+
+    def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
+        """From logits (n, V_model) and hidden states (n, d) to the tokens (n,)."""
+        ...
 
 
 def write_with_own_cache(
@@ -34,8 +49,7 @@ def write_with_own_cache(
     prompt_mask: Tensor,
     samples: int,
     max_new_tokens: int,
-    choose: Choose,
-    done: Callable[[Tensor], bool],
+    writing: Writing,
 ) -> None:
     """Write S responses of at most R tokens to each prompt; every choice is the caller's.
 
@@ -46,33 +60,18 @@ def write_with_own_cache(
         prompt_mask: (G, P), 1 on real tokens.
         samples: S.
         max_new_tokens: R.
-        choose: gives the next token of rows; it is asked for all of a batch at once, step by step.
-        done: whether none of these rows (n,) needs another token.
+        writing: is asked for all rows of a batch at once, step by step, until they have ended.
     """
-    rows = torch.arange(len(prompts), device=prompts.device)
-    for mine in _prompts_together(model, paths, prompt_mask):
-        own = rows[mine].repeat_interleave(samples) * samples + torch.arange(samples, device=rows.device).repeat(len(mine))
-        parts = own.split(1) if paths.batch == "alone" else [own]
-        for part in parts:
-            of = part // samples
-            tokens, mask = aligned(prompts[of], prompt_mask[of]) if paths.batch != "left" else (prompts[of], prompt_mask[of])
-            width = int(mask.sum(dim=1).max())
-            if paths.batch == "left":
-                start = tokens.shape[1] - width
-                tokens, mask = tokens[:, start:], mask[:, start:]
-            else:
-                tokens, mask = tokens[:, :width], mask[:, :width]
-            _write(model, paths, tokens, mask, part, max_new_tokens, choose, done)
-
-
-def _prompts_together(model: PreTrainedModel, paths: Paths, mask: Tensor) -> Iterator[Tensor]:
-    """Which prompts may be read in one batch: ``generate`` has no padding on the right."""
-    if paths.batch == "left":
-        yield torch.arange(len(mask), device=mask.device)
-        return
-    from dataclasses import replace
-
-    yield from batches(replace(paths, batch="equal"), mask)
+    prompt_of = torch.arange(len(prompts), device=prompts.device).repeat_interleave(samples)
+    lengths = prompt_mask.sum(dim=1)[prompt_of]
+    if paths.batch != "left":  # generate knows no other padding
+        prompts, prompt_mask = aligned(prompts, prompt_mask)
+        paths = paths if paths.batch == "alone" else replace(paths, batch="equal")
+    for rows in batches(paths, lengths):
+        tokens, mask = prompts[prompt_of[rows]], prompt_mask[prompt_of[rows]].long()
+        if paths.batch != "left":
+            tokens, mask = tokens[:, : int(lengths[rows[0]])], mask[:, : int(lengths[rows[0]])]
+        _write(model, paths, tokens, mask, rows, max_new_tokens, writing)
 
 
 def _write(
@@ -82,19 +81,18 @@ def _write(
     mask: Tensor,
     rows: Tensor,
     max_new_tokens: int,
-    choose: Choose,
-    done: Callable[[Tensor], bool],
+    writing: Writing,
 ) -> None:
     inner = inner_model(model)
-    with head_input(model) as hidden, own_settings(inner):
-        choosing = _Choosing(choose, rows, hidden)
+    settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=0, **_begin(inner))
+    with head_input(model) as hidden, _own_settings(inner):
         inner.generate(
             tokens,
-            attention_mask=mask.long(),
+            attention_mask=mask,
             **_stated(inner, paths, mask),
-            generation_config=GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=0, **_begin(inner)),
-            logits_processor=LogitsProcessorList([choosing]),
-            stopping_criteria=StoppingCriteriaList([_Done(done, rows)]),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([_Choosing(writing, rows, hidden)]),
+            stopping_criteria=StoppingCriteriaList([_Done(writing, rows)]),
         )
 
 
@@ -111,28 +109,29 @@ def _begin(model: Any) -> dict[str, Any]:
 class _Choosing(LogitsProcessor):
     """Asks for the next tokens, and leaves no other choice."""
 
-    def __init__(self, choose: Choose, rows: Tensor, hidden: list[Tensor]) -> None:
-        self.choose, self.rows, self.hidden, self.step = choose, rows, hidden, 0
+    def __init__(self, writing: Writing, rows: Tensor, hidden: list[Tensor]) -> None:
+        self.writing, self.rows, self.hidden, self.step = writing, rows, hidden, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
-        states = self.hidden[-1]
-        states = states[:, -1] if states.dim() == 3 else states
-        del self.hidden[:]
-        token = self.choose(self.rows, scores, states, self.step)
+        """Return scores (n, V_model) of which the chosen token's is the highest."""
+        token = self.writing.choose(self.rows, scores, self.hidden[-1][:, -1], self.step)
         self.step += 1
+        del self.hidden[:]
         return torch.full_like(scores, -torch.inf).scatter(1, token[:, None], 0.0)
 
 
 class _Done(StoppingCriteria):
-    def __init__(self, done: Callable[[Tensor], bool], rows: Tensor) -> None:
-        self.done, self.rows = done, rows
+    def __init__(self, writing: Writing, rows: Tensor) -> None:
+        self.writing, self.rows = writing, rows
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
-        return torch.full((len(input_ids),), self.done(self.rows), dtype=torch.bool, device=input_ids.device)
+        """Return for every row whether all have ended."""
+        over = self.writing.ended[self.rows]
+        return over.all().expand(len(over))
 
 
 @contextmanager
-def own_settings(model: Any) -> Iterator[None]:
+def _own_settings(model: Any) -> Iterator[None]:
     """Inside this, nothing that a model's folder says of decoding changes its logits (penalties, forced tokens)."""
     before = model.generation_config
     model.generation_config = GenerationConfig()

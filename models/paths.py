@@ -28,9 +28,17 @@ _MARK = "_prefgym_paths"
 _SHORTEST = 64
 _FOUND: dict[tuple[str, int], Paths] = {}
 _IDLE = frozenset(
-    ("transformers_version", "_name_or_path", "name_or_path", "architectures", "dtype", "torch_dtype", "use_cache")
-    + ("id2label", "label2id", "problem_type", "return_dict", "output_hidden_states", "output_attentions")
-)
+    (
+        "transformers_version",
+        "_name_or_path",
+        "name_or_path",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "use_cache",
+        "tie_word_embeddings",
+    )
+).union(("id2label", "label2id", "problem_type", "return_dict", "output_hidden_states", "output_attentions"))
 """What a configuration says that does not change how texts are read."""
 
 
@@ -45,7 +53,8 @@ class Paths:
         behind: prompts are read once for all the responses to them.
         together: responses to a prompt may share a row, under a mask of who sees whom.
         packed: so may texts with different prompts.
-        rows: responses are written with a cache of fixed size from which rows leave; else by ``generate``.
+        rows: responses are written with a cache of fixed size from which rows leave.
+        own: where they are not, with the model's own cache by ``generate``; else all is read again for each token.
         grouped: the responses to a prompt are written as one row.
         static: they are written in steps of fixed shape.
         steps: one more token is read for rows that stand at different columns; else each text is read again.
@@ -57,6 +66,7 @@ class Paths:
     together: bool = True
     packed: bool = True
     rows: bool = True
+    own: bool = True
     grouped: bool = True
     static: bool = True
     steps: bool = True
@@ -66,7 +76,7 @@ class Paths:
         return replace(self, **dict.fromkeys(FAST, False))
 
 
-FAST = ("behind", "together", "packed", "rows", "grouped", "static", "steps")
+FAST = ("behind", "together", "packed", "rows", "own", "grouped", "static", "steps")
 EVERY = Paths()
 
 
@@ -98,7 +108,7 @@ def limit_of(model: nn.Module) -> int | None:
     """The number of tokens a model's positions allow; None if nothing limits them."""
     config = inner_model(model).config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    limit = getattr(text, "max_position_embeddings", None)
     return int(limit) if limit else None
 
 

@@ -8,13 +8,13 @@ Notation: B texts of L columns, P of them prompt (left padded) and R response (r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from .accepts import taken
+from .encoder_decoder import is_encoder_decoder, start_tokens
 from .padding import position_ids
 from .paths import Paths
 
@@ -35,16 +35,41 @@ def read_plainly(
     Returns:
         logits (B, R, V_model) and hidden states (B, R, d), with gradient; meaningless on padding.
     """
+    if is_encoder_decoder(model):
+        return _read_pairs(model, paths, tokens, mask, num_response, hidden)
     if paths.batch == "left":
         del hidden[:]
         logits = forward_plainly(model, paths, tokens[:, :-1], mask[:, :-1], num_response)
         return logits[:, -num_response:], hidden[0][:, -num_response:]
     parts = []
-    for rows in batches(paths, mask):
+    for rows in batches(paths, mask.sum(dim=1)):
         del hidden[:]
         parts.append((rows, *_read_left_aligned(model, paths, tokens[rows], mask[rows], num_response, hidden)))
+    return _in_order(parts)
+
+
+def _read_pairs(
+    model: nn.Module, paths: Paths, tokens: Tensor, mask: Tensor, num_response: int, hidden: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The same for an encoder-decoder: each prompt is encoded again for each of its responses."""
+    split = tokens.shape[1] - num_response
+    lengths = mask[:, :split].sum(dim=1)
+    prompts, prompt_mask = aligned(tokens[:, :split], mask[:, :split].long())
+    parts = []
+    for rows in batches(paths, lengths):
+        width = int(lengths[rows].max())
+        options = {"attention_mask": prompt_mask[rows, :width]} if paths.batch == "right" else {}
+        given = torch.cat([start_tokens(model, len(rows), tokens.device), tokens[rows, split:-1]], dim=1)
+        del hidden[:]
+        logits = model(input_ids=prompts[rows, :width], decoder_input_ids=given, use_cache=False, **options).logits
+        parts.append((rows, logits, hidden[-1]))
+    return _in_order(parts)
+
+
+def _in_order(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Put rows that were read in several batches back into their order."""
     order = torch.cat([rows for rows, *_ in parts]).argsort()
-    logits, states = (torch.cat(both)[order] for both in zip(*(part[1:] for part in parts), strict=True))
+    logits, states = (torch.cat(both)[order] for both in list(zip(*parts, strict=True))[1:])
     return logits, states
 
 
@@ -68,9 +93,7 @@ def _pick(values: Tensor, columns: Tensor) -> Tensor:
     return values.gather(1, columns.clamp(min=0)[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def forward_plainly(
-    model: nn.Module, paths: Paths, tokens: Tensor, mask: Tensor, keep: int, answer: Callable[[Any], Tensor] | None = None
-) -> Tensor:
+def forward_plainly(model: nn.Module, paths: Paths, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
     """One forward pass without a cache over texts laid out as ``paths`` says: (n, L) -> (n, at least keep, V_model).
 
     A mask without padding is not given, as nobody would who reads a text alone.
@@ -80,15 +103,13 @@ def forward_plainly(
         options["attention_mask"] = mask
     if paths.positions is not None:
         options |= taken(model, position_ids=position_ids(mask) + paths.positions)
-    outputs = model(input_ids=tokens, **options)
-    return outputs.logits if answer is None else answer(outputs)
+    return model(input_ids=tokens, **options).logits
 
 
-def batches(paths: Paths, mask: Tensor) -> Iterator[Tensor]:
-    """Yield which rows of a batch may be read together, (n,) int64 each; mask (B, L)."""
-    rows = torch.arange(len(mask), device=mask.device)
+def batches(paths: Paths, lengths: Tensor) -> Iterator[Tensor]:
+    """Yield which of B texts of these lengths (B,) may be read together, (n,) int64 each."""
+    rows = torch.arange(len(lengths), device=lengths.device)
     if paths.batch == "equal":
-        lengths = mask.sum(dim=1)
         for length in lengths.unique().tolist():
             yield rows[lengths == length]
     elif paths.batch == "alone":

@@ -66,7 +66,9 @@ class DecoderReader:
     def read_prompts(self) -> tuple[Tensor, Tensor]:
         """As :meth:`Reader.read_prompts`."""
         self.cache.begin(self.rows.view(-1, self.samples), 0, self.width)
-        logits, hidden = cached_forward(self.model, self.prompts, self.mask, position_ids(self.mask) + self.first, self.cache)
+        logits, hidden = cached_forward(
+            self.model, self.prompts, self.mask, position_ids(self.mask) + self.first, self.cache
+        )
         return logits.repeat_interleave(self.samples, dim=0), hidden.repeat_interleave(self.samples, dim=0)
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

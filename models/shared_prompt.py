@@ -21,7 +21,7 @@ from transformers.cache_utils import CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import InputError
-from .accepts import accepted, taken
+from .accepts import taken
 from .attention import additive_mask
 from .encoder_decoder import is_encoder_decoder
 from .layout import Chunk, Slots, lay_out, slots_of
@@ -209,7 +209,7 @@ def shares_prompts(model: nn.Module, columns: int = 1) -> bool:
     An encoder reads them separately anyway. Under transformers' own gradient checkpointing a decoder keeps no cache,
     which is why there is :func:`recomputing`.
     """
-    return is_encoder_decoder(model) or (paths_of(model, columns).behind and not checkpoints(model))
+    return paths_of(model, columns).behind and (is_encoder_decoder(model) or not checkpoints(model))
 
 
 def checkpoints(model: nn.Module) -> bool:

@@ -121,7 +121,9 @@ class Stepper:
         """Read every row's whole text on the plain path; its last token counts as a response of one."""
         end = _last_column(mask) + 1  # (B,)
         room = torch.cat([tokens, tokens[:, :1]], dim=1), torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
-        columns = (torch.arange(tokens.shape[1] + 1, device=tokens.device) + end.unsqueeze(-1) + 1) % (tokens.shape[1] + 1)
+        columns = (torch.arange(tokens.shape[1] + 1, device=tokens.device) + end.unsqueeze(-1) + 1) % (
+            tokens.shape[1] + 1
+        )
         tokens, mask = (part.gather(-1, columns) for part in room)  # what is to be predicted stands in the last column
         mask[:, -1] = True
         start = first_real_column(mask)
@@ -153,6 +155,9 @@ class EncoderDecoderStepper(Stepper):
 
     def _read(self, tokens: Tensor, mask: Tensor, stale: Tensor) -> tuple[Tensor, Tensor]:
         count, split = len(tokens), self.max_prompt_tokens
+        paths = paths_of(self.model, tokens.shape[1])
+        if not paths.steps:
+            return self._read_in_full(tokens, mask, paths)
         lengths = mask[:, split:].sum(dim=1)  # (B,) of the responses
         known = lengths.masked_fill(stale, 0)  # (B,) how many tokens the decoder has read, including its start token
         self._encode(tokens[:, :split], mask[:, :split], known == 0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
 from prefgym.models.grouped_reader import CROWDED
 from prefgym.models.padding import position_ids
-from prefgym.models.static_reader import can_be_static
+from prefgym.models.paths import paths_of, reading_by
 
 VOCAB, EOS, PAD = 40, 3, 0
 
@@ -99,8 +101,8 @@ def test_a_step_of_fixed_shape_has_fixed_shapes(make_model, prompts, monkeypatch
     )
     write(make_model("llama"), prompts, samples_per_prompt=2, static=True)
     assert set(shapes) == {((10, 1), (10, 1, 1, shapes[0][1][-1]))}
-    assert can_be_static(make_model("llama"))
-    assert not can_be_static(make_model("mistral"))
+    assert paths_of(make_model("llama"), 20).static
+    assert not paths_of(make_model("mistral"), 20).static
 
 
 @pytest.mark.parametrize("look_every", [2, 5, 100])
@@ -154,8 +156,8 @@ def test_reading_samples_together_changes_nothing(any_model, prompts, monkeypatc
     """Together to the end, to the middle, and row by row from the first sample that ends."""
     monkeypatch.setattr("prefgym.models.grouped_reader.CROWDED", crowded)
     found = write(any_model, prompts, samples_per_prompt=6, with_hidden=True)
-    monkeypatch.setattr("prefgym.models.reader.attends_to_all", lambda model: False)
-    expected = write(any_model, prompts, samples_per_prompt=6, with_hidden=True)
+    with reading_by(any_model, replace(paths_of(any_model, 100), grouped=False)):
+        expected = write(any_model, prompts, samples_per_prompt=6, with_hidden=True)
     assert (expected.lengths < 12).any()
     assert torch.equal(found.tokens, expected.tokens)
     torch.testing.assert_close(found.log_probs, expected.log_probs, atol=1e-5, rtol=0)
