@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,7 +28,7 @@ VOCABULARY = 96
 MOST_PARAMETERS = 40_000_000
 SPREAD = (3.0, 12.0)
 """Between these, in nats, lies the mean distance of the most likely from the least likely token."""
-LAYERS = (2, 3, 4, 6, 8, 12)
+LAYERS = (2, 3, 4, 6, 8, 12, 20, 36)
 """Numbers of layers to try until every kind of layer is there."""
 EXPERTS = 8
 SHORT, NARROW, WIDE = 8, 16, 320
@@ -39,7 +40,9 @@ _INDICES = re.compile(r"layers|_ids$|_idxs$|ind(ex|ic)es$")
 _HEADS = re.compile(r"(?<!d_)(?<!dim_)heads?(_per_layer)?$|n_?groups$|query_groups$|o_groups$")
 _HEAD = re.compile(r"head_?dim$|(^|_)d_kv$|head_size$|(^|_)d_head$|dim_head$|rotary_dim$|kv_channels$|mrope_section$")
 _MAIN = re.compile(r"(^|_)(hidden_size|d_model|n_embd|embed_dim|emb_dim|embedding_dim|embedding_size)$|^dim$")
-_WIDE = re.compile(r"hidden_size|hidden_dim|intermediate|ffn|inner|d_ff$|dff$|dim_ff$|feed_forward|mlp|_rank$|lowrank$|d_ssm|width$|proj_dim$")
+_WIDE = re.compile(
+    r"hidden_size|hidden_dim|intermediate|ffn|inner|d_ff$|dff$|dim_ff$|feed_forward|mlp|_rank$|lowrank$|d_ssm|width$|proj_dim$"
+)
 _STATE = re.compile(r"state_size$|d_state$")
 _EXPERTS = re.compile(r"(^|_)(num|n)_(\w+_)?experts$|expert_num$")
 _CHOSEN = re.compile(r"experts_per_tok|moe_top_?k$|moe_k$|^top_k$|router_top_?k$|expert_group$|n_group$|topk_group$")
@@ -106,10 +109,9 @@ def kinds(model: nn.Module) -> set[Any]:
 
 def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(vars(module).items()):
-        windowed = "window" in name or "chunk" in name
-        if name != "training" and not name.startswith("_") and (isinstance(value, bool | str) or windowed):
-            if isinstance(value, bool | str | int | None):
-                yield name, value
+        told = bool | str | int | None if "window" in name or "chunk" in name else bool | str
+        if isinstance(value, told) and name != "training" and not name.startswith("_"):
+            yield name, value
 
 
 def scales(config: PreTrainedConfig) -> Iterator[Scale]:
@@ -166,13 +168,17 @@ def _shrink(config: Any, scale: Scale) -> None:
     given = {name: value for name, value in vars(config).items() if not name.startswith("_")}
     totals = {value for name, value in given.items() if type(value) is int and _counts_layers(name)}
     totals |= {getattr(config, "num_hidden_layers", None) or 1}
+    total = max(totals)
     for name, value in given.items():
         if isinstance(value, PreTrainedConfig):
             _shrink(value, scale)
-        elif isinstance(value, list | tuple | str) and len(value) in totals and len(value) > scale.layers:
-            _put(config, name, value[: scale.layers * len(value) // max(totals)])
-        elif isinstance(value, int | list) and not isinstance(value, bool):
-            _put(config, name, _small(name, value, scale, max(totals, default=1)))
+            continue
+        if isinstance(value, list | tuple | str) and len(value) in totals and len(value) > scale.layers:
+            value = value[: scale.layers * len(value) // total]
+        if isinstance(value, int | list) and not isinstance(value, bool):
+            value = _small(name, value, scale, total)
+        if value is not given[name]:
+            _put(config, name, value)
 
 
 def _counts_layers(name: str) -> bool:
@@ -213,10 +219,8 @@ def _narrowed(name: str, value: int, scale: Scale) -> int:
 
 
 def _put(config: Any, name: str, value: Any) -> None:
-    try:
+    with suppress(AttributeError, NotImplementedError, ValueError, TypeError):
         setattr(config, name, value)
-    except (AttributeError, NotImplementedError, ValueError, TypeError):
-        pass
 
 
 def _build(kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> PreTrainedModel:
