@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 import transformers
-from families_faults import FAULTS, plant, plant_window, texts_with_truth
+from families_faults import FAULTS, is_served, plant, plant_window, texts_with_truth
 from families_twins import SHORT_WINDOW, every_family, make_family, without_window
 
 from prefgym.files import write_text
@@ -32,7 +32,8 @@ from prefgym.models.paths import FAST
 from prefgym.models.twin import NoTwin
 
 LENGTHS = (64, 300)
-QUICK = ("llama", "gpt2", "mamba", "t5")
+QUICK = ("llama", "mamba", "bart", "gpt_neo", "t5")
+"""Every path; a state of its own; positions it counts itself; a window; an encoder."""
 PLANTED = (*FAULTS, "ignored window")
 Result = dict[str, Any]
 
@@ -61,7 +62,7 @@ def _figures(found: Examination) -> Result:
     used = [found.paths.batch, *(name for name in FAST if getattr(found.paths, name))]
     return {
         "paths": asdict(found.paths),
-        "agrees": found.trials[found.paths.batch].agrees,
+        "agrees": is_served(found),
         "log_probs": _largest(found, used),
         "gradients": _largest(found, [f"gradient, {name}" for name in used]),
         "trials": {name: [_finite(trial.difference), trial.reason] for name, trial in found.trials.items()},

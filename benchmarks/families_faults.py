@@ -18,8 +18,8 @@ from prefgym.models.encoder_decoder import is_encoder_decoder
 from prefgym.models.examination import TOLERANCE, Examination, Texts, make_texts
 from prefgym.models.paths import FAST
 
-NO_EFFECT = 1e-6
-"""A difference in nats below which a planted fault changed nothing."""
+NO_EFFECT = 1e-5
+"""A difference in nats that is rounding: a planted fault changed nothing."""
 Change = Callable[[Tensor], Tensor]
 
 
@@ -99,6 +99,12 @@ def _verdict(difference: float) -> str:
     if difference > TOLERANCE:
         return "seen"
     return "no effect" if difference < NO_EFFECT else "missed"
+
+
+def is_served(found: Examination) -> bool:
+    """Whether at least the plain path gives what a plain forward pass of each text alone gives."""
+    trial = found.trials.get(found.paths.batch)
+    return trial is not None and trial.agrees
 
 
 def serving(model: Any, found: Examination, texts: Texts) -> dict[str, Any]:

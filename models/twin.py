@@ -175,6 +175,8 @@ def _shrink(config: Any, scale: Scale) -> None:
             continue
         if isinstance(value, list | tuple | str) and len(value) in totals and len(value) > scale.layers:
             value = value[: scale.layers * len(value) // total]
+        if isinstance(value, dict) and all(type(layer) is int for layer in value):
+            value = {layer: told for layer, told in value.items() if layer < scale.layers}
         if isinstance(value, int | list) and not isinstance(value, bool):
             value = _small(name, value, scale, total)
         if value is not given[name]:
