@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -103,10 +104,13 @@ def _is_width(value: Any) -> bool:
 
 
 def without_window(model: PreTrainedModel) -> PreTrainedModel | None:
-    """The same weights without windows; None where there is none."""
-    config = type(model.config)(**model.config.to_dict())
+    """The same weights without windows; None where there is none, or weights depend on it."""
+    config = copy.deepcopy(model.config)
     if not set_windows(config, 2**20):
         return None
-    other = type(model)(config).float().eval()
-    other.load_state_dict(model.state_dict(), strict=False)
+    try:
+        other = type(model)(config).float().eval()
+        other.load_state_dict(model.state_dict(), strict=False)
+    except RuntimeError:  # the window is a size of weights
+        return None
     return other

@@ -1,6 +1,7 @@
 """A twin is small, random but the same each time, and keeps what decides how texts are read."""
 
 import copy
+from fractions import Fraction
 from functools import cache
 
 import pytest
@@ -9,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     DeepseekV3Config,
     Gemma3TextConfig,
+    Gemma4TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoConfig,
@@ -21,7 +23,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from prefgym.models.twin import SPREAD, VOCABULARY, NoTwin, Scale, kinds, make_twin, scales, shrink, twin_of
+from prefgym.models.shrinking import VOCABULARY, Scale, scales, shrink
+from prefgym.models.twin import SPREAD, NoTwin, kinds, make_twin, twin_of
 
 SMOL = LlamaConfig(
     **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "vocab_size": 49152},
@@ -125,6 +128,15 @@ def test_lists_are_as_long_as_there_are_layers_and_indices_point_at_them():
     assert small.kinds_of_block == list("abab")
     assert small.attn_layer_indices == [1, 3]
     assert small.hidden_size == config.hidden_size
+
+
+def test_settings_of_single_layers_follow():
+    config = Gemma4TextConfig()
+    small = shrink(config, Scale(6, Fraction(2), 8))
+    sizes = [small.per_layer_config[layer].head_dim for layer in range(6)]
+    assert sizes == [config.per_layer_config[layer].head_dim // 8 for layer in range(6)]
+    assert len(set(sizes)) == 2
+    assert type(config)(**small.to_dict()).per_layer_config[5].head_dim == small.per_layer_config[5].head_dim
 
 
 def test_special_tokens_move_into_the_small_vocabulary():
