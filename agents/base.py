@@ -30,6 +30,7 @@ from .answers import advantages_of, loss_of
 from .attach import attach, make_policy
 from .collecting import collect_rollout
 from .env_settings import EnvSettings
+from .first_rollout import check_first_rollout
 from .hyperparameters import Hyperparameters, make_hyperparameters
 from .inputs import inputs_of
 from .kl_term import KLTerm
@@ -104,8 +105,8 @@ class PolicyGradient:
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
                 "The policy reads a prompt again for each of its samples, with the same result but slower: its model "
-                "takes no key-value cache, or its own gradient checkpointing is on (use gradient_checkpointing=True of "
-                "the agent instead).",
+                "does not read on from a cached prompt as it reads the whole, or its own gradient checkpointing is on "
+                "(use gradient_checkpointing=True of the agent instead).",
                 stacklevel=2,
             )
         self.env = attach(env, self.policy)
@@ -307,6 +308,8 @@ class PolicyGradient:
         with recording() as seconds:
             rollout = collect_rollout(self.env, self.policy, num_prompts, h.samples_per_prompt, self.generator)
             collected = time.perf_counter()
+            if self.iteration == 0:
+                check_first_rollout(self.policy, self.env, rollout)
             if self._snapshot is not None:
                 self._snapshot.keep(self)
             self._set_learning_rate(progress)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.distribution import Decoding, log_distribution, restrict, sample
-from ..models.forward import chosen_log_probs, read_responses, response_logits
+from ..models.forward import chosen_log_probs, head_width, read_responses, response_logits
 from ..models.generation import Generation, generate
 from ..models.language_model import LanguageModel, disable_dropout
 from ..models.shared_prompt import recomputing
@@ -73,7 +73,7 @@ class LMPolicy(nn.Module):
         self.model: nn.Module = language_model.unfreeze().model
         disable_dropout(self.model)
         separate = value_head and value_trunk == "separate"
-        self.value_head = ValueHead(language_model.model.config.hidden_size) if value_head and not separate else None
+        self.value_head = ValueHead(head_width(language_model.model)) if value_head and not separate else None
         self.value_model = value_model(language_model) if separate else None
         self.to(language_model.device)
         self._stepper = make_stepper(language_model.model, max_prompt_tokens)

@@ -112,10 +112,10 @@ class TokenMDP:
         self.vocab_size = self.language_model.vocab_size  # V
         self.eos_token_id, self.pad_token_id = self.language_model.eos_token_id, self.language_model.pad_token_id
         for each in (self.language_model, self.reference):
-            if self.length > each.context_length:
+            if not each.fits(max_prompt_tokens, max_new_tokens):
                 raise InputError(
                     f"max_prompt_tokens={max_prompt_tokens} plus max_new_tokens={max_new_tokens} does not fit the "
-                    f"{each.context_length} tokens of context of {each.name}; lower one of them."
+                    f"{each.context_length} tokens of context of {each.name}{each.context_of}; lower one of them."
                 )
         self.reward: Reward = resolve_reward(reward, device=device)
         self.prompts = resolve_prompts(prompts, split)

@@ -8,12 +8,14 @@ Notation: G prompts, S responses to each, of at most R tokens; V_model embedding
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
 
 from ..errors import InputError
 from .accepts import taken
@@ -28,11 +30,14 @@ from .reader import DecoderReader, EncoderDecoderReader
 from .shared_prompt import PromptCache, read_chunk
 from .static_reader import StaticReader
 from .stepper import make_stepper
-from .twin import MOST_PARAMETERS, NoTwin, make_twin
+from .twin import MOST_PARAMETERS, NoTwin, kinds, twin_of
 
 TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
-RESPONSE = 5
+RESPONSE, SHORT = 5, 40
+LEARNED_BY = ("behind", "together", "packed")
+"""Paths that training reads by, besides the plain one."""
+LANGUAGE_MODELS: Any = AutoModelForCausalLM._model_mapping
 BATCHES: tuple[Batch, ...] = ("left", "right", "equal", "alone")
 
 
@@ -95,57 +100,149 @@ def find_paths(model: nn.Module, columns: int) -> Paths:
     Raises:
         InputError: no path gives the numbers of a plain forward pass.
     """
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):  # wherever it is asked
+        found = examine(find_twin(model), columns)
+    if not found.trials[found.paths.batch].agrees:
+        raise InputError(
+            f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text one "
+            "token after the other; name a model that reads from left to right."
+        )
+    return found.paths
+
+
+def find_twin(model: nn.Module) -> nn.Module:
+    """The small model that stands for a model: its twin, or itself if it has none and is small.
+
+    Raises:
+        InputError: it has none, and is not small.
+    """
     try:
-        tried: nn.Module = make_twin(model)
+        return twin_of(_writing_class(model), model.config, kinds(model))  # type: ignore[arg-type]
     except NoTwin as error:
         if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
             raise InputError(
                 f"How a {type(model).__name__} reads texts cannot be checked: {error}; name another model."
             ) from error
-        tried = model
-    found = examine(tried, columns)
-    if not found.trials[found.paths.batch].agrees:
-        raise InputError(
-            f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text token "
-            "by token; name a model that reads from left to right."
-        )
-    return found.paths
+        return model
 
 
-def examine(model: nn.Module, columns: int, gradients: bool = True) -> Examination:
-    """Try every path of a model on random texts that need ``columns`` columns.
+def try_reading(model: nn.Module, paths: Paths, columns: int) -> tuple[float, str]:
+    """The largest difference in nats on the paths that serve a model, and which it is."""
+    texts = _texts_with_truth(model, columns)
+    trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
+    serving = {
+        name: read for name, read in trials.items() if getattr(paths, name) and not (name == "own" and paths.rows)
+    }
+    tried = {name: _try(read, model, paths, texts).difference for name, read in {"plain": _read, **serving}.items()}
+    worst = max(tried, key=lambda name: tried[name])
+    return tried[worst], worst
+
+
+def try_plain(model: nn.Module, paths: Paths, columns: int) -> float:
+    """The same on the plain path."""
+    return _try(_read, model, paths, _texts_with_truth(model, columns)).difference
+
+
+def _writing_class(model: Any) -> Any:
+    """The class that writes with a model: its own, or the one of which it is the trunk."""
+    config: Any = model.config
+    trunk = getattr(model, "get_output_embeddings", lambda: None)() is None and type(config) in LANGUAGE_MODELS
+    return LANGUAGE_MODELS[type(config)] if trunk else type(model)
+
+
+def examine(model: nn.Module, columns: int) -> Examination:
+    """Try every path of a model on random texts that need ``columns`` columns, and gradients on short ones.
 
     Args:
         model: small enough for some forward passes over so many tokens.
         columns: at least ``4 * RESPONSE``.
-        gradients: whether gradients are compared too.
     """
-    texts = make_texts(model, columns)
+    texts, short = (_texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
     found = Examination(EVERY.only_plain())
-    with torch.no_grad():
-        texts.truth = [_truth(model, texts, row) for row in range(len(texts.responses))]
     found.paths = _plain(model, texts, found.trials)
+    expected = gradient(model, short, lambda model, texts: _padded(_truths(model, texts)))
+    _try_gradient(found, found.paths.batch, model, _read, found.paths, short, expected)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
     for name, read in trials.items():
         if name == "own" and found.paths.rows:
             continue
-        trial = _try(read, model, replace(found.paths, **_needs(name, found.paths)), texts)
-        found.trials[name] = trial
+        paths = replace(found.paths, **_needs(name))
+        given = _texts_with_truth(model, columns // 4) if name == "packed" else texts  # four of them share the row
+        trial = found.trials[name] = _try(read, model, paths, given)
+        if trial.agrees and name in LEARNED_BY:
+            trial = _try_gradient(found, name, model, read, paths, short, expected)
         if trial.agrees:
             found.paths = replace(found.paths, **{name: True})
     return found
 
 
-def make_texts(model: nn.Module, columns: int, seed: int = 0) -> Texts:
-    """Random prompts of unequal length and short responses that together need ``columns`` columns."""
-    limit = limit_of(model) or columns
+def gradient(model: nn.Module, texts: Texts, read: Reads) -> Tensor:
+    """The gradient of a weighted sum of the texts' log-probs in all parameters, as one vector."""
+    parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
+    asked = [parameter.requires_grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        log_probs = read(model, texts).float().log_softmax(-1)
+        chosen = log_probs.gather(-1, texts.responses[..., None])[..., 0]
+        weights = torch.linspace(-1, 1, chosen.numel()).view_as(chosen)
+        loss = (chosen * weights).masked_fill(~texts.mask, 0.0).sum()
+        parts = torch.autograd.grad(loss, parameters, allow_unused=True)
+        pairs = zip(parts, parameters, strict=True)
+        return torch.cat([(torch.zeros_like(p) if part is None else part).flatten() for part, p in pairs])
+    finally:
+        for parameter, before in zip(parameters, asked, strict=True):
+            parameter.requires_grad_(before)
+
+
+def _try_gradient(
+    found: Examination, name: str, model: nn.Module, read: Reads, paths: Paths, texts: Texts, expected: Tensor
+) -> Trial:
+    try:
+        with reading_by(model, paths):
+            difference = float((gradient(model, texts, read) - expected).norm() / expected.norm())
+        trial = Trial(difference if math.isfinite(difference) else math.inf)
+    except Exception as error:
+        trial = Trial(math.inf, f"{type(error).__name__}: {error}")
+    found.trials[f"gradient, {name}"] = trial
+    return trial
+
+
+def _texts_with_truth(model: nn.Module, columns: int) -> Texts:
+    """Texts of the longest length, or a little less: some models count positions from 2."""
+    error: Exception | None = None
+    for slack in (0, 1, 2, 4, 8):
+        texts = make_texts(model, columns, slack)
+        try:
+            with torch.no_grad():
+                texts.truth = _truths(model, texts)
+            return texts
+        except (IndexError, RuntimeError) as raised:
+            error = raised
+    raise InputError(f"A {type(model).__name__} cannot read {columns} tokens: {error}.")
+
+
+def _truths(model: nn.Module, texts: Texts) -> list[Tensor]:
+    return [_truth(model, texts, row) for row in range(len(texts.responses))]
+
+
+def _padded(rows: list[Tensor]) -> Tensor:
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def make_texts(model: nn.Module, columns: int, slack: int = 0, seed: int = 0) -> Texts:
+    """Random prompts of unequal length and short responses that together need ``columns`` columns.
+
+    None is longer than the model's positions allow, less ``slack``.
+    """
+    limit = (limit_of(model) or columns + slack) - slack
     longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
     samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
     response = RESPONSE
     if is_encoder_decoder(model):
         longest, samples, response = min(columns, limit), 2, min(columns // 2, limit)
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.tensor([longest, max(2, longest - 7), max(2, longest // 2)])[:, None]
+    lengths = torch.tensor([longest, max(2, longest - 7)])[:, None]
     count = len(lengths) * samples
     written = torch.full((count, 1), response)
     written[1::2] -= 2
@@ -222,7 +319,7 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
     return paths
 
 
-def _needs(name: str, found: Paths) -> dict[str, bool]:
+def _needs(name: str) -> dict[str, bool]:
     """The flags to set for a trial: its own, and what it builds on."""
     return (
         {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})

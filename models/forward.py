@@ -44,6 +44,11 @@ def head_of(model: nn.Module) -> Any:
     return head
 
 
+def head_width(model: nn.Module) -> int:
+    """d, the size of the hidden states that the head reads; not every configuration states it."""
+    return int(head_of(model).weight.shape[-1])
+
+
 @contextmanager
 def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Collect the input of the language-model head: the last hidden states after the final norm."""

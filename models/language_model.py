@@ -38,6 +38,7 @@ from .folder import (
     model_folder,
     quiet,
 )
+from .paths import first_position, is_ours, limit_of
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
 
@@ -80,7 +81,12 @@ class LanguageModel:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        check: bool = True,
     ) -> LanguageModel:
         """Load ``"embedded"`` (or ``"embedded/NAME"``), a model folder, or a Hugging Face hub id.
 
@@ -90,6 +96,7 @@ class LanguageModel:
             name_or_path: the model; ``"embedded"`` is ``"embedded/start"``.
             device: for the weights.
             dtype: their type; the distribution is computed in fp32 whatever it is.
+            check: let it read short texts by every path that would serve it (see ``prefgym.check_model``).
 
         Raises:
             InputError: the folder is missing, has no configuration, weights or tokenizer, has only pickle weights, is
@@ -106,7 +113,12 @@ class LanguageModel:
         with quiet():
             model = _load_model(folder, name, dtype)
             tokenizer = load_tokenizer(folder, name)
-        return cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]
+        loaded = cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]
+        if check and not is_ours(model):
+            from .check import confirm  # imported late: it builds on this module
+
+            confirm(loaded.model, name)
+        return loaded
 
     @property
     def eos_token_id(self) -> int:
@@ -122,8 +134,19 @@ class LanguageModel:
     @property
     def context_length(self) -> int:
         """The maximum number of tokens the model can read; a very large number if it has no limit."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        return int(limit or self.tokenizer.model_max_length)
+        limit = limit_of(self.model)
+        if limit is None:
+            return int(self.tokenizer.model_max_length)
+        return limit - first_position(self.model, 1)  # some models number their positions from 2
+
+    @property
+    def context_of(self) -> str:
+        """What the context length is that of, for messages: empty for a decoder."""
+        return ", which encoder and decoder have each" if is_encoder_decoder(self.model) else ""
+
+    def fits(self, prompt: int, response: int) -> bool:
+        """Whether a prompt and a response of so many tokens can be read; an encoder and a decoder have a limit each."""
+        return (max(prompt, response) if is_encoder_decoder(self.model) else prompt + response) <= self.context_length
 
     @property
     def auto_class(self) -> type:

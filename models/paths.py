@@ -26,6 +26,7 @@ Batch = Literal["left", "right", "equal", "alone"]
 
 _MARK = "_prefgym_paths"
 _SHORTEST = 64
+"""Columns that are tried at least."""
 _FOUND: dict[tuple[str, int], Paths] = {}
 _IDLE = frozenset(
     (
@@ -155,6 +156,11 @@ def fingerprint(kind: type, config: Any) -> str:
     attention = getattr(config, "_attn_implementation", None)
     named = (f"{kind.__module__}.{kind.__qualname__}", None if attention in ("sdpa", "eager") else attention, told)
     return hashlib.sha256(json.dumps(named, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_ours(model: nn.Module) -> bool:
+    """Whether a model has the configuration of an embedded one, whose every path is tested."""
+    return fingerprint(type(model), model.config) in _ours()
 
 
 @cache

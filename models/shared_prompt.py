@@ -93,7 +93,7 @@ def packed_mask(seen: Tensor, chunk: Chunk, dtype: torch.dtype) -> Tensor:
 
 def pair_cost(model: nn.Module) -> float:
     """Approximate cost of attention to one column, in tokens."""
-    return 1 / float(_text_config(model).hidden_size)
+    return 1 / float(getattr(_text_config(model), "hidden_size", None) or 1024)
 
 
 def _text_config(model: nn.Module) -> Any:

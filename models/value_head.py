@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from .forward import head_of, head_width
+
 if TYPE_CHECKING:
     from .language_model import LanguageModel
 
@@ -30,9 +32,12 @@ def value_model(language_model: LanguageModel) -> PreTrainedModel:
     """Return a copy of a language model whose one "logit" is the value of the state, 0 everywhere at first."""
     model = language_model.copy().model
     model.config.tie_word_embeddings = False
-    head = model.get_output_embeddings()
-    hidden_size = head.in_features if isinstance(head, nn.Linear) else model.config.hidden_size
-    model.set_output_embeddings(_zero_linear(hidden_size).to(model.device, model.dtype))
+    head = head_of(model)
+    value = _zero_linear(head_width(model)).to(model.device, model.dtype)
+    for parent in list(model.modules()):
+        for name, part in list(parent.named_children()):
+            if part is head:
+                setattr(parent, name, value)
     return model
 
 

@@ -5,7 +5,6 @@ Text, shift and temperature are not known here; see ``preference_model.py``.
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import torch
@@ -13,7 +12,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from ..models.accepts import taken
 from ..models.padding import position_ids
+from ..models.paths import Paths, paths_of
+from ..models.plain import aligned, batches
 from ..models.shared_prompt import first_rows, read_behind, shares_prompts
 
 
@@ -29,7 +31,6 @@ class Scorer(nn.Module):
         self.model = model
         self.is_decoder = isinstance(getattr(model, "score", None), nn.Linear)
         self.takes_types = not self.is_decoder and getattr(model.config, "type_vocab_size", 0) > 1
-        self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
     def forward(
         self,
@@ -52,7 +53,11 @@ class Scorer(nn.Module):
         if not self.is_decoder:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits[:, 0].float()
-        if prompt_of is not None and prompt_lengths is not None and shares_prompts(self.model.base_model):
+        if (
+            prompt_of is not None
+            and prompt_lengths is not None
+            and shares_prompts(self.model.base_model, input_ids.shape[1])
+        ):
             last = self._last_hidden_shared(input_ids, attention_mask, prompt_of, prompt_lengths)
         else:
             last = self._last_hidden(input_ids, attention_mask)
@@ -61,11 +66,26 @@ class Scorer(nn.Module):
 
     def _last_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, d) at the last real token."""
-        positions = {"position_ids": position_ids(attention_mask)} if self.takes_positions else {}
-        hidden = self.model.base_model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **positions
-        ).last_hidden_state  # (B, L, d)
-        last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (B,)
+        paths = paths_of(self.model.base_model, input_ids.shape[1])
+        rows = list(batches(paths, attention_mask.sum(dim=1)))
+        if len(rows) > 1:
+            input_ids, attention_mask = aligned(input_ids, attention_mask)
+            last = torch.cat([self._read(paths, input_ids[some], attention_mask[some]) for some in rows])
+            return last[torch.cat(rows).argsort()]
+        return self._read(paths, input_ids, attention_mask)
+
+    def _read(self, paths: Paths, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(n, d) of rows that may be read together."""
+        options = taken(self.model.base_model, use_cache=False)
+        if paths.positions is not None:
+            options |= taken(self.model.base_model, position_ids=position_ids(attention_mask) + paths.positions)
+        if paths.batch in ("left", "right"):
+            options["attention_mask"] = attention_mask
+        else:
+            width = int(attention_mask.sum(dim=1).max())
+            input_ids, attention_mask = input_ids[:, :width], attention_mask[:, :width]
+        hidden = self.model.base_model(input_ids=input_ids, **options).last_hidden_state  # (n, L, d)
+        last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (n,)
         return hidden[torch.arange(len(last), device=last.device), last]
 
     def _last_hidden_shared(

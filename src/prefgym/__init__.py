@@ -27,9 +27,13 @@ for _id, (_single, _vector) in _ENVIRONMENTS.items():
 
 
 def __getattr__(name: str) -> Any:
-    """``check_agent``, imported on first use because it needs torch."""
+    """``check_agent`` and ``check_model``, imported on first use because they need torch."""
     if name == "check_agent":
         from .evaluation.checking.check_agent import check_agent
 
         return check_agent
+    if name == "check_model":
+        from .models.check import check_model
+
+        return check_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
