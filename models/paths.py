@@ -136,7 +136,7 @@ def _reach(model: nn.Module, columns: int) -> int:
     """``columns`` rounded up, so that few lengths are tried."""
     reach = _SHORTEST
     while reach < columns:
-        reach *= 2
+        reach += reach // 2 if reach & (reach - 1) == 0 else reach // 3  # 64, 96, 128, 192, 256, ...
     limit = limit_of(model)
     return min(reach, limit) if limit and columns <= limit else reach
 
