@@ -309,9 +309,10 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
     if is_encoder_decoder(model):
         starts, kinds = [None], BATCHES[1:]
     for batch in kinds:
-        for first in starts if batch in ("left", "right") else [None]:
+        options = starts if batch in ("left", "right") else [None]
+        for first in options:
             paths = replace(EVERY.only_plain(), batch=batch, positions=first)
-            name = batch if first == 0 or len(starts) == 1 else f"{batch} from {first}"
+            name = batch if first == options[0] else f"{batch} from {first}"
             trials[name] = _try(_read, model, paths, texts)
             if trials[name].agrees:
                 trials[batch] = trials[name]

@@ -36,7 +36,7 @@ KINDS = {
         **{"is_decoder": True, "pad_token_id": 1, "max_position_embeddings": 100, "type_vocab_size": 1},
     },
     "bart": {
-        **{"d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 4, "pad_token_id": 1},
+        **{"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "pad_token_id": 1},
         **{"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64},
         **{"is_decoder": True, "is_encoder_decoder": False},
     },
@@ -73,7 +73,7 @@ def batch(lengths, width, seed=1):
 def truth(model, prompt, response):
     """Log-probs of a response by one plain forward pass of one text."""
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([[*prompt, *response]])).logits[0].float()
+        logits = model(input_ids=torch.tensor([[*prompt, *response]]), use_cache=False).logits[0].float()
     log_dist = logits.log_softmax(-1)
     return torch.stack([log_dist[len(prompt) - 1 + i, token] for i, token in enumerate(response)])
 
@@ -148,14 +148,14 @@ def test_a_planted_fault_is_seen(make_model, fault, monkeypatch):
 
     def faulty(self, input_ids=None, attention_mask=None, position_ids=None, **rest):
         if fault == "positions" and position_ids is not None:
-            position_ids = position_ids + (position_ids != 0) * (torch.arange(len(position_ids))[:, None] % 2)
+            position_ids = position_ids * (1 + torch.arange(len(position_ids))[:, None] % 2)
         if fault == "mask" and attention_mask is not None and attention_mask.dim() == 2:
             attention_mask = torch.ones_like(attention_mask)
         return forward(self, input_ids, attention_mask, position_ids, **rest)
 
     monkeypatch.setattr(type(model), "forward", faulty)
     found = examine(model, 40)
-    assert found.paths.batch != "left"
+    assert (found.paths.batch, found.paths.positions) != ("left", 0)
     assert not any((found.paths.behind, found.paths.rows, found.paths.steps))
 
 
