@@ -119,7 +119,8 @@ def find_twin(model: nn.Module) -> nn.Module:
     try:
         return twin_of(_writing_class(model), model.config, kinds(model))  # type: ignore[arg-type]
     except NoTwin as error:
-        if sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS:
+        large = sum(parameter.numel() for parameter in model.parameters()) > MOST_PARAMETERS
+        if large or _writing_class(model) is not type(model):
             raise InputError(
                 f"How a {type(model).__name__} reads texts cannot be checked: {error}; name another model."
             ) from error

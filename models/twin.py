@@ -67,7 +67,7 @@ def kinds(model: nn.Module) -> set[Any]:
 def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(vars(module).items()):
         told = bool | str | int | None if "window" in name or "chunk" in name else bool | str
-        if isinstance(value, told) and name != "training" and not name.startswith("_"):
+        if isinstance(value, told) and name not in ("training", "name_or_path") and not name.startswith("_"):
             yield name, value
 
 
@@ -98,7 +98,8 @@ def randomise(model: nn.Module) -> None:
 
 def _spread(model: Any) -> float:
     """The mean distance in nats of the most likely from the least likely token."""
-    ids = torch.arange(4, 16)[None]
+    rows: Any = model.get_input_embeddings().weight
+    ids = (torch.arange(4, 16) % rows.shape[0])[None]
     options = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {"use_cache": False}
     with torch.no_grad():
         logits: Tensor = model(input_ids=ids, **options).logits
