@@ -100,7 +100,8 @@ def page(results: dict[str, Result]) -> str:
     return (
         "# Families\n\n`python benchmarks/families.py --output benchmarks/families`\n\n"
         f"transformers {transformers.__version__}, torch {torch.__version__}, fp32, one core; weights and texts of "
-        f"seed 0. {len(results)} of {len(every_family())} families studied, {len(built)} built. {_summary(built, unfinished)}\n\n"
+        f"seed 0. {len(results)} of {len(every_family())} families studied, {len(built)} built. "
+        f"{_summary(built, unfinished)}\n\n"
         "Each row is a small twin of the family's default configuration, read at "
         f"{' and '.join(map(str, LENGTHS))} columns; its log-probs spread by 3 to 12 nats. *batch* is how several "
         "texts are read at once (and the first position id, where it is not 0), *fast* are the other paths that agree "
