@@ -18,8 +18,8 @@ from prefgym.models.encoder_decoder import is_encoder_decoder
 from prefgym.models.examination import TOLERANCE, Examination, Texts, make_texts
 from prefgym.models.paths import FAST
 
-NO_EFFECT = 1e-5
-"""A difference in nats that is rounding: a planted fault changed nothing."""
+ROUNDING = 1e-5
+"""In nats: what is off by no more, or by no more than twice what it is off without a fault, is not changed by one."""
 Change = Callable[[Tensor], Tensor]
 
 
@@ -73,18 +73,18 @@ def planted(model: nn.Module, name: str, change: Change) -> Iterator[list[str]]:
 def plant(model: Any, found: Examination, texts: Texts) -> dict[str, dict[str, str]]:
     """Fault -> path -> what was said: ``seen``, ``missed``, ``no effect``, or ``not given`` to the model there."""
     told: dict[str, dict[str, str]] = {fault: {} for fault in FAULTS}
-    for path, read in serving(model, found, texts).items():
+    for path, (read, before) in serving(model, found, texts).items():
         for fault, (name, change) in FAULTS.items():
             with planted(model, name, change) as changes:
                 difference = _difference(read, model, found, texts)
-            told[fault][path] = _verdict(difference) if changes else "not given"
+            told[fault][path] = _verdict(difference, before) if changes else "not given"
     return told
 
 
 def plant_window(model: Any, blind: Any, found: Examination, texts: Texts) -> dict[str, str]:
     """The same for a model without windows that reads texts whose truth comes from the model with them."""
     paths = serving(model, found, texts)
-    return {path: _verdict(_difference(read, blind, found, texts)) for path, read in paths.items()}
+    return {path: _verdict(_difference(read, blind, found, texts), before) for path, (read, before) in paths.items()}
 
 
 def texts_with_truth(model: nn.Module, columns: int) -> Texts:
@@ -95,10 +95,10 @@ def texts_with_truth(model: nn.Module, columns: int) -> Texts:
     return texts
 
 
-def _verdict(difference: float) -> str:
+def _verdict(difference: float, before: float) -> str:
     if difference > TOLERANCE:
         return "seen"
-    return "no effect" if difference < NO_EFFECT else "missed"
+    return "no effect" if difference <= max(ROUNDING, 2 * before) else "missed"
 
 
 def is_served(found: Examination) -> bool:
@@ -107,12 +107,13 @@ def is_served(found: Examination) -> bool:
     return trial is not None and trial.agrees
 
 
-def serving(model: Any, found: Examination, texts: Texts) -> dict[str, Any]:
-    """The paths that serve a model and that these texts fit, plain first, and how each is tried."""
+def serving(model: Any, found: Examination, texts: Texts) -> dict[str, tuple[Any, float]]:
+    """The paths that serve a model and that these texts fit, plain first: how each is tried, and how far it is off."""
     trials = examination._OF_ENCODER_DECODERS if is_encoder_decoder(model) else examination._TRIALS
     used = {name: trials[name] for name in FAST if name in trials and getattr(found.paths, name)}
     every = {found.paths.batch: examination._read, **used}
-    return {path: read for path, read in every.items() if _difference(read, model, found, texts) <= TOLERANCE}
+    tried = {path: (read, _difference(read, model, found, texts)) for path, read in every.items()}
+    return {path: both for path, both in tried.items() if both[1] <= TOLERANCE}
 
 
 def _difference(read: Any, model: Any, found: Examination, texts: Texts) -> float:
