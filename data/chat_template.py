@@ -115,6 +115,7 @@ class ChatTemplate:
 
     def messages(self, prompt: Asked) -> list[Mapping[str, Any]]:
         """The messages that the template renders."""
+        given: list[Mapping[str, Any]]
         given = [{"role": "user", "content": self.around.render(prompt)}] if isinstance(prompt, str) else [*prompt]
         if self.system_prompt is None or (given and given[0]["role"] in _FIRST):
             return given

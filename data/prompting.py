@@ -60,9 +60,8 @@ def resolve_template(
         asked = CHAT if asked.strip() == CHAT else Template(asked)
     if asked is None:
         asked = known or (CHAT if has_chat_template(tokenizer) else usual.template)
-    own = {
-        key: text for key, text in (("system_prompt", system_prompt), ("instruction", instruction)) if text is not None
-    }
+    further = {"system_prompt": system_prompt, "instruction": instruction}
+    own = {key: text for key, text in further.items() if text is not None}
     if isinstance(asked, Template):
         for key in own:
             raise InputError(
