@@ -143,6 +143,18 @@ class ChatTemplate:
         assert isinstance(text, str)
         return text
 
+    def turn(self, prompt: Asked, answer: Mapping[str, Any]) -> str:
+        """What the template writes for the assistant's message, from where the rendered prompt ends.
+
+        Some templates render a finished turn otherwise than they begin one; then it is the content and what follows it.
+        """
+        whole = self.render_messages([*self.messages(prompt), answer], finished=True)
+        before = self.render(prompt)
+        if whole.startswith(before):
+            return whole[len(before) :]
+        said = answer["content"].strip()
+        return said + whole.rpartition(said)[2]
+
     def render_response(self, response: str) -> str:
         """The text a model should write: its turn's content, as the template has it, without a space before it."""
         return response.strip()

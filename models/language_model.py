@@ -196,7 +196,11 @@ class LanguageModel:
 
     def encode_response(self, prompt: str, response: str, framed: bool = False) -> list[int]:
         """Return the tokens of a response after its prompt, with the EOS that ends it."""
-        return self.texts.ended(self.texts.response(prompt, response, framed))
+        return self.ended(self.texts.response(prompt, response, framed))
+
+    def ended(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens of a response with an EOS at the end: the tokenizer's, unless it ends with one already."""
+        return list(tokens) if tokens and tokens[-1] in self.eos_token_ids else [*tokens, self.eos_token_id]
 
     def decode(self, tokens: Sequence[int] | torch.Tensor) -> str:
         """Return the text of tokens; special tokens are left out. That of a response is ``texts.text(tokens)``."""
