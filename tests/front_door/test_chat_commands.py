@@ -6,6 +6,7 @@ import gymnasium as gym
 import pytest
 
 import prefgym  # noqa: F401
+from prefgym.commands import reward
 from prefgym.commands.sft import OPTIONS
 from prefgym.config import resolve
 from prefgym.models.finetune import examples
@@ -111,3 +112,18 @@ def test_the_folder_keeps_the_template_and_an_environment_uses_it(
     assert text == env.unwrapped.template.render("a post")
     if kind == "none":
         assert text == template["template"].replace("{prompt}", "a post")
+
+
+def test_the_reward_command_templates_what_no_chat_template_does(chat_model, write_rows, tmp_path):
+    chat_model("plain").save(tmp_path / "model")
+    rows = write_rows("rows.jsonl", [{"prompt": TALK[:3], "chosen": TALK[3:], "rejected": [TALK[1]]}])
+    for template, chats in ((None, True), ("chat", True), ("Q: {prompt}", False)):
+        given = {"data.comparisons": str(rows), "model": str(tmp_path / "model"), "data.template": template}
+        config = resolve(reward.OPTIONS, [("test", given)])
+        model = reward._start(config)
+        comparisons = reward._comparisons(config, model)
+        ((asked, said),) = reward._references(config, comparisons, model)
+        assert model.chat == chats
+        assert (asked == TALK[:3]) == chats
+        assert said.strip() == "Home."
+        assert comparisons[0].prompt.startswith("Q: ") == (not chats)

@@ -128,7 +128,7 @@ def _annotator(config: Config) -> ModelAnnotator | None:
 
     check_device(config["device"])
     question = config["question"].replace("\\n", "\n") if config["question"] else QUESTION
-    template = read_template(config["data.template"])
+    template = read_template(config["data.template"]) if config["data.template"] else None
     return load_annotator(config["annotator"], device=config["device"], question=question, template=template)
 
 
