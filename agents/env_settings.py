@@ -16,6 +16,7 @@ ENV_SETTINGS = (
     "stop_strings",
     "keep_special_tokens",
     "dtype",
+    "prompting",
 )
 
 

@@ -54,6 +54,7 @@ def save_run(folder: str | Path, agent: PolicyGradient, card: dict[str, Any] | N
     with managed(folder):
         folder = Path(folder)
         policy = agent.policy
+        policy.language_model.prompting = agent.settings["prompting"]
         with quiet():
             policy.language_model.save(folder)
         for file, module in _value_files(policy).items():

@@ -49,7 +49,7 @@ def compared(folder: Path) -> dict[str, float | str]:
     from prefgym.rewards.preference_model import PreferenceModel
 
     told = json.loads((folder / "scores.json").read_text())
-    pm = PreferenceModel.load(folder / "model")
+    pm = PreferenceModel.load(folder / "model", chat=folder.name.endswith("chat"))
     ours = pm.score(told["prompts"], told["responses"])
     apart = float(np.abs(ours - np.array(told["scores"])).max())
     return {"case": folder.name, "largest difference": apart, "spread of scores": float(np.ptp(told["scores"]))}

@@ -58,6 +58,7 @@ def pairs(prompts: list[str], answers: list[str], chat: bool) -> Any:
 def run(case: str, prompts: list[str], answers: list[str], folder: Path) -> None:
     """Train one case for a step, save it, and write what it scores."""
     kind, pad, form = case.split("-")
+    answers = [text.strip() for text in answers] if form == "chat" else answers
     words = tokenizer(pad == "pad")
     torch.manual_seed(0)
     config = AutoConfig.for_model(
@@ -93,11 +94,8 @@ def run(case: str, prompts: list[str], answers: list[str], folder: Path) -> None
     batch = words(texts, padding=True, return_tensors="pt", add_special_tokens=False)
     with torch.no_grad():
         scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
-    rendered = {"prompts": prompts, "responses": answers}
-    if form == "chat":  # the same texts, cut where the answer begins; the template's end is EOS
-        heads = [f"<|user|>{p}<|end|><|assistant|>" for p in prompts]
-        rendered = {"prompts": heads, "responses": answers}
-    (folder / "scores.json").write_text(json.dumps({**rendered, "scores": scores.tolist()}))
+    told = {"prompts": prompts, "responses": answers, "scores": scores.tolist()}
+    (folder / "scores.json").write_text(json.dumps(told))
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ class Template:
     """
 
     text: str = "{prompt}\n\nTL;DR:"
+    framed = False
+    """Whether rendered texts bring their own special tokens (BOS), as those of a chat template do."""
 
     def __post_init__(self) -> None:
         half = half_character(self.text)
@@ -60,6 +62,22 @@ class Template:
     def render(self, prompt: str) -> str:
         """The text a model reads. Template text that the prompt already has is not added a second time."""
         return self.prefix + self.body(prompt) + self.suffix
+
+    def put(self, prompt: str, body: str) -> str:
+        """The prompt with another body."""
+        return body
+
+    def fill(self, prompt: str, body: str) -> str:
+        """The text a model reads if the prompt's body were ``body``."""
+        return self.prefix + body + self.suffix
+
+    def shorter(self, prompt: str) -> None:
+        """A text has no earlier messages to leave out."""
+        return None
+
+    def stored(self) -> dict[str, str | None]:
+        """What a model folder keeps of it; see ``prompting.restored``."""
+        return {"template": self.text}
 
     def render_response(self, response: str) -> str:
         """The text a model should write after a rendered prompt: one space, then the answer."""

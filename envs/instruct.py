@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data.prompting import INSTRUCTIONS
 from ..data.prompts import instruction_prompts
-from ..data.templates import INSTRUCT
 from .token_env import TokenEnv
 from .vector_env import TokenVectorEnv
 
@@ -30,7 +30,8 @@ def instruct_options(
         prompts: as there; None = instructions about embedded posts, ``data.prompts.instruction_prompts(split)``: only
             the seen families, so that the others can be tested.
         split: as there; the three have no post in common.
-        template: as there; None = ``"{prompt}\\n\\n### Response:"``, the end of what ``render_instruction`` writes.
+        template: as there, but the last resort is ``"{prompt}\\n\\n### Response:"``, the end of what
+            ``render_instruction`` writes, and ``instruction`` adds nothing.
         reward: as there; None = ``REWARD``.
         max_prompt_tokens: P; an embedded instruction with its post fits.
         **options: further arguments of ``TokenMDP``.
@@ -38,7 +39,7 @@ def instruct_options(
     return {
         "prompts": instruction_prompts(split) if prompts is None else prompts,
         "split": split,
-        "template": INSTRUCT if template is None else template,
+        "template": INSTRUCTIONS if template is None else template,
         "reward": REWARD if reward is None else reward,
         "max_prompt_tokens": max_prompt_tokens,
         **options,

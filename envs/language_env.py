@@ -58,6 +58,9 @@ class LanguageEnv:
     reward = _of_mdp("reward")
     prompts = _of_mdp("prompts")
     template = _of_mdp("template")
+    prompting = property(
+        lambda env: env.mdp.template.stored(), doc="``template`` in words, as a run's folder keeps it."
+    )
     max_prompt_tokens = _of_mdp("max_prompt_tokens")
     max_new_tokens = _of_mdp("max_new_tokens")
     missing_eos_penalty = _of_mdp("missing_eos_penalty")

@@ -23,8 +23,8 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.prompting import AnyTemplate, Usual, resolve_template
 from ..data.prompts import PromptSet, resolve_prompts
-from ..data.templates import SUMMARIZE, Template
 from ..errors import InputError, nearest
 from ..models.distribution import Decoding, log_distribution
 from ..models.language_model import LanguageModel
@@ -54,7 +54,13 @@ class TokenMDP:
         reward: anything ``resolve_reward`` accepts; None = the embedded preference model.
         prompts: a file or hub id, a ``PromptSet``, a list of texts or of dicts; None = the embedded posts.
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        template: the text around a prompt, with ``{prompt}`` in it; None = ``"{prompt}\\n\\nTL;DR:"``.
+        template: the text around a prompt, with ``{prompt}`` in it, or ``"chat"``: the tokenizer's own chat template.
+            None = that the model was trained with, as its folder says; else ``"chat"`` if the tokenizer has one, else
+            ``"{prompt}\\n\\nTL;DR:"``. A conversation goes through a chat template whole.
+        system_prompt: the system message of a chat template, before prompts without one; None = whatever the template
+            does itself.
+        instruction: the text around a prompt in the user's message of a chat template, with ``{prompt}`` in it;
+            conversations bring their own. None = to summarize in one sentence.
         kl_coef: β. A new value applies to episodes that begin after it is set.
         kl_estimator: ``"k1"``, ``"k2"``, ``"k3"`` or ``"exact"``; what a policy pays. Without a policy it is k1 with
             log π = 0. Only with k1 is the policy gradient of the reward the gradient of the objective: the others
@@ -86,7 +92,9 @@ class TokenMDP:
         reward: Any = None,
         prompts: str | Path | PromptSet | Sequence[str] | Sequence[Mapping[str, Any]] | None = None,
         split: str = "train",
-        template: str | Template | None = None,
+        template: str | AnyTemplate | Usual | None = None,
+        system_prompt: str | None = None,
+        instruction: str | None = None,
         kl_coef: float = 0.05,
         kl_estimator: str = "k1",
         max_prompt_tokens: int = 192,
@@ -117,10 +125,16 @@ class TokenMDP:
         self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
         self.decoding = Decoding(temperature=self.temperature)
         self._masking = Decoding(self.temperature, top_k=mask_top_k, top_p=float(mask_top_p))
-        self.template = Template(template) if isinstance(template, str) else template or SUMMARIZE
-
         self.dtype, stored = dtype, dtype_named(dtype, device)
         self.language_model, self.reference = load_models(model, reference, device, stored)
+        self.template = resolve_template(
+            template,
+            self.language_model.tokenizer,
+            stored=self.language_model.prompting,
+            system_prompt=system_prompt,
+            instruction=instruction,
+            name=self.language_model.name,
+        )
         self.vocab_size = self.language_model.vocab_size  # V
         self.eos_token_id, self.pad_token_id = self.language_model.eos_token_id, self.language_model.pad_token_id
         self.eos_token_ids = self.language_model.eos_token_ids  # any of which ends an episode

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.chat_template import ChatTemplate
+from ..data.prompting import AnyTemplate
 from ..data.prompts import PromptSet
-from ..data.templates import Template
 from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..numbers import is_whole, plain
+from ..rewards.arguments import CONVERSATION
 
 
 class PromptSampler:
@@ -77,14 +80,21 @@ class Prompt:
     Attributes:
         text: what the model reads, template included, cut to the budget.
         ids: its tokens, at most ``max_prompt_tokens``.
-        row: its columns in the prompt set; just ``{"prompt": ...}`` for one given by hand.
+        row: its columns in the prompt set; just ``{"prompt": ...}`` for one given by hand. A conversation that was cut
+            is here as it was cut.
         index: its index in the prompt set; None for one given by hand.
+        told: what rewards and judges read as the prompt: ``text``, but the content without a chat template's own text.
     """
 
     text: str
     ids: list[int]
     row: dict[str, Any]
     index: int | None
+    told: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.told:
+            object.__setattr__(self, "told", self.text)
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,8 @@ class PromptSource:
     Args:
         prompts: the set.
         template: the text around each prompt.
-        encode: the text of a prompt to token ids, with the special ones that belong there.
+        encode: ``encode(text, framed)``, the text of a prompt to token ids, with the special ones that belong there;
+            text that is ``framed`` brings its own.
         max_prompt_tokens: budget of the templated prompt.
         pad_token_id: fills the left; the mask distinguishes it from a real token.
 
@@ -153,12 +164,13 @@ class PromptSource:
     def __init__(
         self,
         prompts: PromptSet,
-        template: Template,
-        encode: Callable[[str], list[int]],
+        template: AnyTemplate,
+        encode: Callable[..., list[int]],
         max_prompt_tokens: int,
         pad_token_id: int,
     ) -> None:
-        if len(encode(template.render(""))) >= max_prompt_tokens:
+        self._encode: Callable[[str], list[int]] = partial(encode, framed=template.framed)
+        if len(self._encode(template.render(""))) >= max_prompt_tokens:
             raise InputError(
                 f"The template {template.text!r} leaves no room for a prompt in max_prompt_tokens={max_prompt_tokens}; "
                 "raise max_prompt_tokens or shorten the template."
@@ -166,8 +178,7 @@ class PromptSource:
         self.prompts = prompts
         self.template = template
         self.max_prompt_tokens = max_prompt_tokens
-        self._encode = encode
-        self._nothing = encode("")
+        self._nothing = self._encode("")
         self._pad_token_id = pad_token_id
         self.cut: set[int | str] = set()
 
@@ -207,9 +218,15 @@ class PromptSource:
         half = half_character(text)
         if half is not None:
             raise InputError(told_half(name, half))
-        fitted = fit_prompt(self._encode, self.template, text, self.max_prompt_tokens)
+        talk = row.get(CONVERSATION) if isinstance(self.template, ChatTemplate) else None
+        try:
+            fitted = fit_prompt(self._encode, self.template, talk or text, self.max_prompt_tokens)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
         if not fitted.ids or fitted.ids == self._nothing:
             raise InputError(f"{name} has no token in the model's vocabulary: {text!r}.")
         if fitted.cut:
             self.cut.add(text if index is None else index)
-        return Prompt(fitted.text, fitted.ids, row, index)
+            row = {**row, CONVERSATION: fitted.prompt} if talk else row
+        told = self.template.told(fitted.prompt) if isinstance(self.template, ChatTemplate) else fitted.text
+        return Prompt(fitted.text, fitted.ids, row, index, told)

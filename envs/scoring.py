@@ -44,9 +44,9 @@ def score_responses(
 ) -> Scores:
     """Score B responses in one batch.
 
-    The reward gets the prompt as the policy read it (template included, cut to the budget), the response without
-    special tokens (but those kept) and up to the first stop string, its tokens (``completion_ids``, EOS included), and
-    every further column of the prompt's row (None if a row lacks it).
+    The reward gets the prompt as the policy read it (template included, cut to the budget; of a chat template the
+    content alone), the response without special tokens (but those kept) and up to the first stop string, its tokens
+    (``completion_ids``, EOS included), and every further column of the prompt's row (None if a row lacks it).
 
     Args:
         response_text: from tokens to text.
@@ -66,6 +66,6 @@ def score_responses(
     columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
     columns[COMPLETION_IDS] = ids
     indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
-    total, parts = reward([prompt.text for prompt in prompts], responses, indices, columns)
+    total, parts = reward([prompt.told for prompt in prompts], responses, indices, columns)
     penalty = np.array([0.0 - missing_eos_penalty if reason == "length" else 0.0 for reason in reasons])
     return Scores(total + penalty, {**parts, "missing_eos_penalty": penalty}, reasons, responses)

@@ -237,7 +237,7 @@ def examples(
         if len(ids) <= empty[0] or len(answer) <= empty[1]:
             part = "prompt" if len(ids) <= empty[0] else "response"
             raise InputError(f"Pair {row} has an empty {part}: remove it or fill it in.")
-        answer = lm.texts.ended(answer)
+        answer = lm.ended(answer)
         _check_length(row, max(len(ids), len(answer)) if apart else len(ids) + len(answer), context)
         rows.append({"prompt": ids, "response": answer, "group": prompt})
     return rows

@@ -27,6 +27,7 @@ from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_o
 from ..storage.manifest import check_whole, claim, is_open, managed
 from ..typed_json import read_object
 from .gguf_file import is_gguf, only_gguf_in
+from .prompting import PROMPTING_FILE
 
 EMBEDDED = Path(__file__).parent / "embedded"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -46,6 +47,7 @@ _ALWAYS_READ = (
     "chat_template.json",
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
+    PROMPTING_FILE,
 )
 """What libraries read from a model folder if it is there, whatever wrote it: one of an earlier save would count."""
 MOST_LABELS = 100_000

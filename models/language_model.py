@@ -42,6 +42,7 @@ from .folder import (
 from .gguf_file import check_gguf, is_gguf, read_gguf
 from .paths import first_position, is_ours, limit_of
 from .placing import check_one_device, device_named
+from .prompting import read_prompting, write_prompting
 from .text_tokens import TextTokens
 
 __all__ = ["LanguageModel", "disable_dropout", "embedded_path"]
@@ -60,6 +61,8 @@ class LanguageModel:
         tokenizer: its tokenizer.
         name: the name the user gave.
         texts: how texts become its tokens.
+        prompting: the template of its prompts that it was trained with, as its folder tells (``prompting.py``);
+            None where nobody said.
         eos_token_ids: the tokens that end a response: the tokenizer's EOS, then further ones that the model's
             generation settings and configuration name (chat models end a turn with their own).
     """
@@ -74,6 +77,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name
         check_one_device(model, name)
+        self.prompting: dict[str, str | None] | None = None
         self._shares = False  # whether its weights are another model's too
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
         embeddings: Any = model.get_input_embeddings()
@@ -121,10 +125,13 @@ class LanguageModel:
         if is_adapter(folder):
             from .lora import load_merged  # imported late: it builds on this module
 
-            return load_merged(folder, name, device, dtype)
+            merged = load_merged(folder, name, device, dtype)
+            merged.prompting = read_prompting(folder)
+            return merged
         with quiet():
             model, tokenizer = _load_gguf(folder, name, dtype) if is_gguf(folder) else _load_folder(folder, name, dtype)
         loaded = cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]
+        loaded.prompting = read_prompting(folder)
         if check and not is_ours(model):
             from .check import confirm  # imported late: it builds on this module
 
@@ -189,7 +196,11 @@ class LanguageModel:
 
     def encode_response(self, prompt: str, response: str, framed: bool = False) -> list[int]:
         """Return the tokens of a response after its prompt, with the EOS that ends it."""
-        return self.texts.ended(self.texts.response(prompt, response, framed))
+        return self.ended(self.texts.response(prompt, response, framed))
+
+    def ended(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens of a response with an EOS at the end: the tokenizer's, unless it ends with one already."""
+        return list(tokens) if tokens and tokens[-1] in self.eos_token_ids else [*tokens, self.eos_token_id]
 
     def decode(self, tokens: Sequence[int] | torch.Tensor) -> str:
         """Return the text of tokens; special tokens are left out. That of a response is ``texts.text(tokens)``."""
@@ -203,7 +214,9 @@ class LanguageModel:
         """Return a copy with its own weights, all trainable (the tokenizer is shared)."""
         model = copy.deepcopy(self.model)
         model.zero_grad(set_to_none=True)
-        return LanguageModel(model, self.tokenizer, self.name).unfreeze()
+        other = LanguageModel(model, self.tokenizer, self.name).unfreeze()
+        other.prompting = self.prompting
+        return other
 
     def view(self) -> LanguageModel:
         """Return another model on the same weights in memory, and freeze both; see :meth:`unfreeze`."""
@@ -248,6 +261,7 @@ class LanguageModel:
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
+            write_prompting(temporary, self.prompting)
 
     def _generation_config(self) -> GenerationConfig:
         """Settings that transformers accepts, with which greedy decoding is ours."""

@@ -32,6 +32,7 @@ from .adapter_parts import is_repeated, tie_where_equal, tokenizer_of, untie_whe
 from .encoder_decoder import is_encoder_decoder
 from .folder import ADAPTER_CONFIG, check_finite, is_adapter, loading, locate, model_folder, refuse_pickle
 from .language_model import LanguageModel
+from .prompting import write_prompting
 
 WEIGHTS = "adapter_model.safetensors"
 EVERY_LINEAR = "all-linear"
@@ -191,6 +192,7 @@ class AdaptedModel(LanguageModel):
             save_file(kept, temporary / WEIGHTS, metadata={_MARK: self.base_mark})
             config.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
+            write_prompting(temporary, self.prompting)
 
 
 def load_merged(folder: Path, name: str, device: str | torch.device, dtype: torch.dtype) -> LanguageModel:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..data.comparisons import Comparison
 from ..errors import InputError
 from .calibration import share_right
+from .chat_texts import asked_and_said
 from .preference_model import PreferenceModel
 
 Z = 1.959963984540054
@@ -20,8 +21,9 @@ Z = 1.959963984540054
 def leads(pm: PreferenceModel, comparisons: Sequence[Comparison], batch_size: int = 64) -> NDArray[np.float64]:
     """Return score(chosen) - score(rejected) of every comparison, (N,)."""
     texts = [(c.prompt, c.chosen) for c in comparisons] + [(c.prompt, c.rejected) for c in comparisons]
-    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # a text in several comparisons is read once
-    scores = pm.score([prompt for prompt, _ in place], [text for _, text in place], batch_size)
+    given = asked_and_said(comparisons, pm.chat)  # a text in several comparisons is read once
+    place = {text: i for i, text in enumerate(given)}
+    scores = pm.score([prompt for prompt, _ in given.values()], [text for _, text in given.values()], batch_size)
     chosen, rejected = scores[[place[text] for text in texts]].reshape(2, len(comparisons))
     return chosen - rejected
 

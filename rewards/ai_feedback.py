@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.comparisons import FIRST, SECOND, TIE, Comparison
-from ..data.templates import SUMMARIZE, Template
+from ..data.templates import PLAIN, SUMMARIZE, Template
 from ..data.text_pairs import TextPair
 from ..data.truncation import fit_prompt
 from ..errors import InputError
@@ -107,7 +107,7 @@ class LanguageModelAnnotator:
 
 
 def load_annotator(
-    name: str, *, device: str = "cpu", question: str = QUESTION, template: Template = SUMMARIZE
+    name: str, *, device: str = "cpu", question: str = QUESTION, template: Template | None = None
 ) -> ModelAnnotator:
     """Load a model as an annotator.
 
@@ -116,7 +116,8 @@ def load_annotator(
             score, any other model by its verdicts.
         device: where it runs.
         question: the question to a language model.
-        template: the text around a prompt that a preference model expects.
+        template: the text around a prompt that a preference model expects; by default that of summaries, and none for
+            one with a chat template.
 
     Raises:
         InputError: no such model, or an unsafe or unsuitable one; see the loaders.
@@ -124,10 +125,11 @@ def load_annotator(
     if not _is_classifier(name):
         return LanguageModelAnnotator(LanguageModel.load(name, device=device), question)
     pm = PreferenceModel.load(name, device=device)
+    around = template or (PLAIN if pm.chat else SUMMARIZE)
 
     def judge(prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> Array:
-        answers = [[template.render_response(text) for text in texts] for texts in (first, second)]
-        return pm.probability([template.render(prompt) for prompt in prompts], answers[0], answers[1])
+        answers = [[around.render_response(text) for text in texts] for texts in (first, second)]
+        return pm.probability([around.render(prompt) for prompt in prompts], answers[0], answers[1])
 
     return judge
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.chat_template import Asked
 from ..errors import InputError, nearest
 from .preference_model import PreferenceModel
 
@@ -84,17 +85,24 @@ class PreferenceEnsemble:
         _check(models, combine)
         return cls([_member(model, where) for model in models], combine)
 
-    def scores(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+    def scores(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return the scores of B responses by each of M members: (M, B)."""
         return np.stack([model.score(prompts, responses, batch_size) for model in self.models])
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+    def score(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return the combined scores (B,) of B responses to B prompts; the same in any batch."""
         return COMBINATIONS[self.combine](self.scores(prompts, responses, batch_size))
 
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        conversation: Sequence[Any] | None = None,
+        **columns: Any,
+    ) -> list[float]:
         """Score completions, with the signature of every reward."""
-        return self.score(prompts, completions).tolist()
+        each = np.stack([model(prompts, completions, conversation) for model in self.models])
+        return COMBINATIONS[self.combine](each).tolist()
 
 
 def _member(model: Any, where: Mapping[str, Any]) -> PreferenceModel:

@@ -15,7 +15,12 @@ from .scorer import is_decoder
 
 FACTS_FILE = "preference.json"
 _NUMBERS = {"shift": float, "temperature": float}
-_FURTHER = {"max_length": int | None, "facts": dict[str, object] | None, "skipped_token_id": int | None}
+_FURTHER = {
+    "max_length": int | None,
+    "facts": dict[str, object] | None,
+    "skipped_token_id": int | None,
+    "chat": bool | None,
+}
 
 
 def read_classifier(
@@ -46,6 +51,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
+    facts["chat"] = bool(facts["chat"])  # earlier versions wrote none, and read texts alone
     return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}
 
 

@@ -9,7 +9,7 @@ import copy
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.chat_template import Asked, has_chat_template
 from ..data.progress import progress_bar
+from ..data.templates import render_conversation
 from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
@@ -33,27 +35,13 @@ from ..models.folder import (
 from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
 from ..models.placing import check_one_device, device_named
-from ..models.shared_prompt import numbered
 from ..models.text_tokens import TextTokens, shared
+from .chat_texts import ChatTexts, key_of, with_conversations
+from .encoded import Encoded, padded
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
 
 _UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A scored text as tokens.
-
-    Attributes:
-        input_ids: all tokens, special ones included.
-        token_type_ids: if the encoder takes them, else None.
-        prompt_length: how many tokens of a decoder's text belong to the prompt; 0 for encoders.
-    """
-
-    input_ids: list[int]
-    token_type_ids: list[int] | None = None
-    prompt_length: int = 0
 
 
 class PreferenceModel:
@@ -78,6 +66,8 @@ class PreferenceModel:
         facts: how it was trained, as saved next to the weights.
         skipped_token_id: a decoder is read before such tokens at the end of a text. transformers does so with the
             padding id, so a model made elsewhere with EOS as padding was never read at EOS. None: nothing is skipped.
+        chat: whether it reads conversations through the chat template of its tokenizer, without adding EOS; a prompt
+            that is a text is the user's message. By default where there is such a template.
         prompts_cut: texts scored so far whose prompt was cut.
         responses_cut: texts scored so far whose response was cut.
     """
@@ -93,6 +83,7 @@ class PreferenceModel:
         max_length: int | None = None,
         facts: dict[str, Any] | None = None,
         skipped_token_id: int | None = None,
+        chat: bool | None = None,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -123,6 +114,7 @@ class PreferenceModel:
         self.max_length = self._check_length(max_length)
         self.facts = dict(facts or {})
         self.skipped_token_id = skipped_token_id
+        self.chat = self.scorer.is_decoder and has_chat_template(tokenizer) if chat is None else chat
         self.prompts_cut = 0
         self.responses_cut = 0
 
@@ -135,12 +127,18 @@ class PreferenceModel:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        chat: bool | None = None,
     ) -> PreferenceModel:
         """Load a trained preference model: ``"embedded"``, a folder, or a hub id.
 
         A folder without ``preference.json`` (trained elsewhere, with TRL for example) has shift 0 and temperature 1,
-        and is read where transformers reads it. The weights are stored in ``dtype``, those of a decoder's head in fp32.
+        and is read where transformers reads it, through its chat template if it has one; ``chat`` decides otherwise,
+        for one that was trained on bare texts. The weights are stored in ``dtype``, those of a decoder's head in fp32.
 
         Raises:
             InputError: the folder is missing, has no weights or only pickled ones, or no trained score with one output.
@@ -151,6 +149,7 @@ class PreferenceModel:
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
         facts = told_beside(folder, model)
+        facts = facts if chat is None else {**facts, "chat": chat}
         model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
 
@@ -181,9 +180,10 @@ class PreferenceModel:
             raise InputError(f'The weights in "{name}" do not fit its config.json: {trunk[0]} is missing.')
         if missing:
             init_head(model, seed)
-        skipped = None if missing else told_beside(locate(name), model).get("skipped_token_id")
+        kept = {} if missing else told_beside(locate(name), model)
+        kept = {key: kept.get(key) for key in ("skipped_token_id", "chat")}
         model.to(device_named(device))  # type: ignore[arg-type]
-        return cls(model, tokenizer, name=name, max_length=max_length, skipped_token_id=skipped)
+        return cls(model, tokenizer, name=name, max_length=max_length, **kept)
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
@@ -212,6 +212,7 @@ class PreferenceModel:
             "max_length": self.max_length if self.max_length < _UNBOUNDED else None,
             "facts": self.facts,
             "skipped_token_id": self.skipped_token_id,
+            "chat": self.chat,
         }
         tokenizer = tokenizer_to_save(self.model, self.tokenizer, self.skipped_token_id)
         with model_folder(folder) as temporary:
@@ -240,18 +241,19 @@ class PreferenceModel:
         """Return a SHA-256 over all weights and their names."""
         return checksum(self.model)
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+    def score(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return (logit - shift) / temperature (B,) of B responses to B prompts; the same in any batch."""
         return (self.logits(prompts, responses, batch_size) - self.shift) / self.temperature
 
-    def logits(self, prompts: Sequence[str], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
+    def logits(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return the classifier's raw outputs (B,), dropout off."""
         rows = self.encode(prompts, responses)
         result = np.zeros(len(rows))
         longest: dict[str, int] = {}
-        for prompt, row in zip(prompts, rows, strict=True):
-            longest[prompt] = max(longest.get(prompt, 0), len(row.input_ids))
-        order = sorted(range(len(rows)), key=lambda i: (-longest[prompts[i]], prompts[i]))  # those of a prompt adjacent
+        keys = [key_of(prompt) for prompt in prompts]
+        for key, row in zip(keys, rows, strict=True):
+            longest[key] = max(longest.get(key, 0), len(row.input_ids))
+        order = sorted(range(len(rows)), key=lambda i: (-longest[keys[i]], keys[i]))  # those of a prompt adjacent
         self.model.eval()
         with torch.no_grad(), progress_bar("scoring", len(order), unit="text") as bar:
             for start in range(0, len(order), batch_size):
@@ -262,21 +264,30 @@ class PreferenceModel:
         return result
 
     def probability(
-        self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str], batch_size: int = 64
+        self, prompts: Sequence[Asked], first: Sequence[str], second: Sequence[str], batch_size: int = 64
     ) -> NDArray[np.float64]:
         """Return P(first is preferred to second) = sigma(score_first - score_second), (B,)."""
         scores = self.score([*prompts, *prompts], [*first, *second], batch_size)
         difference = scores[: len(prompts)] - scores[len(prompts) :]
         return 1 / (1 + np.exp(-np.clip(difference, -500, 500)))
 
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
-        """Score completions, with the signature of every reward."""
-        return self.score(prompts, completions).tolist()
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        conversation: Sequence[Any] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        """Score completions, with the signature of every reward; prompts that are conversations as such, if it can."""
+        return self.score(with_conversations(prompts, conversation if self.chat else None), completions).tolist()
 
-    def encode(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Encoded]:
-        """Return the tokens of each text, cut to fit."""
+    def encode(self, prompts: Sequence[Asked], responses: Sequence[str]) -> list[Encoded]:
+        """Return the tokens of each text, cut to fit. Prompts may be conversations where the model reads them."""
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
+        if self.chat:
+            return [self._chatted(*pair) for pair in zip(prompts, responses, strict=True)]
+        prompts = [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts]
         tokens: Tokens[str] = Tokens(self.texts.plain)
         if not self.scorer.is_decoder:
             tokens.add(chain(prompts, responses), "tokenising texts to score")
@@ -286,6 +297,17 @@ class PreferenceModel:
         rest = [r if alone else p + r for p, r, alone in zip(prompts, responses, apart, strict=True)]
         tokens.add(chain(prompts, rest), "tokenising texts to score")
         return [self._join(tokens(p), tokens(r), alone) for p, r, alone in zip(prompts, rest, apart, strict=True)]
+
+    def _chatted(self, prompt: Asked, response: str) -> Encoded:
+        """The tokens of a conversation."""
+        found = self._chat_texts(prompt, response)
+        self.prompts_cut += found.prompt_cut
+        self.responses_cut += found.response_cut
+        return Encoded(found.ids, prompt_length=found.prompt_length if self.scorer.is_decoder else 0)
+
+    @cached_property
+    def _chat_texts(self) -> ChatTexts:
+        return ChatTexts(self.tokenizer, self.max_length, self.name)
 
     def _join(self, prompt: list[int], rest: list[int], apart: bool) -> Encoded:
         """The tokens of prompt and response as one text, with BOS where the tokenizer puts it, and EOS, each once.
@@ -347,24 +369,8 @@ class PreferenceModel:
         :class:`prefgym.rewards.scorer.Scorer` reads it once; this pays if a prompt has several responses.
         """
         rows = [self._read_part(row) for row in rows]
-        shape = (len(rows), max(len(row.input_ids) for row in rows))
         pad = self.tokenizer.pad_token_id
-        tokens = torch.full(shape, 0 if pad is None else int(pad), dtype=torch.long)
-        mask, types = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        for i, row in enumerate(rows):
-            length = len(row.input_ids)
-            tokens[i, :length] = torch.tensor(row.input_ids)
-            mask[i, :length] = 1
-            types[i, :length] = torch.tensor(row.token_type_ids or 0)
-        batch = {"input_ids": tokens, "attention_mask": mask}
-        if rows[0].token_type_ids is not None:
-            batch["token_type_ids"] = types
-        if share_prompts and all(row.prompt_length for row in rows):
-            prompts = [tuple(row.input_ids[: row.prompt_length]) for row in rows]
-            if len(set(prompts)) == len(rows):  # nothing shared: all but the last token, where the score is read
-                prompts = [tuple(row.input_ids[:-1]) for row in rows]
-            batch["prompt_of"] = numbered(prompts)
-            batch["prompt_lengths"] = torch.tensor([len(prompt) for prompt in prompts])
+        batch = padded(rows, 0 if pad is None else int(pad), share_prompts)
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
     def _read_part(self, row: Encoded) -> Encoded:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
 
+from ..data.chat_template import Asked
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
@@ -26,8 +27,10 @@ from ..numbers import takes_numbers
 from .accuracy import accuracy, accuracy_of_leads, leads
 from .breakdown import breakdown
 from .calibration import helpful_temperature
+from .chat_texts import asked_and_said
+from .encoded import Encoded
 from .kept_folds import Fold, KeptFolds, fold_inputs
-from .preference_model import Encoded, PreferenceModel
+from .preference_model import PreferenceModel
 
 
 def bradley_terry_loss(
@@ -134,9 +137,8 @@ def train_scorer(
 
 def encode_comparisons(pm: PreferenceModel, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Return the encoded texts, margin and tie of every comparison, as :class:`PreferenceTrainer` reads them."""
-    texts = [(c.prompt, text) for c in comparisons for text in (c.chosen, c.rejected)]
-    distinct = list(dict.fromkeys(texts))
-    rows = pm.encode([prompt for prompt, _ in distinct], [text for _, text in distinct])
+    distinct = asked_and_said(comparisons, pm.chat)
+    rows = pm.encode([prompt for prompt, _ in distinct.values()], [text for _, text in distinct.values()])
     encoded = dict(zip(distinct, rows, strict=True))  # a text in several comparisons is stored once
     return [
         {
@@ -208,7 +210,7 @@ def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]
     return pm.temperature
 
 
-def reference_shift(pm: PreferenceModel, prompts: Sequence[str], references: Sequence[str]) -> float:
+def reference_shift(pm: PreferenceModel, prompts: Sequence[Asked], references: Sequence[str]) -> float:
     """Set and return the shift that makes the reference responses average a score of 0 (Stiennon et al. 2020)."""
     if not len(prompts):
         raise InputError("The reference shift needs at least one prompt with a reference response.")

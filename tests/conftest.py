@@ -71,3 +71,57 @@ def _word_piece_encoder(texts, folder):
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+CHAT_TEMPLATES = {
+    "plain": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "bos": "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}",
+    "strict": "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}"
+    "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
+    "<turn>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<turn>assistant\n{% endif %}",
+}
+"""Like those of Qwen, Llama 3 and Gemma."""
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer():
+    """``chat_tokenizer("bos")`` -> a byte-level tokenizer with that chat template, which puts BOS before every text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    def make(kind):
+        special = ["<|end|>", "<s>", "<pad>", "<|im_end|>", "<|im_start|>", "<turn>"]
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        core = Tokenizer(models.BPE({token: at for at, token in enumerate([*special, *letters])}, []))
+        core.add_special_tokens(special)
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+        tokens = {"eos_token": "<|im_end|>", "bos_token": "<s>", "pad_token": "<pad>"}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **tokens)
+        tokenizer.chat_template = CHAT_TEMPLATES.get(kind)
+        return tokenizer
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def chat_model(chat_tokenizer):
+    """``chat_model("bos")`` -> a tiny Llama with that chat template, and two tokens that end a response."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from prefgym.models.language_model import LanguageModel
+
+    def make(kind):
+        torch.manual_seed(0)
+        shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        config = LlamaConfig(**shape, vocab_size=262, max_position_embeddings=320, eos_token_id=[3, 0], bos_token_id=1)
+        return LanguageModel(LlamaForCausalLM(config), chat_tokenizer(kind), f"chat {kind}")
+
+    return make

@@ -121,7 +121,7 @@ class Enumeration:
             score_parts={},
             groups=groups,
             finish_reasons=[],
-            prompts=[prompt.text for prompt in prompts],
+            prompts=[prompt.told for prompt in prompts],
             responses=[],
             references=[None] * len(prompts),
             prompt_indices=[-1 if prompt.index is None else prompt.index for prompt in prompts],

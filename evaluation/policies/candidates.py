@@ -62,7 +62,7 @@ def as_scorer(
 
     def score(prompts: Sequence[Prompt], responses: Sequence[str]) -> NDArray[np.float64]:
         indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
-        asked = [prompt.text for prompt in prompts], responses, indices, columns_of(prompts)
+        asked = [prompt.told for prompt in prompts], responses, indices, columns_of(prompts)
         return reward(*asked)[0] if reward is function else reward.values(*asked)[name]
 
     return score
@@ -91,5 +91,5 @@ def compare(judge: Judge | str, prompts: Sequence[Prompt], a: Candidate, b: Cand
         return result
     kept = [prompts[i] for i in index]
     texts_a, texts_b = ([candidate.texts[i] for i in index] for candidate in (a, b))
-    result[index] = judge.compare([prompt.text for prompt in kept], texts_a, texts_b, columns_of(kept))
+    result[index] = judge.compare([prompt.told for prompt in kept], texts_a, texts_b, columns_of(kept))
     return result

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.progress import progress_bar
+from ...data.prompting import AnyTemplate
 from ...data.prompts import PromptSet, resolve_prompts
-from ...data.templates import SUMMARIZE, Template
+from ...data.templates import SUMMARIZE
 from ...envs.prompt_source import Prompt, PromptSource
 from ...models.distribution import Decoding
 from ...models.forward import token_log_probs
@@ -52,7 +53,7 @@ class DecodeSettings:
     batch_size: responses decoded at once; prompts of similar length go together.
     """
 
-    template: Template = SUMMARIZE
+    template: AnyTemplate = SUMMARIZE
     max_prompt_tokens: int = 192
     max_new_tokens: int = 48
     temperature: float = 1.0

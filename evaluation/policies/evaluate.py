@@ -238,7 +238,9 @@ class _Exam:
     def quote(self, texts: list[str]) -> Candidate:
         """A candidate of given texts, rendered as a policy would have written them."""
         rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
-        tokens = self.start.texts.responses([prompt.text for prompt in self.prompts], rendered)
+        tokens = self.start.texts.responses(
+            [prompt.text for prompt in self.prompts], rendered, framed=self.settings.template.framed
+        )
         return self._candidate(rendered, np.array([len(row) for row in tokens]))
 
     def with_prompts(self, candidate: Candidate) -> Candidate:

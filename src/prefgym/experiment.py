@@ -17,6 +17,7 @@ from .yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
+    from .data.prompting import AnyTemplate, Usual
     from .data.prompts import PromptSet
     from .data.templates import Template
     from .envs.prompt_source import Prompt
@@ -53,39 +54,59 @@ def first_line(error: Exception) -> str:
 
 
 def read_template(text: str | None) -> Template:
-    """The template given by an option; backslash n means a new line, which is hard to type in a shell."""
+    """The plain template given by an option; backslash n means a new line, which is hard to type in a shell."""
     from .data.templates import SUMMARIZE, Template
 
-    return SUMMARIZE if text is None else Template(text.replace("\\n", "\n"))
+    return SUMMARIZE if text is None else Template(typed(text))
+
+
+def typed(text: str) -> str:
+    """A text as it was typed in a shell: backslash n means a new line."""
+    return text.replace("\\n", "\n")
 
 
 class World(NamedTuple):
     """An environment's defaults: template, prompt width, and embedded prompts by split and count."""
 
-    template: Template
+    template: Usual
     max_prompt_tokens: int
     prompts: Callable[[str, int | None], PromptSet]
 
 
 def world_of(id: str) -> World:
     """The defaults of the environment with that id."""
+    from .data.prompting import INSTRUCTIONS, SUMMARIES
     from .data.prompts import embedded_prompts, instruction_prompts
-    from .data.templates import INSTRUCT, SUMMARIZE
 
     worlds = {
-        "Summarize-v0": World(SUMMARIZE, 192, embedded_prompts),
-        "Instruct-v0": World(INSTRUCT, 224, instruction_prompts),
+        "Summarize-v0": World(SUMMARIES, 192, embedded_prompts),
+        "Instruct-v0": World(INSTRUCTIONS, 224, instruction_prompts),
     }
     return worlds[id]
 
 
-def prompt_shape(config: Config) -> tuple[Template, int]:
+def prompt_shape(config: Config) -> tuple[str | Usual, int]:
     """The template and the prompt width: from the options, or else the environment's defaults."""
     world, template = world_of(config["env.id"]), config["env.template"]
     return (
-        world.template if template is None else read_template(template),
+        world.template if template is None else typed(template),
         config["env.max_prompt_tokens"] or world.max_prompt_tokens,
     )
+
+
+def chat_words(config: Config) -> dict[str, str | None]:
+    """What the options say of a chat template."""
+    given = {name: config[f"env.{name}"] for name in ("system_prompt", "instruction")}
+    return {name: text and typed(text) for name, text in given.items()}
+
+
+def template_of(config: Config, model: LanguageModel, as_trained: bool = True) -> AnyTemplate:
+    """The template that a model is prompted with; not ``as_trained`` if what it was trained with does not matter."""
+    from .data.prompting import resolve_template
+
+    stored = model.prompting if as_trained else None
+    asked = prompt_shape(config)[0]
+    return resolve_template(asked, model.tokenizer, stored=stored, name=model.name, **chat_words(config))
 
 
 def response_shape(config: Config) -> dict[str, list[str] | None]:
@@ -143,14 +164,19 @@ def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
     }
 
 
-def make_env(config: Config, prompts: PromptSet, *judged: PromptSet) -> Any:
-    """The environment of a run over ``prompts``; its reward has been tried once, also on the held-out prompts."""
+def make_env(config: Config, prompts: PromptSet, *judged: PromptSet, template: AnyTemplate | None = None) -> Any:
+    """The environment of a run over ``prompts``; its reward has been tried once, also on the held-out prompts.
+
+    ``template`` stands for those that the options and the environment's model name.
+    """
     import gymnasium
 
     check_device(config["env.device"])
     options = config.section("env")
     options["template"], options["max_prompt_tokens"] = prompt_shape(config)
-    options |= response_shape(config)
+    options |= response_shape(config) | chat_words(config)
+    if template is not None:
+        options |= {"template": template, "system_prompt": None, "instruction": None}
     env = gymnasium.make(options.pop("id"), prompts=prompts, **options)
     for some in (prompts[:PROBED_PROMPTS], *judged):
         _try_reward(env.unwrapped, some)
@@ -167,7 +193,8 @@ def _try_reward(env: Any, prompts: PromptSet) -> None:
 
     settings = DecodeSettings(env.mdp.source.template, env.max_prompt_tokens)
     few = prepare(env.language_model, prompts, settings)[0][:PROBED_PROMPTS]
-    asked = [prompt.text for prompt in few], _texts(few), [prompt.index or 0 for prompt in few], columns_of(few)
+    texts = _texts(few, settings.template)
+    asked = [prompt.told for prompt in few], texts, [prompt.index or 0 for prompt in few], columns_of(few)
     if few:
         env.reward(*asked)
         if has_facts(few):
@@ -181,9 +208,9 @@ def _few(prompts: PromptSet, template: Template) -> list[Prompt]:
     return [Prompt(template.render(row["prompt"]), [], row, index) for index, row in enumerate(rows)]
 
 
-def _texts(prompts: Sequence[Prompt]) -> list[str]:
+def _texts(prompts: Sequence[Prompt], template: AnyTemplate) -> list[str]:
     """A possible response to each prompt: its reference, where there is one."""
-    return [" " + (prompt.row.get("reference") or SAMPLE).strip() for prompt in prompts]
+    return [template.render_response(prompt.row.get("reference") or SAMPLE) for prompt in prompts]
 
 
 def check_judge(config: Config, prompts: PromptSet) -> None:
@@ -204,9 +231,10 @@ def check_judge(config: Config, prompts: PromptSet) -> None:
     if judge in (None, "gold"):
         return
     asked = resolve_judge("embedded" if judge == "preference" else judge)
-    few = _few(prompts, prompt_shape(config)[0])
+    template = world_of(config["env.id"]).template.template  # no model is loaded yet that could say another
+    few = _few(prompts, template)
     if few and config["evaluation.prompts"]:
-        texts, other = _texts(few), [" " + SAMPLE] * len(few)
+        texts, other = _texts(few, template), [template.render_response(SAMPLE)] * len(few)
         asked.compare([prompt.text for prompt in few], texts, other, columns_of(few))
 
 

@@ -44,8 +44,17 @@ ENV_OPTIONS = [
         "env.template",
         str,
         None,
-        "Text around a prompt; {prompt} is the prompt (default {prompt}\\n\\nTL;DR:, for Instruct-v0 "
+        "Text around a prompt; {prompt} is the prompt. Or chat: the model's own chat template (default: what the model "
+        "was trained with; else chat if it has a chat template, else {prompt}\\n\\nTL;DR:, for Instruct-v0 "
         "{prompt}\\n\\n### Response:).",
+    ),
+    Option("env.system_prompt", str, None, "System message in a chat template (default: whatever the template does)."),
+    Option(
+        "env.instruction",
+        str,
+        None,
+        "Text around a prompt in a chat template; {prompt} alone adds nothing, which is the default for Instruct-v0 "
+        "(else: Summarize this post in one sentence.\\n\\n{prompt}). Conversations bring their own.",
     ),
     Option("env.kl_coef", float, 0.05, "β, the cost of one nat of KL in units of the score.", minimum=0),
     KL_ESTIMATOR,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .config import Config
+from .data.templates import INSTRUCT, PLAIN, SUMMARIZE
 from .errors import InputError
-from .experiment import read_template
+from .experiment import typed
 
 if TYPE_CHECKING:
+    from .data.chat_template import Asked
     from .data.mixing import Mixture
     from .data.pairs import Pair
-    from .data.templates import Template
+    from .data.prompting import AnyTemplate
     from .models.language_model import LanguageModel
     from .pair_tokens import PairTokens
 
@@ -23,6 +25,7 @@ class PairData(NamedTuple):
     cut: how many prompts were cut.
     left_out: how many pairs have an answer so long that no prompt fits.
     tokens: the tokens of every pair.
+    template: of all prompts; None where they differ.
     """
 
     train: list[Pair]
@@ -30,6 +33,7 @@ class PairData(NamedTuple):
     cut: int
     left_out: int
     tokens: PairTokens
+    template: AnyTemplate | None = None
 
     def told(self) -> str:
         """The numbers, in one line."""
@@ -42,22 +46,24 @@ def read_pairs(config: Config, model: LanguageModel) -> PairData:
     from .data.pairs import load_pairs
     from .pair_tokens import PairTokens
 
-    asked = read_template(config["data.template"]) if config["data.template"] else None
+    asked = template_to_learn(config, model)
     if asked and config["data.demonstrations"]:
-        raise InputError("data.demonstrations goes with the default template; leave data.template out.")
+        lacking = "leave data.template out" if config["data.template"] else f'"{model.name}" has a chat template'
+        raise InputError(f"data.demonstrations goes with the default template; {lacking}.")
     budget = min(config["data.max_tokens"] or model.context_length, model.context_length)
-    tokens, room = PairTokens(model.texts), room_for_prompt(model, budget)
+    tokens, room = PairTokens(model, framed=bool(asked and asked.framed)), room_for_prompt(model, budget)
     columns = ("instruction_column", "input_column", "output_column", "task_column")
     pairs = load_pairs(
         config["data.pairs"],
-        template=asked,
+        template=PLAIN if asked and asked.framed else asked,  # a chat template gets what is asked and said alone
         fits=lambda prompt, response: len(tokens.prompts.keep(prompt)) <= room(tokens.length(prompt, response)),
         **{name: config[f"data.{name}"] for name in (*columns, "demonstrations", "skip_empty", "limit", "task_limit")},
     )
     if not pairs:
         raise InputError(f"No pair of {config['data.pairs']} has an answer.")
     sides = divide([pair.prompt for pair in pairs], config["data.held_out"], config["seed"])
-    fitted = fit_pairs(pairs, asked, tokens, room)
+    templates = templates_of(pairs, asked)
+    fitted = fit_pairs(pairs, templates, tokens, room)
     train = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and not apart]
     held_out = [pair for (pair, _), apart in zip(fitted, sides, strict=True) if pair and apart]
     cut = sum(shorter for _, shorter in fitted)
@@ -69,38 +75,70 @@ def read_pairs(config: Config, model: LanguageModel) -> PairData:
         )
     if not train:
         raise InputError(f"All pairs of {config['data.pairs']} are held out; give more, or a lower data.held_out.")
-    return PairData(train, held_out, cut, len(left_out), tokens)
+    common = templates[0] if all(one == templates[0] for one in templates) else None
+    return PairData(train, held_out, cut, len(left_out), tokens, common)
+
+
+def template_to_learn(config: Config, model: LanguageModel) -> AnyTemplate | None:
+    """The template that all pairs get: asked for, or the model's own chat template; None where the data decide."""
+    from .data.chat_template import CHAT, has_chat_template
+    from .data.prompting import TEXTS, resolve_template
+
+    given = config["data.template"]
+    chats = has_chat_template(model.tokenizer) and (model.prompting or {}).get("template", CHAT) == CHAT
+    if not given and not chats:
+        return None
+    asked = typed(given) if given else TEXTS
+    return resolve_template(asked, model.tokenizer, stored=model.prompting, name=model.name)
 
 
 def fit_pairs(
-    pairs: Sequence[Pair], asked: Template | None, tokens: PairTokens, room: Callable[[int], int]
+    pairs: Sequence[Pair], templates: Sequence[AnyTemplate], tokens: PairTokens, room: Callable[[int], int]
 ) -> list[tuple[Pair | None, bool]]:
-    """Each pair with its prompt cut to the room its answer leaves, and whether that was needed.
+    """Each pair as it is read, with its prompt cut to the room its answer leaves, and whether that was needed.
 
     None stands for a pair whose answer leaves no room. ``tokens`` then knows the tokens of everything returned.
     """
-    from .data.templates import INSTRUCT, PLAIN, SUMMARIZE
     from .data.truncation import fit_prompt
 
-    templates = [
-        asked or next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN)
-        for pair in pairs
-    ]
-    rendered = [template.render(pair.prompt) for template, pair in zip(templates, pairs, strict=True)]
-    tokens.add(zip(rendered, (pair.response for pair in pairs), strict=True))
+    known = [_as_read(pair, template) for pair, template in zip(pairs, templates, strict=True)]
+    tokens.add((text, answer) for _, text, answer in known)
     found: list[tuple[Pair | None, bool]] = []
-    for pair, template, prompt in zip(pairs, templates, rendered, strict=True):
-        left = room(tokens.length(prompt, pair.response))
-        if left <= len(tokens.prompts.keep(template.render(""))):
+    for pair, template, (prompt, text, answer) in zip(pairs, templates, known, strict=True):
+        around: Any = template  # what it takes as a prompt, it gets back
+        left = room(tokens.length(text, answer))
+        if left <= len(tokens.prompts.keep(around.fill(prompt, ""))):
             found.append((None, False))
             continue
         side: Literal["left", "right"] = "left" if template is PLAIN else "right"  # unknown text: its end is answered
-        fitted = fit_prompt(tokens.prompts, template, pair.prompt, left, side)
+        fitted = fit_prompt(tokens.prompts, template, prompt, left, side)
         if fitted.cut:
-            tokens.put(fitted.text, fitted.ids, pair.response)
-        fits = not fitted.cut or len(fitted.ids) <= room(tokens.length(fitted.text, pair.response))
-        found.append((pair._replace(prompt=fitted.text) if fits else None, fitted.cut and fits))
+            tokens.put(fitted.text, fitted.ids, answer)
+        fits = not fitted.cut or len(fitted.ids) <= room(tokens.length(fitted.text, answer))
+        fit = pair._replace(prompt=fitted.text, response=answer) if fits else None
+        found.append((fit, fitted.cut and fits))
     return found
+
+
+def templates_of(pairs: Sequence[Pair], asked: AnyTemplate | None) -> list[AnyTemplate]:
+    """The template of each pair: the one asked for, or that in which its prompt stands already."""
+    if asked is not None:
+        return [asked] * len(pairs)
+    return [next((one for one in (INSTRUCT, SUMMARIZE) if pair.prompt.endswith(one.suffix)), PLAIN) for pair in pairs]
+
+
+def _as_read(pair: Pair, template: AnyTemplate) -> tuple[Asked, str, str]:
+    """The prompt that goes into the template, its text, and the text of the answer after it."""
+    from .data.chat_template import ChatTemplate
+
+    if not isinstance(template, ChatTemplate):
+        return pair.prompt, template.render(pair.prompt), pair.response
+    if pair.conversation is None:
+        prompt: Asked = pair.prompt
+        answer: Mapping[str, Any] = {"role": "assistant", "content": template.render_response(pair.response)}
+    else:
+        *prompt, answer = pair.conversation
+    return prompt, template.render(prompt), template.turn(prompt, answer)
 
 
 def room_for_prompt(model: LanguageModel, budget: int) -> Callable[[int], int]:

@@ -1,5 +1,6 @@
 """Models and data that the options of every command are tried on."""
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ def _models(home: Path, language_model: LanguageModel) -> None:
     for parameter in other.model.parameters():
         parameter.data = parameter.data.flip(0)
     LanguageModel(other.model, other.tokenizer, "other").save(home / "other")
+    tokenizer = copy.deepcopy(language_model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    LanguageModel(language_model.model, tokenizer, "chat").save(home / "chat")
     PreferenceModel.from_language_model(language_model, seed=2).save(home / "preference2")
 
 

@@ -29,6 +29,8 @@ class Scene(NamedTuple):
 
 TINY = ("--env.model", "@model", "--env.reward", "@preference", "--env.max_prompt_tokens", "40")
 TINY = (*TINY, "--env.max_new_tokens", "6", "--evaluation.prompts", "3")
+FEW = ("--env.max_prompt_tokens", "90", "--env.max_new_tokens", "6")
+CHAT = ("--env.model", "@chat", "--env.reward", "@preference", *FEW, "--evaluation.prompts", "3")
 SHORT = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "8", "--agent.batch_size", "8")
 TRAIN = (*TINY, *SHORT, "--env.reference", "@other")
 PLAY = tuple(word for word in TINY if word not in ("--evaluation.prompts", "3"))
@@ -45,13 +47,16 @@ SCENES = {
     "train to the report": Scene("train", TRAIN, probes.learned),
     "train further": Scene("train", ("--output", "runs/train"), probes.learning),
     "evaluate": Scene("evaluate", ("@run", "--output", "first"), probes.evaluating),
+    "evaluate chat": Scene("evaluate", ("@chat", *CHAT, "--output", "first"), probes.evaluating),
     "evaluate shared": Scene("evaluate", ("shared",), probes.evaluating),
     "evaluate changed": Scene("evaluate", ("changed",), probes.evaluating),
     "compare": Scene("compare", ("@run", "--evaluation.prompts", "3"), probes.comparing),
+    "compare chat": Scene("compare", ("@chat", *CHAT), probes.comparing),
     "compare shared": Scene("compare", ("shared",), probes.comparing),
     "compare changed": Scene("compare", ("changed",), probes.comparing),
     "compare configs": Scene("compare", ("--config", "@ppo", *TINY, *SHORT), probes.training_to_compare),
     "sample": Scene("sample", ("@run", "--limit", "2"), probes.devices, screens.read_rows),
+    "sample chat": Scene("sample", ("@chat", *FEW, "--limit", "2"), probes.devices, screens.read_rows),
     "sample a file's": Scene("sample", ("filed", "--data.held_out", "0.3"), probes.devices, screens.read_rows),
     "play": Scene("play", (*PLAY, "--index", "3"), PICKS, screens.read_game),
     "play any": Scene("play", PLAY, PICKS, screens.read_game),

@@ -5,7 +5,7 @@ import pytest
 
 from prefgym.agents import AGENTS
 from prefgym.config import Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
-from prefgym.data.templates import SUMMARIZE, Template
+from prefgym.data.prompting import SUMMARIES
 from prefgym.envs import TokenMDP
 from prefgym.envs.instruct import instruct_options
 from prefgym.errors import InputError
@@ -185,9 +185,9 @@ def test_environment_options_are_the_arguments_of_the_environment():
 @pytest.mark.parametrize(("id", "made_by"), [("Summarize-v0", TokenMDP), ("Instruct-v0", instruct_options)])
 def test_the_command_line_knows_what_an_environment_comes_with(id, made_by):
     assert world_of(id).max_prompt_tokens == inspect.signature(made_by).parameters["max_prompt_tokens"].default
-    assert world_of(id).template == {"Summarize-v0": SUMMARIZE, "Instruct-v0": instruct_options()["template"]}[id]
+    assert world_of(id).template == {"Summarize-v0": SUMMARIES, "Instruct-v0": instruct_options()["template"]}[id]
     own = prompt_shape(Config({"env.id": id, "env.template": "Q: {prompt}\\nA:", "env.max_prompt_tokens": 7}))
-    assert own == (Template("Q: {prompt}\nA:"), 7)
+    assert own == ("Q: {prompt}\nA:", 7)
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -67,6 +67,8 @@ def simulated(count, seed=0, noise=0.0):
 class Table:
     """A preference model whose logits are given for each response."""
 
+    chat = False
+
     def __init__(self, logits):
         self.table, self.shift, self.temperature = logits, 0.0, 1.0
 

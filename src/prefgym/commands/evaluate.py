@@ -12,6 +12,7 @@ from ..experiment import (
     evaluate_run,
     load_splits,
     make_env,
+    template_of,
     write_run_report,
 )
 from ..finished_run import ACCEPT_START, check_start, read_history, read_run
@@ -72,7 +73,8 @@ def run(arguments: list[str]) -> None:
     trained = LanguageModel.load(name, device=config["env.device"], dtype=stored)
     splits = load_splits(config)
     check_judge(config, splits["test"])
-    env = make_env(config, splits["train"], splits["test"], splits["validation"])
+    template = template_of(config, trained, as_trained="env.id" not in given)
+    env = make_env(config, splits["train"], splits["test"], splits["validation"], template=template)
     if not config["accept_changes"]:
         check_start(user_path(name), env, given)
     history = read_history(user_path(name))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
 from ..errors import InputError
-from ..experiment import check_device, read_template, response_shape
+from ..experiment import check_device, read_template, response_shape, template_of
 from ..finished_run import check_run, settings_of_run
 from ..labelling import Labelling, annotate, closing, label
 from ..output import CONFIG_FILE
@@ -60,7 +60,10 @@ OPTIONS = [
     ),
 ]
 RUN_OPTIONS = [
+    Option("env.id", str, "Summarize-v0", "As in prefgym train."),
     Option("env.template", str, None, "As in prefgym train."),
+    Option("env.system_prompt", str, None, "As in prefgym train."),
+    Option("env.instruction", str, None, "As in prefgym train."),
     Option("env.max_prompt_tokens", int, 192, "As in prefgym train.", minimum=1),
     Option("env.max_new_tokens", int, 48, "As in prefgym train.", minimum=1),
     Option("env.temperature", float, 1.0, "As in prefgym train.", above=0),
@@ -125,7 +128,7 @@ def _annotator(config: Config) -> ModelAnnotator | None:
 
     check_device(config["device"])
     question = config["question"].replace("\\n", "\n") if config["question"] else QUESTION
-    template = read_template(config["data.template"])
+    template = read_template(config["data.template"]) if config["data.template"] else None
     return load_annotator(config["annotator"], device=config["device"], question=question, template=template)
 
 
@@ -140,10 +143,11 @@ def _session(config: Config, source: str, file: LabelFile, name: str) -> Labelli
         return Labelling(pairs, file, name, total=len(pairs), before=before, seed=config["seed"])
     from ..data.prompts import load_prompts
 
-    prompts = list(dict.fromkeys(row["prompt"] for row in load_prompts(source, config["data.prompt_column"])))
+    rows = {row["prompt"]: row for row in load_prompts(source, config["data.prompt_column"])}
+    prompts = list(rows)
     asked, judged = prompts[: config["limit"]], file.prompts(name)
     wanted = set(asked) - judged
-    written = _write_pairs(*_writer(config), prompts, wanted, config["seed"])
+    written = _write_pairs(*_writer(config), rows, wanted, config["seed"])
     before = len(asked) - len(wanted)
     return Labelling(written, file, name, total=len(asked), before=before, seed=config["seed"])
 
@@ -157,15 +161,18 @@ def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
     check_run(folder)
     check_device(config["device"])
     config_of_run = resolve(RUN_OPTIONS, [(str(folder / CONFIG_FILE), settings_of_run(folder, RUN_OPTIONS))])
+    config_of_run["env.template"] = config["data.template"] or config_of_run["env.template"]
+    model = LanguageModel.load(config["run"], device=config["device"])
     own = {**config_of_run.section("env"), **response_shape(config_of_run)}
-    own["template"] = read_template(config["data.template"] or own["template"])
-    return LanguageModel.load(config["run"], device=config["device"]), DecodeSettings(**own)
+    for name in ("id", "system_prompt", "instruction"):
+        own.pop(name)
+    return model, DecodeSettings(**{**own, "template": template_of(config_of_run, model)})
 
 
 def _write_pairs(
-    model: LanguageModel, settings: DecodeSettings, prompts: Sequence[str], wanted: set[str], seed: int
+    model: LanguageModel, settings: DecodeSettings, rows: Mapping[str, Mapping[str, Any]], wanted: set[str], seed: int
 ) -> Iterator[TextPair]:
-    """Two sampled responses to each prompt that is wanted, generated a few prompts at a time.
+    """Two sampled responses to each prompt that is wanted, generated a few prompts at a time; rows by their prompts.
 
     Which prompts are written together follows from the file alone, so that a stopped session shows the same texts
     again. Two equal responses make no pair.
@@ -173,12 +180,13 @@ def _write_pairs(
     from ..data.text_pairs import TextPair
     from ..evaluation.policies.decode import decode
 
+    prompts = list(rows)
     for start in range(0, len(prompts), WRITTEN_AT_ONCE):
         group = prompts[start : start + WRITTEN_AT_ONCE]
         if wanted.isdisjoint(group):
             continue
-        rows = [{"prompt": prompt} for prompt in group for _ in range(2)]
-        texts = [text.strip() for text in decode(model, rows, settings, seed=seed * 1009 + start).texts]
+        asked = [rows[prompt] for prompt in group for _ in range(2)]
+        texts = [text.strip() for text in decode(model, asked, settings, seed=seed * 1009 + start).texts]
         for prompt, first, second in zip(group, texts[::2], texts[1::2], strict=True):
             if prompt in wanted and first != second:
                 yield TextPair(prompt, first, second)

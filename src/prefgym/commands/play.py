@@ -141,7 +141,9 @@ def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str,
     if row.get("reference"):
         text = core.template.render_response(row["reference"])
         prompt = core.encode_prompts([index]).texts[0]
-        others["reference"] = write_out(env, index, core.language_model.encode_response(prompt, text))
+        others["reference"] = write_out(
+            env, index, core.language_model.encode_response(prompt, text, core.template.framed)
+        )
     return others
 
 

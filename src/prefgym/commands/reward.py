@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
+from ..data.chat_template import CHAT, has_chat_template
+from ..data.templates import PLAIN
 from ..errors import InputError
 from ..experiment import check_device, read_template
 from ..files import write_json
@@ -15,7 +17,9 @@ from ..resuming import config_of_run, stop_is_told, told_finished
 from .sft import CONTROL, DEVICE, SMALL, TRAINING, training_options
 
 if TYPE_CHECKING:
+    from ..data.chat_template import Asked
     from ..data.comparisons import Comparison
+    from ..data.templates import Template
     from ..rewards.preference_model import PreferenceModel
 
 OPTIONS = [
@@ -41,7 +45,13 @@ OPTIONS = [
         None,
         "Column with human responses, whose scores will average 0 (default: the chosen responses).",
     ),
-    Option("data.template", str, None, "Text around a prompt, as in the environment (default {prompt}\\n\\nTL;DR:)."),
+    Option(
+        "data.template",
+        str,
+        None,
+        "Text around a prompt, as in the environment (default: chat, the model's own chat template, or without one "
+        "{prompt}\\n\\nTL;DR:).",
+    ),
     Option(
         "data.held_out", float, 0.1, "Share of the prompts held out to choose the best step and calibrate.", minimum=0
     ),
@@ -98,41 +108,56 @@ def read_config(arguments: list[str]) -> Config:
 def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[str, str]]]:
     """The model to start from, the comparisons, and the references."""
     check_device(config["device"])
-    comparisons = _comparisons(config)
-    references = _references(config, comparisons)
-    return _start(config), comparisons, references
+    model = _start(config)
+    comparisons = _comparisons(config, model)
+    return model, comparisons, _references(config, comparisons, model)
 
 
 def _start(config: Config) -> PreferenceModel:
     from ..rewards.preference_model import PreferenceModel
 
     options = {"seed": config["seed"], "device": config["device"], "max_length": config["max_length"]}
-    return PreferenceModel.start(config["model"], **options)
+    model = PreferenceModel.start(config["model"], **options)
+    asked = (config["data.template"] or "").strip()
+    if asked == CHAT and not has_chat_template(model.tokenizer):
+        raise InputError(f'"{config["model"]}" has no chat template; give data.template a text with {{prompt}} in it.')
+    model.chat = asked == CHAT or (model.chat and not asked)
+    return model
 
 
-def _comparisons(config: Config) -> list[Comparison]:
+def _template(config: Config, model: PreferenceModel) -> Template:
+    """The text around a prompt: none where the model's chat template is."""
+    return PLAIN if model.chat else read_template(config["data.template"])
+
+
+def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
     """The comparisons, templated as the environment presents them."""
     from ..data.comparisons import load_comparisons
 
     names = ("prompt", "chosen", "rejected", "first", "second", "label", "group", "annotator")
     columns = {f"{name}_column": config[f"data.{name}_column"] for name in names}
     comparisons = load_comparisons(config["data.comparisons"], **columns, label_map=config["data.label_map"])
-    template = read_template(config["data.template"])
+    template = _template(config, model)
     return [comparison.render(template) for comparison in comparisons]
 
 
-def _references(config: Config, comparisons: list[Comparison]) -> list[tuple[str, str]]:
+def _references(config: Config, comparisons: list[Comparison], model: PreferenceModel) -> list[tuple[Asked, str]]:
     """(prompt, response) pairs whose scores will average 0."""
     if config["data.reference_column"] is None:
-        return [(item.prompt, item.chosen) for item in comparisons if not item.tie] or [
-            (item.prompt, text) for item in comparisons for text in (item.chosen, item.rejected)
-        ]
+        from ..rewards.chat_texts import asked_and_said
+
+        known = asked_and_said(comparisons, model.chat)
+        texts = [(item.prompt, item.chosen) for item in comparisons if not item.tie]
+        texts = texts or [(item.prompt, text) for item in comparisons for text in (item.chosen, item.rejected)]
+        return [known[pair] for pair in texts]
     from ..data.prompts import load_prompts
 
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
-    template = read_template(config["data.template"])
+    template = _template(config, model)
     rows = load_prompts(config["data.comparisons"], **columns)
-    return [(template.render(row["prompt"]), template.render_response(row["reference"])) for row in rows]
+    prompts = [(model.chat and row.get("conversation")) or template.render(row["prompt"]) for row in rows]
+    answers = [template.render_response(row["reference"]) for row in rows]
+    return list(zip(prompts, answers, strict=True))
 
 
 def _train(
@@ -140,7 +165,7 @@ def _train(
     folder: Path,
     model: PreferenceModel,
     comparisons: list[Comparison],
-    references: list[tuple[str, str]],
+    references: list[tuple[Asked, str]],
 ) -> None:
     from ..reward_report import measured_parts, summary
     from ..rewards.accuracy import leads

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ..config import Option, describe
 from ..errors import InputError
-from ..experiment import check_device, load_splits, prompt_shape, response_shape
+from ..experiment import check_device, load_splits, prompt_shape, response_shape, template_of
 from ..finished_run import read_run
 from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from ..output import check_file, write_file
 
-_USED = ("id", "template", "max_prompt_tokens", "max_new_tokens", "temperature", "device", "dtype", "stop_strings")
-_USED += ("keep_special_tokens",)
+_USED = (
+    *("id", "template", "system_prompt", "instruction", "max_prompt_tokens", "max_new_tokens", "temperature", "device"),
+    *("dtype", "stop_strings", "keep_special_tokens"),
+)
 USED = {f"env.{name}" for name in _USED}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
@@ -70,10 +72,9 @@ def run(arguments: list[str]) -> None:
         prompts = load_prompts(config["data.prompts"], config["data.prompt_column"])[: config["limit"]]
     else:
         prompts = load_splits(config)["test"][: config["limit"] or 10]
-    template, max_prompt_tokens = prompt_shape(config)
     settings = DecodeSettings(
-        template=template,
-        max_prompt_tokens=max_prompt_tokens,
+        template=template_of(config, model, as_trained="env.id" not in given),
+        max_prompt_tokens=prompt_shape(config)[1],
         max_new_tokens=config["env.max_new_tokens"],
         temperature=config["env.temperature"],
         **response_shape(config),

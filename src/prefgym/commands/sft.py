@@ -67,7 +67,8 @@ OPTIONS = [
         "data.template",
         str,
         None,
-        "Text around the prompt; {prompt}\\n\\nTL;DR: for posts to summarize (default: ### Instruction, ### Input).",
+        "Text around the prompt; {prompt}\\n\\nTL;DR: for posts to summarize (default: chat, the model's own chat "
+        "template, or without one ### Instruction, ### Input).",
     ),
     Option("data.held_out", float, 0.1, "Share of the prompts held out to choose the best step.", minimum=0),
     Option(
@@ -84,7 +85,8 @@ def help_text() -> str:
         "usage: prefgym sft --data.pairs FILE [options]\n\n"
         "Fine-tune a language model, causal or encoder-decoder, on pairs. The loss covers the answer and its EOS, not\n"
         "the prompt. Columns prompt and completion, or messages, are read as they are; so are task files of Natural\n"
-        "Instructions and seed tasks of self-instruct. The result is a plain Hugging Face model folder: use it as\n"
+        "Instructions and seed tasks of self-instruct. A model with a chat template is trained through it, to the end\n"
+        "of the assistant's turn. The result is a plain Hugging Face model folder that keeps its template: use it as\n"
         "--env.model of prefgym train.\n\n"
         "  prefgym sft --data.pairs pairs.jsonl --output runs/sft\n"
         "  prefgym sft --data.pairs posts.csv --data.instruction_column post --data.output_column tldr \\\n"
@@ -159,7 +161,7 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -
     from ..models.finetune import finetune
     from ..training_report import table_rows, write_training_report
 
-    train, held_out, cut, left_out, tokens = data
+    train, held_out, cut, left_out, tokens, template = data
     mixture = mix(config, train)
     print(data.told(), flush=True)
     facts = finetune(
@@ -171,6 +173,7 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -
         tokens=tokens,
         **training_options(config, folder),
     )
+    model.prompting = template.stored() if template else None
     model.save(folder)
     history = facts.pop("history")
     numbers = {"pairs": len(train), "held_out": len(held_out), "prompts_cut": cut, "left_out": left_out}

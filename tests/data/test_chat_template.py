@@ -1,0 +1,128 @@
+"""Chat templates as templates of prompts: what the tokenizer renders, cut inside the user's text."""
+
+import warnings
+
+import pytest
+
+from prefgym.data.chat_template import ChatTemplate
+from prefgym.data.prompting import INSTRUCTIONS, SUMMARIES, resolve_template, restored
+from prefgym.data.templates import INSTRUCT, SUMMARIZE, Template
+from prefgym.data.truncation import fit_prompt
+from prefgym.errors import InputError
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize("kind", ["plain", "bos", "strict"])
+def test_a_prompt_is_what_the_tokenizer_renders(chat_tokenizer, kind):
+    tokenizer = chat_tokenizer(kind)
+    template = ChatTemplate(tokenizer)
+    for messages in ([user("Hi {there}")], [user("Hi"), assistant("Hello"), user("More")]):
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert template.render(messages) == text
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        assert ids == whole["input_ids"]
+    assert template.render("Hi") == template.render([user("Hi")])
+    assert template.render_response(" Hello ") == "Hello"
+    assert (template.framed, SUMMARIZE.framed) == (True, False)
+
+
+def test_instruction_and_system_prompt(chat_tokenizer):
+    template = ChatTemplate(chat_tokenizer("plain"), "Be brief.", "Sum up:\n{prompt}")
+    assert template.render("a post") == template.render([user("Sum up:\na post")])
+    assert template.render("Sum up:\na post") == template.render("a post")
+    assert template.messages("a post") == [SYSTEM, user("Sum up:\na post")]
+    own = [{"role": "system", "content": "Be long."}, user("Hi")]
+    assert template.messages(own) == own
+    assert template.told("a post") == "Sum up:\na post"
+    empty = ChatTemplate(chat_tokenizer("plain"), "")
+    assert empty.messages("x")[0] == {"role": "system", "content": ""}
+    begun = [user("Hi"), assistant("I say")]
+    assert template.render(begun).endswith("<|im_start|>assistant\nI say")
+
+
+def test_what_cannot_be_rendered_is_told_in_the_words_of_the_template(chat_tokenizer):
+    strict = chat_tokenizer("strict")
+    with pytest.raises(
+        InputError, match=r'"tiny" cannot render .*system, user.*System role not supported.*leave system'
+    ):
+        ChatTemplate(strict, "Be brief.", name="tiny").render("Hi")
+    with pytest.raises(InputError, match=r"user, user.*roles must alternate"):
+        ChatTemplate(strict).render([user("a"), user("b")])
+    with pytest.raises(InputError, match="empty conversation"):
+        ChatTemplate(strict).render([])
+    with pytest.raises(InputError, match="has no chat template"):
+        ChatTemplate(chat_tokenizer("none"))
+    with pytest.raises(InputError, match=r"instruction must contain \{prompt\} exactly once"):
+        ChatTemplate(strict, instruction="Sum up")
+    with pytest.raises(InputError, match="half a character"):
+        ChatTemplate(strict, "\ud83d")
+
+
+@pytest.mark.parametrize("kind", ["plain", "bos", "strict"])
+def test_a_cut_falls_in_the_text_of_the_user(chat_tokenizer, kind):
+    tokenizer = chat_tokenizer(kind)
+    template = ChatTemplate(tokenizer, instruction="Sum up: {prompt}!")
+
+    def encode(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    post = " ".join(f"word{i}" for i in range(30))
+    whole, room = encode(template.render(post)), len(encode(template.render("")))
+    assert not fit_prompt(encode, template, post, len(whole)).cut
+    fitted = fit_prompt(encode, template, post, room + 20)
+    assert (fitted.cut, len(fitted.ids) <= room + 20) == (True, True)
+    assert fitted.prompt == "word0 word1 word2"
+    assert fitted.text == template.render(fitted.prompt)
+    with pytest.raises(InputError, match="alone does not fit"):
+        fit_prompt(encode, template, post, room - 1)
+
+
+def test_the_longest_message_of_the_user_is_cut_then_old_exchanges_go(chat_tokenizer):
+    template = ChatTemplate(chat_tokenizer("plain"))
+    talk = [SYSTEM, user("one two three"), assistant("yes"), user("more")]
+    fitted = fit_prompt(list, template, talk, len(template.render(talk)) - 4)
+    assert fitted.prompt == [SYSTEM, user("one two"), assistant("yes"), user("more")]
+    assert fitted.text == template.render(fitted.prompt)
+    fitted = fit_prompt(list, template, talk, len(template.render([SYSTEM, user("more")])))
+    assert (fitted.cut, fitted.prompt) == (True, [SYSTEM, user("more")])
+
+
+def test_which_template_a_model_is_prompted_with(chat_tokenizer):
+    chat, bare = chat_tokenizer("plain"), chat_tokenizer("none")
+    assert resolve_template(None, bare) == resolve_template(SUMMARIES, bare) == SUMMARIZE
+    assert resolve_template(INSTRUCTIONS, bare) == INSTRUCT
+    assert resolve_template(None, chat) == ChatTemplate(chat, instruction=SUMMARIES.instruction)
+    assert resolve_template(INSTRUCTIONS, chat) == ChatTemplate(chat)
+    assert resolve_template("chat", chat, instruction="{prompt}", system_prompt="x") == ChatTemplate(chat, "x")
+    assert resolve_template("A: {prompt}", chat) == Template("A: {prompt}")
+    with pytest.raises(InputError, match="has no chat template"):
+        resolve_template("chat", bare)
+    with pytest.raises(InputError, match="system_prompt is for chat templates"):
+        resolve_template(None, bare, system_prompt="x")
+
+
+def test_the_template_that_a_model_was_trained_with_goes_first(chat_tokenizer):
+    chat, bare = chat_tokenizer("plain"), chat_tokenizer("none")
+    mine = ChatTemplate(chat, "Be brief.", "Do: {prompt}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for template, tokenizer in ((INSTRUCT, bare), (INSTRUCT, chat), (mine, chat)):
+            stored = template.stored()
+            assert restored(stored, tokenizer) == resolve_template(SUMMARIES, tokenizer, stored=stored) == template
+            assert resolve_template(template, tokenizer, stored=stored) == template
+        assert resolve_template("chat", chat, stored=mine.stored()) == mine
+    with pytest.warns(UserWarning, match=r'"m" was trained with the template .*Response:.* is prompted with .*TL;DR'):
+        assert resolve_template(SUMMARIZE.text, bare, stored=INSTRUCT.stored(), name="m") == SUMMARIZE
+    with pytest.warns(UserWarning, match="its chat template, instruction"):
+        assert resolve_template(None, chat, stored=mine.stored(), system_prompt="x").system_prompt == "x"

@@ -1,0 +1,132 @@
+"""Preference models with a chat template read conversations as transformers and TRL do, never the policy's own text."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import prefgym  # noqa: F401
+from prefgym.data.comparisons import Comparison, load_comparisons
+from prefgym.rewards.accuracy import leads
+from prefgym.rewards.ai_feedback import load_annotator
+from prefgym.rewards.ensemble import PreferenceEnsemble
+from prefgym.rewards.preference_model import PreferenceModel
+from prefgym.rewards.training import encode_comparisons
+
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Who ran?"},
+    {"role": "assistant", "content": "The cat."},
+    {"role": "user", "content": "Where?"},
+]
+HOME = {"role": "assistant", "content": "Home."}
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def by_transformers(pm, messages):
+    """The score of a conversation alone, by transformers itself."""
+    ids = pm.tokenizer.apply_chat_template(messages, return_dict=True, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return float(pm.model(ids).logits[0, 0])
+
+
+@pytest.fixture
+def make(chat_model):
+    def make(kind):
+        torch.manual_seed(1)
+        pm = PreferenceModel.from_language_model(chat_model(kind), seed=1)
+        pm.model.score.weight.data.normal_()
+        return pm
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["plain", "bos"])
+def test_scores_are_those_of_transformers(make, kind):
+    pm = make(kind)
+    assert pm.chat
+    found = pm.score(["Who ran?", TALK, "Who ran?"], ["The cat.", "Home.", " A dog. "])
+    asked = [user("Who ran?")]
+    expected = [
+        by_transformers(pm, [*asked, TALK[2]]),
+        by_transformers(pm, [*TALK, HOME]),
+        by_transformers(pm, [*asked, {"role": "assistant", "content": "A dog."}]),
+    ]
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert np.ptp(expected) > 1e-3
+    assert pm(["x"], ["Home."], conversation=[TALK]) == pytest.approx(expected[1:2], abs=1e-5)
+    assert pm(["Who ran?"], ["The cat."], conversation=[None]) == pytest.approx(expected[:1], abs=1e-5)
+    both = PreferenceEnsemble([pm, pm])
+    assert both(["x"], ["Home."], conversation=[TALK]) == pytest.approx(expected[1:2], abs=1e-5)
+
+
+def test_folders_say_whether_they_read_conversations(make, chat_model, tmp_path):
+    pm = make("plain")
+    expected = pm.score([TALK], ["Home."])
+    pm.save(tmp_path / "new")
+    assert PreferenceModel.load(tmp_path / "new").score([TALK], ["Home."]) == pytest.approx(expected, abs=1e-5)
+    assert not PreferenceModel.load(tmp_path / "new", chat=False).chat
+    assert PreferenceModel.start(tmp_path / "new").chat
+    file = tmp_path / "new" / "preference.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in facts.items() if key != "chat"}))
+    assert not PreferenceModel.load(tmp_path / "new").chat  # of an earlier version
+    file.unlink()
+    assert PreferenceModel.load(tmp_path / "new").chat  # made elsewhere
+    assert not make("none").chat
+
+
+def test_a_text_that_is_too_long_is_cut_in_the_users_words(make):
+    pm = make("plain")
+    whole = pm.encode(["one two three"], ["yes"])[0].input_ids
+    shorter = pm.encode(["one two"], ["yes"])[0].input_ids
+    pm.max_length = len(whole) - 1
+    del pm.__dict__["_chat_texts"]
+    (row,) = pm.encode(["one two three"], ["yes"])
+    assert row.input_ids == shorter
+    assert 0 < row.prompt_length < len(shorter)
+    assert (pm.prompts_cut, pm.responses_cut) == (1, 0)
+    assert len(pm.encode(["one"], ["x" * 300])[0].input_ids) == pm.max_length
+    assert pm.responses_cut == 1
+
+
+def test_a_policy_gives_the_content_and_not_its_control_tokens(make, chat_model):
+    pm = make("bos")
+    for prompts, messages in (([TALK], TALK), (["Who ran?"], [user("Say: Who ran?")])):
+        env = gym.make(
+            "Summarize-v0", model=chat_model("plain"), prompts=prompts, reward=pm, instruction="Say: {prompt}"
+        )
+        env.reset(seed=0)
+        for token in env.unwrapped.language_model.encode("Home."):
+            env.step(token)
+        info = env.step(env.unwrapped.eos_token_id)[-1]
+        assert info["score"] == pytest.approx(by_transformers(pm, [*messages, HOME]), abs=1e-5)
+
+
+def test_training_reads_the_same(make, chat_model, tmp_path):
+    rows = [{"prompt": TALK, "chosen": [HOME], "rejected": [TALK[2]]}]
+    comparisons = [*load_comparisons(rows), Comparison("Who ran?", "The cat.", "A dog.")]
+    pm = make("plain")
+    first, second = encode_comparisons(pm, comparisons)
+    for row, asked in ((first, TALK), (second, [user("Who ran?")])):
+        said = [HOME["content"], TALK[2]["content"]] if asked is TALK else ["The cat.", "A dog."]
+        for text, content in zip(row["texts"], said, strict=True):
+            messages = [*asked, {"role": "assistant", "content": content}]
+            ids = pm.tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
+            assert text.input_ids == ids
+    expected = by_transformers(pm, [*TALK, HOME]) - by_transformers(pm, [*TALK, TALK[2]])
+    assert leads(pm, comparisons)[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_annotator_reads_posts_alone(make, tmp_path):
+    pm = make("plain")
+    pm.save(tmp_path)
+    judge = load_annotator(str(tmp_path))
+    assert judge(["Who ran?"], ["The cat."], ["A dog."]) == pytest.approx(
+        pm.probability(["Who ran?"], ["The cat."], ["A dog."]), abs=1e-6
+    )
