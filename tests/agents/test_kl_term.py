@@ -195,3 +195,12 @@ def test_paying_twice_is_told(policy: LMPolicy) -> None:
     assert not made("exact", 0.1, **exact)
     assert not made("k1", 0.0, **exact)
     assert not made("k1", 0.1)
+
+
+def test_a_rollout_was_paid_with_the_coefficients_of_its_episodes(env: gym.Env, policy: LMPolicy) -> None:
+    agent = REINFORCE(policy, env, seed=0)
+    rollout = collect_rollout(env, policy, 2, 1, agent.generator)
+    mixed = dataclasses.replace(rollout, kl_coef=torch.tensor([0.1, 0.3]))
+    agent.kl.coef = 0.7  # moved since
+    assert agent.kl.paid(mixed) == pytest.approx(0.2)
+    assert agent.kl.paid(dataclasses.replace(rollout, kl_coef=None)) == pytest.approx(0.7)

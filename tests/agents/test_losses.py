@@ -89,3 +89,10 @@ def test_approx_kl_and_clip_fraction() -> None:
     assert approx_kl(log_probs, old, MASK).item() == pytest.approx(expected, abs=1e-6)
     assert clip_fraction(log_probs, old, MASK, clip_range=0.2).item() == pytest.approx(1 / 3)
     assert approx_kl(old, old, MASK) == 0
+
+
+def test_what_is_logged_of_the_kl_holds_no_graph() -> None:
+    log_probs = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
+    estimate = approx_kl(log_probs, torch.full((2, 2), -2.0), MASK)
+    assert estimate > 0
+    assert not estimate.requires_grad

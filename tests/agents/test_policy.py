@@ -113,3 +113,12 @@ def test_steps_of_fixed_shape_generate_the_same(env: gym.Env, policy: LMPolicy) 
     policy.cuda_graphs = True
     fixed, _ = policy.generate(*given, torch.Generator().manual_seed(0))
     assert torch.equal(growing.tokens, fixed.tokens)
+
+
+def test_a_policy_that_is_asked_to_act_keeps_no_graph_and_recomputes_nothing(env: gym.Env, policy: LMPolicy) -> None:
+    observation, _ = env.reset(options={"index": 0})
+    log_dist, values = policy.next_distribution(observation)
+    assert values is not None
+    assert not log_dist.requires_grad
+    assert not values.requires_grad
+    assert (policy.precision, policy.gradient_checkpointing, policy.cuda_graphs) == ("fp32", False, False)

@@ -5,6 +5,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from prefgym.envs import PolicyKL
+from prefgym.envs.policy_kl import _kl_estimator
 
 EOS = 5
 
@@ -57,3 +58,17 @@ def test_what_is_told_and_paid_of_beta_is_the_episodes(make_env, make_vector_env
     attached.kl_coef = 0.9
     _, reward, _, _, info = attached.step(1)
     assert reward == pytest.approx(-0.3 * (info["log_prob"] - info["ref_log_prob"]), abs=1e-6)
+
+
+def test_an_environment_with_an_estimator_is_not_asked_for_that_of_others():
+    class Holder:
+        kl_estimator = "k3"
+
+        def get_attr(self, name):
+            return ["k1"]
+
+    holder = Holder()
+    holder.unwrapped = holder
+    assert _kl_estimator(holder) == "k3"
+    Holder.kl_estimator = None
+    assert _kl_estimator(holder) == "k1"

@@ -1,6 +1,6 @@
 import torch
 
-from prefgym.models.cache import RowCache
+from prefgym.models.cache import RowCache, last_columns
 
 
 def layer_of(cache, num_rows, num_columns):
@@ -52,3 +52,15 @@ def test_dropping_from_the_end_copies_nothing():
     before = layer.keys.clone()
     assert cache.keep(torch.tensor([True, True, False])).tolist() == [0, 1]
     assert torch.equal(layer.keys, before)
+
+
+def test_a_model_gets_a_mask_of_whole_numbers_as_from_a_tokenizer(make_model, prompts):
+    model, given = make_model("gpt2"), []
+    model.register_forward_pre_hook(lambda module, args, named: given.append(named["attention_mask"]), with_kwargs=True)
+    tokens, mask = prompts
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    logits, hidden = last_columns(model, tokens, mask, positions, None, 2)
+    assert (logits.shape[:2], hidden.shape[:2]) == ((5, 2), (5, 2))
+    assert mask.dtype == torch.bool
+    assert given[0].dtype == torch.int64
+    assert torch.equal(given[0], mask.long())

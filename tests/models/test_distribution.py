@@ -47,6 +47,11 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(top_p, expected):
     assert probabilities(Decoding(top_p=top_p)) == pytest.approx(expected)
 
 
+def test_top_p_that_is_reached_exactly_needs_no_further_token():
+    for p, kept in ((0.25, 1), (0.5, 2), (0.75, 3)):
+        assert sum(x > 0 for x in probabilities(Decoding(top_p=p), torch.zeros(1, 4))) == kept
+
+
 def test_top_p_does_not_need_sorted_logits():
     shuffled = LOGITS[:, [2, 0, 3, 1]]
     assert probabilities(Decoding(top_p=0.6), shuffled) == pytest.approx([0, 0.625, 0, 0.375])

@@ -82,9 +82,33 @@ def test_pretraining_learns_every_token_of_each_document_but_the_first():
 def test_pretraining_refuses_no_an_empty_and_a_too_long_document():
     lm = language_model()
     context = lm.model.config.max_position_embeddings
-    for documents, fault in (([], "at least one"), ([[1], []], "Document 1 is empty"), ([[1] * context], "context")):
+    for documents, fault in (
+        ([], "at least one"),
+        ([[1], []], "Document 1 is empty"),
+        ([[1] * context], "context"),
+        ([[1] * (context + 1)], "context"),
+    ):
         with pytest.raises(InputError, match=fault):
             pretrain(lm.model, documents, eos_token_id=0)
+
+
+def test_what_is_not_learned_bears_the_label_that_losses_leave_out():
+    """Those of PyTorch, and of the Trainer that counts the labels of a step."""
+    labels = Collator(pad_token_id=0)([{"prompt": [1, 2], "response": [3, 4], "group": 0}])["labels"][0]
+    logits = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    assert torch.nn.functional.cross_entropy(logits, labels) == pytest.approx(token_loss_sum(logits, labels).item() / 2)
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_the_last_weights_are_kept_unless_the_best_are_asked_for_and_no_folder_is_made_for_nothing(keep_best, tmp_path):
+    lm, folder = language_model(), tmp_path / "out"
+    found = pretrain(
+        lm.model, [[1, 2, 3, 4]], eos_token_id=0, eval_documents=[[1, 4, 2, 5]], keep_best=keep_best,
+        max_steps=5, eval_every=1, warmup=0.0, learning_rate=0.1, output_dir=folder,
+    )  # fmt: skip
+    assert found["eval_loss_minimum_step"] < found["steps"] == 5
+    assert found["kept_step"] == (found["eval_loss_minimum_step"] if keep_best else 5)
+    assert not folder.exists()
 
 
 def test_only_the_response_and_the_eos_after_it_are_labelled():

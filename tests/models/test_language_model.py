@@ -51,6 +51,17 @@ def greedy(language_model, texts, budget=12):
     return tokens, mask, generation
 
 
+def test_weights_that_nobody_shares_stay_where_they_are_in_training(language_model):
+    def places(lm):
+        return [parameter.data_ptr() for parameter in lm.model.parameters()]
+
+    before = places(language_model)
+    assert places(language_model.unfreeze()) == before
+    view = language_model.view()
+    assert places(view) == before
+    assert set(places(view.unfreeze())).isdisjoint(before)
+
+
 def test_save_and_load_give_the_same_model(language_model, folder):
     loaded = LanguageModel.load(folder)
     assert loaded.checksum() == language_model.checksum()

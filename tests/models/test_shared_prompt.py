@@ -5,7 +5,7 @@ import torch
 
 from prefgym.errors import InputError
 from prefgym.models.forward import response_logits, token_log_probs
-from prefgym.models.shared_prompt import first_rows, recomputing
+from prefgym.models.shared_prompt import _even_repeats, first_rows, recomputing
 
 VOCAB = 40
 PROMPT_OF = torch.tensor([3, 0, 1, 0, 4, 2, 3, 3, 1])
@@ -145,3 +145,9 @@ def test_a_model_that_checkpoints_reads_plainly_with_the_same_result(make_model,
 
 def test_first_rows():
     assert first_rows(torch.tensor([1, 0, 0, 1, 2])).tolist() == [1, 0, 4]
+
+
+def test_repetitions_are_even_if_each_prompt_has_as_many_in_order():
+    cases = {(0, 0, 0, 1, 1, 1): 3, (0, 1): 1, (1, 0): None, (1, 0, 3, 2): None, (0, 0, 1): None, (0, 1, 0, 1): None}
+    for prompt_of, repeats in cases.items():
+        assert _even_repeats(torch.tensor(prompt_of), max(prompt_of) + 1) == repeats

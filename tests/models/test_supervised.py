@@ -1,8 +1,13 @@
 """The order of examples in a supervised run."""
 
 import random
+from types import SimpleNamespace
 
-from prefgym.models.supervised import LengthGrouped, TrainingOptions
+import pytest
+import torch
+from transformers.trainer_callback import ProgressCallback
+
+from prefgym.models.supervised import LengthGrouped, Progress, SupervisedTrainer, TrainingOptions
 
 
 def test_every_example_comes_once_an_epoch_in_an_order_of_seed_and_epoch_alone():
@@ -67,3 +72,37 @@ def test_an_epoch_may_hold_some_of_the_examples():
         sampler.set_epoch(epoch)
         order = list(sampler)
         assert sorted(order) == list(Halves().epoch(epoch)) != order
+
+
+def trainer(count=6, **options):
+    examples = [{"prompt": [1], "response": [2], "group": place} for place in range(count)]
+    args = TrainingOptions(batch_size=2, **options).arguments(count, torch.device("cpu"), evaluate=False)
+    return SupervisedTrainer(model=torch.nn.Linear(1, 1), args=args, data_collator=list, train_dataset=examples)
+
+
+def test_a_run_is_evaluated_ten_times_unless_told_otherwise():
+    def every(**options):
+        return TrainingOptions(batch_size=1, **options).arguments(110, torch.device("cpu"), evaluate=True).eval_steps
+
+    assert (every(), every(max_steps=5), every(eval_every=7)) == (11, 1, 7)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_bar_is_our_own_and_shown_if_asked_for(progress):
+    callbacks = [type(callback) for callback in trainer(progress=progress).callback_handler.callbacks]
+    assert callbacks.count(Progress) == progress
+    assert ProgressCallback not in callbacks
+
+
+def test_the_order_is_of_the_examples_that_are_read():
+    made = trainer()
+    assert sorted(made._get_train_sampler()) == list(range(6))
+    assert sorted(made._get_train_sampler(made.train_dataset[:4])) == list(range(4))
+
+
+def test_a_resumed_run_draws_the_random_numbers_that_it_would_have_drawn():
+    made, devices = trainer(), []
+    made._load_rng_state(None)
+    made.resumed = SimpleNamespace(moment=SimpleNamespace(put_back_random=devices.append))
+    made._load_rng_state("checkpoint")
+    assert devices == [made.args.device]

@@ -64,6 +64,17 @@ def test_without_disagreement_and_bias_an_annotator_values_texts_as_gold_does(si
     assert utilities == pytest.approx(np.array([[score.total] * 2 for score in scores]))
 
 
+def test_what_annotators_prefer_is_what_they_choose():
+    """Ones who hardly err, asked about an oracle's summary and next to nothing, in either order."""
+    posts = [post("train", index) for index in range(6)]
+    pairs = [(oracle(one), "help")[:: -1 if place % 2 else 1] for place, one in enumerate(posts)]
+    sure = Annotators(noise=0.01, length_bias=0.0, position_bias=0.0, disagreement=0.0, size=2)
+    found = simulate_comparisons(posts, pairs, seed=0, annotators=sure)
+    assert [one.chosen for one in found.comparisons] == [oracle(one) for one in posts]
+    assert {one.rejected for one in found.comparisons} == {"help"}
+    assert found.probabilities == pytest.approx(np.ones(6))
+
+
 def test_probability_worked_by_hand():
     """u = 7.75 against 4.25, noise 2, position bias 1: the mean of σ(4.5 / 2) and 1 - σ((-3.5 + 1) / 2)."""
     pool = Annotators(noise=2.0, length_bias=0.0, position_bias=1.0, disagreement=0.0, size=2)

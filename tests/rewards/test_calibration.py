@@ -41,6 +41,13 @@ def test_opposite_errors_of_a_bin_cancel_and_of_two_bins_do_not():
     assert expected_calibration_error(far, tie) == pytest.approx((0.48 + 0.94) / 2)
 
 
+def test_bins_have_equal_width_between_one_half_and_one():
+    probabilities = [0.52, 0.57, 0.62, 0.67, 0.72, 0.77, 0.82, 0.87, 0.92, 0.97]
+    rows = reliability(np.array([lead_of(p) for p in (*probabilities, 0.73)]), np.zeros(11, dtype=bool))
+    assert [row["n"] for row in rows] == [1, 1, 1, 1, 2, 1, 1, 1, 1, 1]
+    assert [row["confidence"] for row in rows] == pytest.approx([*probabilities[:4], 0.725, *probabilities[5:]])
+
+
 def test_ties_and_equal_scores_are_half_right():
     """A tie of which the model is 90 % sure is 40 points off; equal scores are 50 % sure and half right."""
     assert expected_calibration_error(np.array([lead_of(0.9)]), np.array([True])) == pytest.approx(0.4)

@@ -25,6 +25,19 @@ def test_a_function_is_its_file_and_what_that_imports(tmp_path: Any, monkeypatch
     assert code == (tmp_path / "mine.py").read_bytes() + (tmp_path / "seam_helper.py").read_bytes()
 
 
+def test_a_module_of_a_package_counts_with_the_packages_it_is_in(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [tmp_path / "seam_outer" / "__init__.py", tmp_path / "seam_outer" / "inner" / "__init__.py"]
+    files.append(files[1].with_name("part.py"))
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    (tmp_path / "mine.py").write_text("import seam_outer.inner.part\n")
+    assert sorted(with_imports([tmp_path / "mine.py"])) == sorted([tmp_path / "mine.py", *files])
+
+
 def test_packages_count_as_installed_wherever_they_lie(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a user's own, of the system or of another environment are on the path alone."""
     home = tmp_path / "local" / "site-packages"

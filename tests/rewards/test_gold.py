@@ -9,6 +9,7 @@ from prefgym.rewards.gold import (
     EMPTY,
     INVENTED,
     WEIGHTS,
+    _pieces,
     gold,
     gold_score,
     invented_facts,
@@ -48,6 +49,13 @@ def test_invented_values_and_distractors_are_told_apart():
     assert invented_facts(FACTS, DISTRACTORS, "My sister broke my guitar, my guitar.") == 1
 
 
+def test_sentences_are_told_apart_by_one_boundary():
+    expected = [".", "i", "paid", "<number>", "times", ".", "why", "."]
+    for text in ("I paid 12 times. Why?", "... I paid 12 times . ! Why", "i paid 7 times.why ? ?"):
+        assert _pieces(text) == expected
+    assert _pieces("") == ["."]
+
+
 def test_total_is_the_documented_sum():
     for text in ("My roommate broke my camera. Should I quit?", oracle(post("train", 1)), "word salad the of"):
         score = stated(text)
@@ -68,7 +76,7 @@ def test_repetition_worked_by_hand():
 
 
 def test_nothing_is_worse_than_an_empty_text():
-    assert stated("").total == stated(" \n.").total == EMPTY
+    assert stated("").total == stated(" \n.").total == EMPTY == -8.0
     awful = " ".join(f"sister {value}" for value in ("guitar", "quit", "yesterday", "gym", "sad", "boss") * 30)
     assert stated(awful).total >= EMPTY
     assert stated("help").total > EMPTY

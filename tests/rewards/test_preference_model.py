@@ -236,6 +236,14 @@ def test_start_takes_a_causal_language_model_folder(kind, tmp_path):
         PreferenceModel.load(tmp_path)
 
 
+def test_a_new_model_scores_its_logits_and_remembers_how_much_it_reads(tmp_path):
+    pm = PreferenceModel.from_language_model(language_model(), max_length=10)
+    assert (pm.shift, pm.temperature) == (0.0, 1.0)
+    np.testing.assert_allclose(pm.score(PROMPTS, RESPONSES), pm.logits(PROMPTS, RESPONSES), atol=1e-6)
+    pm.save(tmp_path / "pm")
+    assert PreferenceModel.load(tmp_path / "pm").max_length == 10
+
+
 def test_start_takes_up_a_trained_preference_model(pm, tmp_path):
     pm.save(tmp_path)
     assert PreferenceModel.start(tmp_path, seed=9).checksum() == pm.checksum()
