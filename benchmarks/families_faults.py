@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prefgym.models import examination
+from prefgym.models import examination, trial_texts
 from prefgym.models.encoder_decoder import is_encoder_decoder
 from prefgym.models.examination import TOLERANCE, Examination, Texts, make_texts
 from prefgym.models.paths import FAST
@@ -91,7 +91,7 @@ def texts_with_truth(model: nn.Module, columns: int) -> Texts:
     """Texts of up to ``columns`` columns, and what a plain forward pass of each alone says of them."""
     texts = make_texts(model, columns)
     with torch.no_grad():
-        texts.truth = [examination._truth(model, texts, row) for row in range(len(texts.responses))]
+        texts.truth = [trial_texts.truth(model, texts, row) for row in range(len(texts.responses))]
     return texts
 
 

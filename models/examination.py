@@ -18,23 +18,24 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from ..errors import InputError
-from .accepts import taken
-from .encoder_decoder import is_encoder_decoder, start_tokens
+from .encoder_decoder import is_encoder_decoder
 from .forward import read_responses
 from .grouped_reader import GroupedReader
 from .layout import Chunk, slots_of
 from .own_cache import write_with_own_cache
 from .packing import read_row
-from .paths import EVERY, Batch, Paths, inner_model, limit_of, paths_of, reading_by
+from .paths import EVERY, Batch, Paths, inner_model, paths_of, reading_by
 from .reader import DecoderReader, EncoderDecoderReader
 from .shared_prompt import PromptCache, read_chunk
 from .static_reader import StaticReader
 from .stepper import make_stepper
+from .trial_texts import RESPONSE, Texts, texts_with_truth, truths
 from .twin import MOST_PARAMETERS, NoTwin, kinds, twin_of
 
 TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
-RESPONSE, SHORT = 5, 40
+SHORT = 40
+"""Columns of the texts on which gradients are compared."""
 LEARNED_BY = ("behind", "together", "packed")
 """Paths that training reads by, besides the plain one."""
 LANGUAGE_MODELS: Any = AutoModelForCausalLM._model_mapping
@@ -65,33 +66,6 @@ class Examination:
 
     paths: Paths
     trials: dict[str, Trial] = field(default_factory=dict)
-
-
-@dataclass
-class Texts:
-    """G prompts with S responses each: (G, P) and (N, R), padded like a batch, and the truth about them.
-
-    Attributes:
-        truth: log-probs of every token, one (r_i, V_model) for each response.
-    """
-
-    prompts: Tensor
-    prompt_mask: Tensor
-    responses: Tensor
-    mask: Tensor
-    samples: int
-    truth: list[Tensor] = field(default_factory=list)
-
-    @property
-    def prompt_of(self) -> Tensor:
-        """(N,) which prompt a response answers."""
-        return torch.arange(len(self.prompts)).repeat_interleave(self.samples)
-
-    @property
-    def rows(self) -> tuple[Tensor, Tensor]:
-        """Prompt and response of each of the N texts, tokens and mask (N, P + R)."""
-        tokens = torch.cat([self.prompts[self.prompt_of], self.responses], dim=1)
-        return tokens, torch.cat([self.prompt_mask[self.prompt_of], self.mask], dim=1)
 
 
 def find_paths(model: nn.Module, columns: int) -> Paths:
@@ -129,7 +103,7 @@ def find_twin(model: nn.Module) -> nn.Module:
 
 def try_reading(model: nn.Module, paths: Paths, columns: int) -> tuple[float, str]:
     """The largest difference in nats on the paths that serve a model, and which it is."""
-    texts = _texts_with_truth(model, columns)
+    texts = texts_with_truth(model, columns)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
     serving = {
         name: read for name, read in trials.items() if getattr(paths, name) and not (name == "own" and paths.rows)
@@ -141,7 +115,7 @@ def try_reading(model: nn.Module, paths: Paths, columns: int) -> tuple[float, st
 
 def try_plain(model: nn.Module, paths: Paths, columns: int) -> float:
     """The same on the plain path."""
-    return _try(_read, model, paths, _texts_with_truth(model, columns)).difference
+    return _try(_read, model, paths, texts_with_truth(model, columns)).difference
 
 
 def _writing_class(model: Any) -> Any:
@@ -158,17 +132,17 @@ def examine(model: nn.Module, columns: int) -> Examination:
         model: small enough for some forward passes over so many tokens.
         columns: at least ``4 * RESPONSE``.
     """
-    texts, short = (_texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
+    texts, short = (texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
     found = Examination(EVERY.only_plain())
     found.paths = _plain(model, texts, found.trials)
-    expected = gradient(model, short, lambda model, texts: _padded(_truths(model, texts)))
+    expected = _true_gradient(found, model, short)
     _try_gradient(found, found.paths.batch, model, _read, found.paths, short, expected)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
     for name, read in trials.items():
         if name == "own" and found.paths.rows:
             continue
         paths = replace(found.paths, **_needs(name))
-        given = _texts_with_truth(model, columns // 4) if name == "packed" else texts  # four of them share the row
+        given = texts_with_truth(model, columns // 4) if name == "packed" else texts  # four of them share the row
         trial = found.trials[name] = _try(read, model, paths, given)
         if trial.agrees and name in LEARNED_BY:
             trial = _try_gradient(found, name, model, read, paths, short, expected)
@@ -196,9 +170,20 @@ def gradient(model: nn.Module, texts: Texts, read: Reads) -> Tensor:
             parameter.requires_grad_(before)
 
 
+def _true_gradient(found: Examination, model: nn.Module, texts: Texts) -> Tensor | None:
+    """That of each text alone; None if the model has none, which is told."""
+    try:
+        return gradient(model, texts, lambda model, texts: _padded(truths(model, texts)))
+    except Exception as error:
+        found.trials["gradient"] = Trial(math.inf, f"{type(error).__name__}: {error}")
+        return None
+
+
 def _try_gradient(
-    found: Examination, name: str, model: nn.Module, read: Reads, paths: Paths, texts: Texts, expected: Tensor
+    found: Examination, name: str, model: nn.Module, read: Reads, paths: Paths, texts: Texts, expected: Tensor | None
 ) -> Trial:
+    if expected is None:
+        return found.trials["gradient"]
     try:
         with reading_by(model, paths):
             difference = float((gradient(model, texts, read) - expected).norm() / expected.norm())
@@ -209,78 +194,8 @@ def _try_gradient(
     return trial
 
 
-def _texts_with_truth(model: nn.Module, columns: int) -> Texts:
-    """Texts of the longest length, or a little less: some models count positions from 2."""
-    error: Exception | None = None
-    for slack in (0, 1, 2, 4, 8):
-        texts = make_texts(model, columns, slack)
-        try:
-            with torch.no_grad():
-                texts.truth = _truths(model, texts)
-            return texts
-        except (IndexError, RuntimeError) as raised:
-            error = raised
-    raise InputError(f"A {type(model).__name__} cannot read {columns} tokens: {error}.")
-
-
-def _truths(model: nn.Module, texts: Texts) -> list[Tensor]:
-    return [_truth(model, texts, row) for row in range(len(texts.responses))]
-
-
 def _padded(rows: list[Tensor]) -> Tensor:
     return nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def make_texts(model: nn.Module, columns: int, slack: int = 0, seed: int = 0) -> Texts:
-    """Random prompts of unequal length and short responses that together need ``columns`` columns.
-
-    None is longer than the model's positions allow, less ``slack``.
-    """
-    limit = (limit_of(model) or columns + slack) - slack
-    longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
-    samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
-    response = RESPONSE
-    if is_encoder_decoder(model):
-        longest, samples, response = min(columns, limit), 2, min(columns // 2, limit)
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.tensor([longest, max(2, longest - 7)])[:, None]
-    count = len(lengths) * samples
-    written = torch.full((count, 1), response)
-    written[1::2] -= 2
-    ids = _ordinary(model)
-    prompts = ids[torch.randint(len(ids), (len(lengths), longest), generator=generator)]
-    responses = ids[torch.randint(len(ids), (count, response), generator=generator)]
-    prompt_mask = torch.arange(longest) >= longest - lengths
-    mask = torch.arange(response) < written
-    pad = getattr(inner_model(model).config, "pad_token_id", None) or 0
-    return Texts(prompts.masked_fill(~prompt_mask, pad), prompt_mask, responses.masked_fill(~mask, pad), mask, samples)
-
-
-def _ordinary(model: nn.Module) -> Tensor:
-    """Token ids without a special meaning to the model."""
-    inner = inner_model(model)
-    config = inner.config
-    ids = set(range(inner.get_input_embeddings().weight.shape[0]))
-    for name, value in {**vars(config), **vars(config.get_text_config())}.items():
-        if name.endswith("token_id"):
-            ids -= set(value if isinstance(value, list) else [value])
-    return torch.tensor(sorted(ids))
-
-
-def _truth(model: Any, texts: Texts, row: int) -> Tensor:
-    """Log-probs (r, V_model) that predict a response: one forward pass over prompt and response alone."""
-    prompt, response = _text(texts, row)
-    options = taken(model, use_cache=False)
-    if is_encoder_decoder(model):
-        given = torch.cat([start_tokens(model, 1, response.device), response[None, :-1]], dim=1)
-        return model(input_ids=prompt[None], decoder_input_ids=given, **options).logits[0].float().log_softmax(-1)
-    logits = model(input_ids=torch.cat([prompt, response])[None], **options).logits[0, len(prompt) - 1 : -1]
-    return logits.float().log_softmax(-1)
-
-
-def _text(texts: Texts, row: int) -> tuple[Tensor, Tensor]:
-    prompt = row // texts.samples
-    return texts.prompts[prompt][texts.prompt_mask[prompt]], texts.responses[row][texts.mask[row]]
 
 
 def _difference(found: Tensor, texts: Texts) -> float:

@@ -130,12 +130,13 @@ class LanguageModel:
             return merged
         with quiet():
             model, tokenizer = _load_gguf(folder, name, dtype) if is_gguf(folder) else _load_folder(folder, name, dtype)
-        loaded = cls(model.to(device), tokenizer, name)  # type: ignore[arg-type]
+        loaded = cls(model, tokenizer, name)
         loaded.prompting = read_prompting(folder)
         if check and not is_ours(model):
             from .check import confirm  # imported late: it builds on this module
 
-            confirm(loaded.model, name)
+            confirm(model, name)
+        model.to(device)  # type: ignore[arg-type]
         return loaded
 
     @property

@@ -22,7 +22,7 @@ from prefgym.rewards.preference_model import PreferenceModel
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "away", "home", "sad", "glad"]
 PROMPTS = ["the cat", "the dog ran away home", "sad", "the mat on the mat"]
-RESPONSES = ["sat on the mat", "glad", "", "ran ran"]
+RESPONSES = [" sat on the mat", " glad", "", " ran ran"]
 TEMPLATE = "{% for m in messages %}{{ m['content'] }} <eos> {% endfor %}"
 
 
@@ -57,7 +57,7 @@ def read_by_transformers(folder, texts):
 
 
 def texts(prompts, responses):
-    return [f"{prompt} {response} <eos>" for prompt, response in zip(prompts, responses, strict=True)]
+    return [f"{prompt}{response} <eos>" for prompt, response in zip(prompts, responses, strict=True)]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
