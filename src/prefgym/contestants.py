@@ -24,6 +24,8 @@ SHARED = (
     "env.reference",
     "env.reward",
     "env.template",
+    "env.system_prompt",
+    "env.instruction",
     "env.max_prompt_tokens",
     "env.max_new_tokens",
     "env.temperature",

@@ -13,6 +13,8 @@ from prefgym.rewards.accuracy import accuracy_of_leads, leads, wilson_interval
 class Lengths:
     """Scores a text by prompt and length, and notes what it read."""
 
+    chat = False
+
     def __init__(self):
         self.read = []
 
