@@ -102,7 +102,7 @@ def _text(texts: Texts, row: int) -> tuple[Tensor, Tensor]:
     return texts.prompts[prompt][texts.prompt_mask[prompt]], texts.responses[row][texts.mask[row]]
 
 
-def texts_withtruth(model: nn.Module, columns: int) -> Texts:
+def texts_with_truth(model: nn.Module, columns: int) -> Texts:
     """Texts of the longest length, or a little less: some models count positions from 2."""
     error: Exception | None = None
     for slack in (0, 1, 2, 4, 8):
