@@ -58,7 +58,7 @@ def check_model(model: str | Path | LanguageModel | nn.Module, columns: int = 25
     found = examine(find_twin(inner), columns)
     if verbose:
         print(_table(inner, found, columns))
-    confirm(inner, type(inner).__name__ if given is inner else given.name)
+    confirm(inner, given.name if isinstance(given, LanguageModel) else type(inner).__name__)
     return found
 
 

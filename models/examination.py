@@ -147,7 +147,8 @@ def examine(model: nn.Module, columns: int) -> Examination:
         if trial.agrees and name in LEARNED_BY:
             trial = _try_gradient(found, name, model, read, paths, short, expected)
         if trial.agrees:
-            found.paths = replace(found.paths, **{name: True})
+            serves: dict[str, Any] = {name: True}
+            found.paths = replace(found.paths, **serves)
     return found
 
 
@@ -236,7 +237,7 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
     return paths
 
 
-def _needs(name: str) -> dict[str, bool]:
+def _needs(name: str) -> dict[str, Any]:
     """The flags to set for a trial: its own, and what it builds on."""
     return (
         {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})

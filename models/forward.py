@@ -33,7 +33,7 @@ def head_of(model: nn.Module) -> Any:
     Raises:
         InputError: there is none that can be found.
     """
-    inner = getattr(model, "module", model)
+    inner: Any = getattr(model, "module", model)
     head = inner.get_output_embeddings()
     if head is None:
         rows = inner.get_input_embeddings().weight.shape[0]

@@ -74,7 +74,8 @@ class Paths:
 
     def only_plain(self) -> Paths:
         """The same without any fast path."""
-        return replace(self, **dict.fromkeys(FAST, False))
+        none: dict[str, Any] = dict.fromkeys(FAST, False)
+        return replace(self, **none)
 
 
 FAST = ("behind", "together", "packed", "rows", "own", "grouped", "static", "steps")

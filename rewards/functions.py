@@ -69,7 +69,7 @@ def _accepted(
     name: str, reference: Sequence[str | None], references: Sequence[Sequence[str] | None] | None
 ) -> list[list[str]]:
     """The right answers of every row."""
-    rows = zip(reference, references or [None] * len(reference), strict=True)
+    rows: Any = zip(reference, references or [None] * len(reference), strict=True)
     accepted = [[one] if is_missing(several) or not len(several) else list(several) for one, several in rows]
     if any(is_missing(text) for targets in accepted for text in targets):
         raise ValueError(f"{name} compares with a reference, and this prompt has none")

@@ -287,7 +287,12 @@ class PreferenceModel:
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
         if self.chat:
             return [self._chatted(*pair) for pair in zip(prompts, responses, strict=True)]
-        prompts = [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts]
+        return self._encode_texts(
+            [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts], responses
+        )
+
+    def _encode_texts(self, prompts: list[str], responses: Sequence[str]) -> list[Encoded]:
+        """The same for texts."""
         tokens: Tokens[str] = Tokens(self.texts.plain)
         if not self.scorer.is_decoder:
             tokens.add(chain(prompts, responses), "tokenising texts to score")

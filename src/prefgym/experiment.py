@@ -109,7 +109,7 @@ def template_of(config: Config, model: LanguageModel, as_trained: bool = True) -
     return resolve_template(asked, model.tokenizer, stored=stored, name=model.name, **chat_words(config))
 
 
-def response_shape(config: Config) -> dict[str, list[str] | None]:
+def response_shape(config: Config) -> dict[str, Any]:
     """What ends a response beside EOS, and which special tokens stay in it; in texts, backslash n means a new line."""
     return {name: read_texts(config[f"env.{name}"], f"env.{name}") for name in ("stop_strings", "keep_special_tokens")}
 

@@ -105,7 +105,7 @@ def read_config(arguments: list[str]) -> Config:
     return config
 
 
-def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[str, str]]]:
+def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[Asked, str]]]:
     """The model to start from, the comparisons, and the references."""
     check_device(config["device"])
     model = _start(config)
