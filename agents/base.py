@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.shared_prompt import shares_prompts
-from ..numbers import is_whole, plain, takes_numbers
+from ..numbers import is_whole, plain
 from ..storage.lock import locked
 from ..storage.own import OwnRuns
 from ..storage.signals import uninterrupted
@@ -106,9 +106,8 @@ class PolicyGradient:
             setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
-                "The policy reads a prompt again for each of its samples, with the same result but slower: its model "
-                "does not read on from a cached prompt as it reads the whole, or its own gradient checkpointing is on "
-                "(use gradient_checkpointing=True of the agent instead).",
+                "The policy reads a prompt again for each of its samples, with the same result but slower: its model does "
+                "not allow otherwise, or its own gradient checkpointing is on (use gradient_checkpointing=True instead).",
                 stacklevel=2,
             )
         self.env = attach(env, self.policy)
@@ -156,7 +155,6 @@ class PolicyGradient:
 
     # What all agents do.
 
-    @takes_numbers
     def learn(
         self: Self,
         total_episodes: int,
@@ -185,6 +183,7 @@ class PolicyGradient:
             InputError: another process writes to ``output``, or somebody else's file there has the name of one of a
                 run's.
         """
+        total_episodes, save_every = plain(total_episodes), plain(save_every)
         if not is_whole(total_episodes) or total_episodes <= 0:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
         if save_every is not None and (not is_whole(save_every) or save_every <= 0 or output is None):
