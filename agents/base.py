@@ -106,8 +106,8 @@ class PolicyGradient:
             setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
-                "The policy reads a prompt again for each of its samples, with the same result but slower: its model does "
-                "not allow otherwise, or its own gradient checkpointing is on (use gradient_checkpointing=True instead).",
+                "The policy reads a prompt again for each of its samples, the same result but slower: its model needs that, "
+                "or checkpoints gradients by itself (use the agent's gradient_checkpointing=True instead).",
                 stacklevel=2,
             )
         self.env = attach(env, self.policy)
@@ -330,8 +330,7 @@ class PolicyGradient:
         }
         # history stores each name once
         scalars = {sys.intern(name): value for name, value in scalars.items()}
-        told = {"iteration": self.iteration + 1, "episodes": self.num_episodes + len(rollout)}
-        return rollout, told | scalars
+        return rollout, {"iteration": self.iteration + 1, "episodes": self.num_episodes + len(rollout)} | scalars
 
     def _end_iteration(self, scalars: dict[str, float]) -> None:
         """Count a finished iteration."""
