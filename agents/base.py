@@ -106,8 +106,8 @@ class PolicyGradient:
             setattr(self.policy, option, getattr(h, option))
         if h.samples_per_prompt > 1 and not shares_prompts(self.policy.language_model.model):
             warnings.warn(
-                "The policy reads a prompt again for each of its samples, the same result but slower: its model needs that, "
-                "or checkpoints gradients by itself (use the agent's gradient_checkpointing=True instead).",
+                "The policy reads a prompt again for each of its samples, which is slower: its model needs it, or "
+                "checkpoints gradients by itself (use the agent's gradient_checkpointing=True instead).",
                 stacklevel=2,
             )
         self.env = attach(env, self.policy)
