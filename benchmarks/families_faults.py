@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from prefgym.models import examination, trial_texts
 from prefgym.models.encoder_decoder import is_encoder_decoder
-from prefgym.models.examination import TOLERANCE, Examination, Texts, make_texts
+from prefgym.models.examination import TOLERANCE, Examination
 from prefgym.models.paths import FAST
+from prefgym.models.trial_texts import Texts, make_texts
 
 ROUNDING = 1e-5
 """In nats: what is off by no more, or by no more than twice what it is off without a fault, is not changed by one."""

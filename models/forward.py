@@ -46,7 +46,10 @@ def head_of(model: nn.Module) -> Any:
 
 def head_width(model: nn.Module) -> int:
     """d, the size of the hidden states that the head reads; not every configuration states it."""
-    return int(head_of(model).weight.shape[-1])
+    head: Any = head_of(model)
+    if hasattr(head, "weight"):
+        return int(head.weight.shape[-1])
+    return int(getattr(model, "module", model).config.get_text_config().hidden_size)
 
 
 @contextmanager

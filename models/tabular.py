@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from .paths import Paths
+
 NOWHERE, START = 0, 1
 """The state of a text that is not in the table, and that of the empty text."""
 
@@ -62,7 +64,8 @@ class TabularLM(PreTrainedModel):
 
     config_class = TabularConfig
     config: TabularConfig
-    takes_whole_masks = False  # it follows tokens in order: a mask says which ones, not who sees whom
+    reads_by = Paths(together=False, packed=False, grouped=False, static=False)
+    """It follows tokens in order: a mask says which ones, not who sees whom."""
 
     def __init__(self, config: TabularConfig) -> None:
         super().__init__(config)

@@ -79,7 +79,8 @@ def _ordinary(model: nn.Module) -> Tensor:
     """Token ids without a special meaning to the model."""
     inner = inner_model(model)
     config = inner.config
-    ids = set(range(min(inner.get_input_embeddings().weight.shape[0], head_of(model).weight.shape[0])))
+    rows = [part.weight.shape[0] for part in (inner.get_input_embeddings(), head_of(model)) if hasattr(part, "weight")]
+    ids = set(range(min(rows)))
     for name, value in {**vars(config), **vars(config.get_text_config())}.items():
         if name.endswith("token_id"):
             ids -= set(value if isinstance(value, list) else [value])

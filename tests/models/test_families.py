@@ -19,9 +19,10 @@ import transformers
 from prefgym.errors import InputError
 from prefgym.models import accepts
 from prefgym.models.encoder_decoder import is_encoder_decoder
-from prefgym.models.examination import TOLERANCE, examine, make_texts
+from prefgym.models.examination import TOLERANCE, examine
 from prefgym.models.forward import response_logits
 from prefgym.models.paths import FAST, trust
+from prefgym.models.trial_texts import make_texts
 from prefgym.models.twin import NoTwin
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prefgym.data.comparisons import Comparison
@@ -95,15 +95,6 @@ def test_likelihoods_are_those_of_a_plain_forward_in_any_batch(llama):
         annotator = LanguageModelAnnotator(llama, QUESTION, batch_size=size)
         assert annotator.in_order(*map(list, zip(*rows, strict=True))) == pytest.approx(expected, abs=1e-5)
     assert annotator([], [], []).shape == (0,)
-
-
-def test_a_question_does_not_end_with_the_end_token_of_a_tokenizer_that_adds_one(llama):
-    annotator, ids = LanguageModelAnnotator(llama, QUESTION), llama.encode("why good")
-    assert annotator._encode("why good") == ids
-    ending = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 0)])
-    llama.tokenizer.backend_tokenizer.post_processor = ending
-    assert llama.tokenizer("why good")["input_ids"] == [*ids, 0]
-    assert annotator._encode("why good") == ids
 
 
 def test_the_two_sides_are_exchangeable(llama):

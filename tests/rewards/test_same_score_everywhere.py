@@ -125,17 +125,17 @@ def saved_as_trl_does(folder, pad, kind="llama"):
 @pytest.mark.parametrize("pad", [None, "<pad>"])
 def test_a_reward_model_saved_by_trl_scores_as_its_trainer_read_it(kind, pad, tmp_path):
     saved_as_trl_does(tmp_path, pad, kind)
-    pm = PreferenceModel.load(tmp_path)
+    pm = PreferenceModel.load(tmp_path, chat=False)  # trained on bare texts
     theirs = read_by_transformers(tmp_path, texts(PROMPTS, RESPONSES))
     np.testing.assert_allclose(pm.score(PROMPTS, RESPONSES), theirs, atol=1e-5)
-    one_prompt = pm.score(["the cat"] * 3, ["sat", "", "ran on"])  # the prompt is then read once for all
-    expected = read_by_transformers(tmp_path, texts(["the cat"] * 3, ["sat", "", "ran on"]))
+    one_prompt = pm.score(["the cat"] * 3, [" sat", "", " ran on"])  # the prompt is then read once for all
+    expected = read_by_transformers(tmp_path, texts(["the cat"] * 3, [" sat", "", " ran on"]))
     np.testing.assert_allclose(one_prompt, expected, atol=1e-5)
 
 
 def test_saved_here_again_it_still_scores_the_same_for_everybody(tmp_path):
     saved_as_trl_does(tmp_path / "theirs", None)
-    pm = PreferenceModel.load(tmp_path / "theirs")
+    pm = PreferenceModel.load(tmp_path / "theirs", chat=False)
     expected = pm.score(PROMPTS, RESPONSES)
     pm.shift = 1.0
     pm.save(tmp_path / "ours")
