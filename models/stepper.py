@@ -172,6 +172,19 @@ class EncoderDecoderStepper(Stepper):
         order = rows.argsort()
         return logits[order], hidden[order]
 
+    def _read_in_full(self, tokens: Tensor, mask: Tensor, paths: Paths) -> tuple[Tensor, Tensor]:
+        """Read every row's prompt and response again; the next token stands in the column after them."""
+        split = self.max_prompt_tokens
+        lengths = mask[:, split:].sum(dim=1)  # (B,) of the responses
+        tokens = torch.cat([tokens, tokens[:, :1]], dim=1)
+        mask = torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        mask[rows, split + lengths] = True
+        with head_input(self.model) as hidden:
+            both = read_plainly(self.model, paths, tokens, mask, tokens.shape[1] - split, hidden)
+        logits, states = (part[rows, lengths] for part in both)
+        return logits, states
+
     def _decode(self, rows: Tensor, given: Tensor, begin: int) -> tuple[Tensor, Tensor]:
         """Read the decoder's columns of rows (n,) from ``begin`` on; gives logits and hidden state of the last.
 

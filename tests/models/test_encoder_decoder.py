@@ -1,5 +1,7 @@
 """Encoder-decoders by every path the decoders take, each against the plain forward of transformers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import (
@@ -17,6 +19,7 @@ from prefgym.models.forward import response_logits, token_log_probs
 from prefgym.models.generation import generate
 from prefgym.models.language_model import LanguageModel
 from prefgym.models.lora import AdaptedModel, LoRA
+from prefgym.models.paths import paths_of, reading_by
 from prefgym.models.shared_prompt import recomputing, shares_prompts
 from prefgym.models.stepper import EncoderDecoderStepper, make_stepper
 
@@ -259,6 +262,20 @@ def test_a_step_reads_one_token_of_a_response(lm, batch):
     tokens[0, split] += 1  # what was read already
     assert step(4, 3, 4, 4, 4) == [(1, 1), (1, 5), (3, 1)]
     handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["right", "equal", "alone"])
+def test_a_model_that_cannot_be_stepped_is_read_again(lm, batch, kind):
+    tokens, mask = batch
+    split = tokens.shape[1] - RESPONSE
+    stepped, again = make_stepper(lm.model, split), make_stepper(lm.model, split)
+    for step in range(4):
+        seen = mask & (torch.arange(tokens.shape[1]) < split + step)
+        expected = stepped.next_logits(tokens, seen, with_hidden=True)
+        with reading_by(lm.model, replace(paths_of(lm.model, 64).only_plain(), batch=kind)):
+            found = again.next_logits(tokens, seen, with_hidden=True)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_recomputed_layers_give_the_same_gradients(lm, batch):
