@@ -49,7 +49,8 @@ def head_width(model: nn.Module) -> int:
     head: Any = head_of(model)
     if hasattr(head, "weight"):
         return int(head.weight.shape[-1])
-    return int(getattr(model, "module", model).config.get_text_config().hidden_size)
+    inner: Any = getattr(model, "module", model)
+    return int(inner.config.get_text_config().hidden_size)
 
 
 @contextmanager
