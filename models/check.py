@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import InputError
 from .examination import Examination, examine, find_twin, try_plain, try_reading
 from .language_model import LanguageModel
-from .paths import Paths, inner_model, paths_of, trust
+from .paths import inner_model, paths_of, trust
 
 SHORT = 20
 """Columns of the texts that real weights are tried on."""
@@ -100,6 +100,3 @@ def _table(model: nn.Module, found: Examination, columns: int) -> str:
         told = f": {trial.reason.splitlines()[0][:80]}" if trial.reason else ""
         lines.append(f"  {AS_WORDS.get(name, name):<45} {trial.difference:8.1e}  {serves}{told}")
     return "\n".join(lines)
-
-
-__all__ = ["Examination", "Paths", "check_model", "confirm"]

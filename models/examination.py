@@ -239,9 +239,7 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
 
 def _needs(name: str) -> dict[str, Any]:
     """The flags to set for a trial: its own, and what it builds on."""
-    return (
-        {name: True} | ({"behind": True} if name == "together" else {}) | ({"rows": True} if name == "static" else {})
-    )
+    return dict.fromkeys((name, *{"together": ["behind"], "static": ["rows"]}.get(name, ())), True)
 
 
 def _read(model: Any, texts: Texts) -> Tensor:

@@ -98,10 +98,18 @@ def generate(
     _check_budget(model, prompt_mask, max_new_tokens)
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
-    num_rows = len(tokens) * samples_per_prompt
-    writing = _Writing(num_rows, max_new_tokens, tokens.device, eos_token_id, pad_token_id, stopped)
-    writing.drawing(decoding, vocab_size, generator)
-    writing.keeps_hidden = with_hidden
+    writing = _Writing(
+        len(tokens) * samples_per_prompt,
+        max_new_tokens,
+        tokens.device,
+        eos_token_id,
+        pad_token_id,
+        vocab_size,
+        decoding,
+        generator,
+        with_hidden,
+        stopped,
+    )
     paths = paths_of(model, tokens.shape[1] + max_new_tokens)
     given = (tokens, mask, samples_per_prompt, max_new_tokens)
     with caching(model):
@@ -118,7 +126,7 @@ def generate(
 
 def _read_and_write(reader: Reader, writing: _Writing, look_every: int) -> None:
     """Write all rows in step; those that have ended leave every ``look_every`` steps."""
-    rows = torch.arange(writing.num_rows, device=writing.written.device)  # which response each remaining row writes
+    rows = torch.arange(writing.num_rows, device=writing.device)  # which response each remaining row writes
     logits, states = reader.read_prompts()
     for step in range(writing.most):
         token = writing.choose(rows, logits, states, step)
@@ -134,63 +142,60 @@ def _read_and_write(reader: Reader, writing: _Writing, look_every: int) -> None:
         logits, states = reader.read(token)
 
 
+@dataclass
 class _Writing:
-    """Responses while they are written, row by row.
+    """Responses while they are written, row by row; fields as the arguments of :func:`generate`.
 
     Attributes:
-        ended: (N,) bool.
+        num_rows: N.
         most: R, the budget.
+        ended: (N,) bool.
     """
 
-    keeps_hidden = False
+    num_rows: int
+    most: int
+    device: torch.device
+    eos_token_id: int | Sequence[int]
+    pad_token_id: int
+    vocab_size: int
+    decoding: Decoding
+    generator: torch.Generator | None
+    with_hidden: bool
+    stopped: Callable[[Tensor], Tensor] | None
 
-    def __init__(
-        self,
-        num_rows: int,
-        most: int,
-        device: torch.device,
-        eos_token_id: int | Sequence[int],
-        pad_token_id: int,
-        stopped: Callable[[Tensor], Tensor] | None,
-    ) -> None:
-        self.num_rows, self.most = num_rows, most
-        self._eos, self._pad, self._stopped = eos_token_id, pad_token_id, stopped
-        self.written = torch.full((num_rows, most), pad_token_id, device=device)
-        self.real = torch.zeros(num_rows, most, dtype=torch.bool, device=device)
-        self.log_probs = torch.zeros(num_rows, most, device=device)
-        self.ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
+    def __post_init__(self) -> None:
+        shape = (self.num_rows, self.most)
+        self.written = torch.full(shape, self.pad_token_id, device=self.device)
+        self.real = torch.zeros(shape, dtype=torch.bool, device=self.device)
+        self.log_probs = torch.zeros(shape, device=self.device)
+        self.ended = torch.zeros(self.num_rows, dtype=torch.bool, device=self.device)
         self.hidden: Tensor | None = None
         self._uniforms: list[Tensor] = []
 
-    def drawing(self, decoding: Decoding, vocab_size: int, generator: torch.Generator | None) -> None:
-        """Say how tokens are drawn."""
-        self._decoding, self._vocab_size, self._generator = decoding, vocab_size, generator
-
     def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
         """Draw the next token (n,) of rows (n,) from logits (n, V_model), and note it unless the row has ended."""
-        distribution = log_distribution(logits, self._vocab_size, self._decoding)  # (n, V)
-        token = draw(distribution, self._uniform(step)[rows], self._decoding)  # (n,)
+        distribution = log_distribution(logits, self.vocab_size, self.decoding)  # (n, V)
+        token = draw(distribution, self._uniform(step)[rows], self.decoding)  # (n,)
         ended = self.ended[rows]
-        self.written[rows, step] = token.masked_fill(ended, self._pad)
+        self.written[rows, step] = token.masked_fill(ended, self.pad_token_id)
         self.real[rows, step] = ~ended
         log_prob = distribution.gather(-1, token.unsqueeze(-1)).squeeze(-1)
         self.log_probs[rows, step] = log_prob.masked_fill(ended, 0.0)
-        if self.keeps_hidden:
+        if self.with_hidden:
             if self.hidden is None:
                 self.hidden = states.new_zeros(self.num_rows, self.most, states.shape[-1])
             self.hidden[rows, step] = states.masked_fill(ended.unsqueeze(-1), 0.0)
-        ended = ended | is_one_of(token, self._eos)
-        if self._stopped is not None:
-            ended = ended | self._stopped(self.written[rows, : step + 1])
+        ended = ended | is_one_of(token, self.eos_token_id)
+        if self.stopped is not None:
+            ended = ended | self.stopped(self.written[rows, : step + 1])
         self.ended[rows] = ended
         return token
 
     def _uniform(self, step: int) -> Tensor:
         """(N,) one number for each row, ended or not; batches that are written one after the other share the step's."""
-        device = self.written.device
         while len(self._uniforms) <= step:
-            own = self._generator.device if self._generator else device
-            self._uniforms.append(torch.rand(self.num_rows, generator=self._generator, device=own).to(device))
+            own = self.generator.device if self.generator else self.device
+            self._uniforms.append(torch.rand(self.num_rows, generator=self.generator, device=own).to(self.device))
         return self._uniforms[step]
 
     def result(self) -> Generation:

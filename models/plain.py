@@ -85,7 +85,8 @@ def _read_left_aligned(
     start = int(first.min())
     logits = forward_plainly(model, paths, tokens[:, :read], mask[:, :read], read - start)
     columns = (first[:, None] + torch.arange(num_response, device=first.device)).clamp(max=read - 1)  # (B, R)
-    return tuple(_pick(part, columns - (read - part.shape[1])) for part in (logits, hidden[0]))  # type: ignore
+    states = hidden[0]
+    return _pick(logits, columns - (read - logits.shape[1])), _pick(states, columns - (read - states.shape[1]))
 
 
 def _pick(values: Tensor, columns: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _pick(values: Tensor, columns: Tensor) -> Tensor:
 def forward_plainly(model: nn.Module, paths: Paths, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
     """One forward pass without a cache over texts laid out as ``paths`` says: (n, L) -> (n, at least keep, V_model).
 
-    A mask without padding is not given, as nobody would who reads a text alone.
+    Texts that are never padded are read without a mask, as a text alone is.
     """
     options = taken(model, use_cache=False, logits_to_keep=keep)
     if paths.batch in ("left", "right"):

@@ -332,3 +332,11 @@ def test_mutation_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_path)
     (tmp_path / "mutants.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:2]) + '{"name": "half')
     quick("mutation")
     assert len((tmp_path / "mutants.jsonl").read_text().splitlines()) == 4
+
+
+def test_real_size_benchmark_runs(quick):
+    found, page = quick("real_size")
+    told = {(row["what"], row["weights"]) for row in found["rows"]}
+    assert {("decoding", "fp32"), ("decoding by transformers", "bf16"), ("check at loading", "fp32")} <= told
+    assert all(row["seconds"] >= 0 for row in found["rows"])
+    assert page.count("PPO iteration") == 2
