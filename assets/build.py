@@ -167,7 +167,7 @@ class Build:
         source = self.folder / "comparisons"
         train, held_out = (_read_comparisons(source / f"{split}.jsonl") for split in ("train", "validation"))
         start = LanguageModel.load(self.folder / "start")
-        pm = PreferenceModel.from_language_model(start, seed=self.seed)
+        pm = PreferenceModel.from_language_model(start, seed=self.seed).prompted_with(SUMMARIZE)
         posts = list(_posts("validation", self.size.held_out))
         common: dict[str, Any] = {"bf16": self.size.bf16, "seed": self.seed, "progress": self.progress}
         lessons = [c for p in _posts("train", self.size.lesson_posts, LESSON_POSTS_FROM) for c in _lessons(p)]

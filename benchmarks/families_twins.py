@@ -78,7 +78,8 @@ def _config(kind: type[PreTrainedModel], family: str) -> PreTrainedConfig:
     if hasattr(config, "is_decoder") and not config.is_encoder_decoder:
         config.is_decoder = True
     if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
-        config.decoder_start_token_id = 0
+        begun = getattr(config.get_text_config(decoder=True), "bos_token_id", None)
+        config.decoder_start_token_id = 0 if begun is None else begun
     return config
 
 

@@ -105,6 +105,13 @@ class ChatTemplate:
         """The prompt as those read it who judge a response: its content, without the template's control tokens."""
         return self.around.render(prompt) if isinstance(prompt, str) else render_conversation(prompt)
 
+    def bare(self, prompt: Asked) -> str | None:
+        """The prompt as any other template may take it: the text, or the one message of a user; None for more."""
+        if isinstance(prompt, str):
+            return self.around.body(prompt)
+        said = [message for message in prompt if message["role"] not in _FIRST]
+        return said[0]["content"] if len(said) == 1 and said[0]["role"] == "user" else None
+
     def render(self, prompt: Asked) -> str:
         """The text a model reads, up to where its turn begins.
 

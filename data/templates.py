@@ -59,6 +59,10 @@ class Template:
             body = body.lstrip()[len(prefix) :].lstrip()
         return body
 
+    def bare(self, prompt: str) -> str:
+        """The prompt as any other template may take it."""
+        return self.body(prompt)
+
     def render(self, prompt: str) -> str:
         """The text a model reads. Template text that the prompt already has is not added a second time."""
         return self.prefix + self.body(prompt) + self.suffix

@@ -21,7 +21,7 @@ from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..numbers import is_whole, plain
-from ..rewards.arguments import CONVERSATION
+from ..rewards.arguments import CONVERSATION, PROMPT_BODY
 
 
 class PromptSampler:
@@ -84,6 +84,8 @@ class Prompt:
             is here as it was cut.
         index: its index in the prompt set; None for one given by hand.
         told: what rewards and judges read as the prompt: ``text``, but the content without a chat template's own text.
+        body: the prompt of the data, cut as ``text`` is, without any template; None for a conversation of several
+            messages.
     """
 
     text: str
@@ -91,10 +93,21 @@ class Prompt:
     row: dict[str, Any]
     index: int | None
     told: str = ""
+    body: str | None = None
 
     def __post_init__(self) -> None:
         if not self.told:
             object.__setattr__(self, "told", self.text)
+
+
+def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
+    """What reward functions and judges get beside the texts of n prompts: name -> n values, None where a row lacks it.
+
+    The further columns of the data, and ``prompt_body``.
+    """
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
+    columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
+    return {**columns, PROMPT_BODY: [prompt.body for prompt in prompts]}
 
 
 @dataclass(frozen=True)
@@ -218,6 +231,8 @@ class PromptSource:
         half = half_character(text)
         if half is not None:
             raise InputError(told_half(name, half))
+        if PROMPT_BODY in row:
+            raise InputError(f'{name} has a column "{PROMPT_BODY}", by which rewards get the prompt itself; rename it.')
         talk = row.get(CONVERSATION) if isinstance(self.template, ChatTemplate) else None
         try:
             fitted = fit_prompt(self._encode, self.template, talk or text, self.max_prompt_tokens)
@@ -229,4 +244,4 @@ class PromptSource:
             self.cut.add(text if index is None else index)
             row = {**row, CONVERSATION: fitted.prompt} if talk else row
         told = self.template.told(fitted.prompt) if isinstance(self.template, ChatTemplate) else fitted.text
-        return Prompt(fitted.text, fitted.ids, row, index, told)
+        return Prompt(fitted.text, fitted.ids, row, index, told, self.template.bare(fitted.prompt))

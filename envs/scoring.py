@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from torch import Tensor
 from ..models.response_text import ResponseText
 from ..rewards.arguments import COMPLETION_IDS
 from ..rewards.reward import Reward
-from .prompt_source import Prompt
+from .prompt_source import Prompt, columns_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def score_responses(
 
     The reward gets the prompt as the policy read it (template included, cut to the budget; of a chat template the
     content alone), the response without special tokens (but those kept) and up to the first stop string, its tokens
-    (``completion_ids``, EOS included), and every further column of the prompt's row (None if a row lacks it).
+    (``completion_ids``, EOS included), and what ``columns_of`` tells of the prompts.
 
     Args:
         response_text: from tokens to text.
@@ -62,9 +61,7 @@ def score_responses(
     ids = [row[kept].tolist() for row, kept in zip(tokens.cpu(), mask.cpu().bool(), strict=True)]
     read = {response: response_text.read(response) for response in set(map(tuple, ids))}
     responses, reasons = [read[tuple(response)][0] for response in ids], [read[tuple(response)][1] for response in ids]
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
-    columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
-    columns[COMPLETION_IDS] = ids
+    columns = {**columns_of(prompts), COMPLETION_IDS: ids}
     indices = [-1 if prompt.index is None else prompt.index for prompt in prompts]
     total, parts = reward([prompt.told for prompt in prompts], responses, indices, columns)
     penalty = np.array([0.0 - missing_eos_penalty if reason == "length" else 0.0 for reason in reasons])

@@ -55,6 +55,18 @@ def decode(model: Any, states: Tensor, mask: Tensor, tokens: Tensor, **options: 
     ).logits
 
 
+def start_token_id(model: Any) -> int | None:
+    """The token before every response, where ``generate`` looks for it; None where nobody says."""
+    config, settings = model.config, getattr(model, "generation_config", None)
+    places = (
+        (config, "decoder_start_token_id"),
+        (settings, "decoder_start_token_id"),
+        (settings, "bos_token_id"),
+        (config.get_text_config(decoder=True), "bos_token_id"),
+    )
+    return next((found for told, name in places if (found := getattr(told, name, None)) is not None), None)
+
+
 def start_tokens(model: Any, count: int, device: torch.device) -> Tensor:
     """The token before the first of ``count`` responses, (count, 1) int64."""
     return torch.full((count, 1), getattr(model, "module", model).config.decoder_start_token_id, device=device)

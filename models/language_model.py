@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from ..errors import InputError
-from .encoder_decoder import is_encoder_decoder
+from .encoder_decoder import is_encoder_decoder, start_token_id
 from .folder import (
     check_finite,
     check_folder,
@@ -87,10 +87,12 @@ class LanguageModel:
                 f'The tokenizer of "{name}" has no EOS token, so a response could never end; set eos_token in its '
                 "tokenizer_config.json."
             )
-        if is_encoder_decoder(model) and model.config.decoder_start_token_id is None:
-            raise InputError(
-                f'"{name}" does not say what its decoder starts with; set decoder_start_token_id in config.json.'
-            )
+        if is_encoder_decoder(model):
+            model.config.decoder_start_token_id = start_token_id(model)
+            if model.config.decoder_start_token_id is None:
+                raise InputError(
+                    f'"{name}" does not say what its decoder starts with; set decoder_start_token_id in config.json.'
+                )
         self.texts = TextTokens(tokenizer, is_encoder_decoder(model))
         self.eos_token_ids = _eos_token_ids(model, self.eos_token_id, self.vocab_size)
         disable_dropout(model)

@@ -19,6 +19,9 @@ MOST_PARAMETERS = 40_000_000
 SPREAD = (3.0, 12.0)
 """Between these, in nats, lies the mean distance of the most likely from the least likely token."""
 
+GAINS = (1.5, 0.7, 0.3)
+"""Of matrices: the first that fits. In deep models whose layers are normalised last, large ones drown what is read."""
+
 
 class NoTwin(Exception):
     """No twin can be made from a configuration; the text says why."""
@@ -72,32 +75,49 @@ def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _build(kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = kind(config).float().eval()
-        randomise(model)
-    for _ in range(8):
-        spread = _spread(model)
-        if SPREAD[0] <= spread <= SPREAD[1]:
-            return model
-        _scale_head(model, sum(SPREAD) / 2 / max(spread, 1e-3))
-    if spread >= 1:
-        return model
-    raise NoTwin("its tokens stay equally likely")
+    """The twin with the first gain at which what came before a token shows; else that with which it shows most."""
+    found: list[tuple[float, PreTrainedModel]] = []
+    for gain in GAINS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = kind(config).float().eval()
+            randomise(model, gain)
+        contexts = _scaled(model)
+        found.append((contexts, model))
+        if contexts >= 1:
+            break
+    contexts, model = max(found, key=lambda each: each[0])
+    if contexts <= 0:
+        raise NoTwin("its tokens stay equally likely")
+    return model
 
 
-def randomise(model: nn.Module) -> None:
+def randomise(model: nn.Module, gain: float = GAINS[0]) -> None:
     """Give every parameter random values, so large that distributions differ, and with no zeros that hide a fault."""
     for name, parameter in model.named_parameters():
         with torch.no_grad():
             if parameter.dim() > 1:
-                parameter.normal_(0, 1.5 / max(parameter.shape[1:]) ** 0.5 if "emb" not in name else 1.0)
+                parameter.normal_(0, gain / max(parameter.shape[1:]) ** 0.5 if "emb" not in name else 1.0)
             else:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
 
 
-def _spread(model: Any) -> float:
-    """The mean distance in nats of the most likely from the least likely token."""
+def _scaled(model: PreTrainedModel) -> float:
+    """Scale the head until tokens are as unlike as ``SPREAD`` says; return how unlike contexts are, 0 if they stay so.
+
+    That is the mean distance in nats of the contexts in which a token is most and least likely.
+    """
+    for _ in range(9):
+        log_probs = _read(model)
+        spread = float((log_probs.amax(-1) - log_probs.amin(-1)).mean())
+        if SPREAD[0] <= spread <= SPREAD[1]:
+            break
+        _scale_head(model, sum(SPREAD) / 2 / max(spread, 1e-3))
+    return 0.0 if spread < 1 else float((log_probs.amax(-2) - log_probs.amin(-2)).mean())
+
+
+def _read(model: Any) -> Tensor:
+    """Log-probs (1, 12, V_model) over some tokens in turn."""
     rows: Any = model.get_input_embeddings().weight
     ids = (torch.arange(4, 16) % rows.shape[0])[None]
     options = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {"use_cache": False}
@@ -105,7 +125,7 @@ def _spread(model: Any) -> float:
         logits: Tensor = model(input_ids=ids, **options).logits
     if not torch.isfinite(logits).all():
         raise NoTwin("it computes NaN")
-    return float((logits.amax(-1) - logits.amin(-1)).mean())
+    return logits.float().log_softmax(-1)
 
 
 def _scale_head(model: PreTrainedModel, factor: float) -> None:

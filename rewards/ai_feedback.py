@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.comparisons import FIRST, SECOND, TIE, Comparison
-from ..data.templates import PLAIN, SUMMARIZE, Template
+from ..data.templates import Template
 from ..data.text_pairs import TextPair
 from ..data.truncation import fit_prompt
 from ..errors import InputError
@@ -125,7 +125,7 @@ def load_annotator(
     if not _is_classifier(name):
         return LanguageModelAnnotator(LanguageModel.load(name, device=device), question)
     pm = PreferenceModel.load(name, device=device)
-    around = template or (PLAIN if pm.chat else SUMMARIZE)
+    around = template or pm.around
 
     def judge(prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> Array:
         answers = [[around.render_response(text) for text in texts] for texts in (first, second)]

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 CONVERSATION = "conversation"
 """The column with the messages of a prompt, where the data hold conversations (``data.prompts``)."""
+PROMPT_BODY = "prompt_body"
+"""The prompt itself, cut as the policy read it, without a template; None for a conversation of several messages."""
 COMPLETION_IDS = "completion_ids"
-_OURS = ("prompts", "completions", COMPLETION_IDS, "trainer_state", "log_extra", "log_metric")
+_OURS = ("prompts", "completions", PROMPT_BODY, COMPLETION_IDS, "trainer_state", "log_extra", "log_metric")
 
 
 class Context:

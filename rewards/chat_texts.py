@@ -1,15 +1,14 @@
-"""The texts of preference models with a chat template: whole conversations, as the template renders them."""
+"""What a preference model reads: prompts by the template that it was trained with, and whole conversations."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
-
-from transformers import PreTrainedTokenizerBase
 
 from ..data.chat_template import Asked, ChatTemplate
 from ..data.comparisons import Comparison
+from ..data.prompting import AnyTemplate
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..models.text_tokens import TextTokens, shared
@@ -30,9 +29,9 @@ class ChatTexts:
     Nothing is added to what the template writes, EOS neither: so they are read that are trained elsewhere.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> None:
-        self._template = ChatTemplate(tokenizer, name=name)
-        self._texts = TextTokens(tokenizer)
+    def __init__(self, template: ChatTemplate, max_length: int) -> None:
+        self._template = template
+        self._texts = TextTokens(template.tokenizer)
         self._max_length = max_length
 
     def __call__(self, prompt: Asked, response: str) -> ChatText:
@@ -65,11 +64,31 @@ def key_of(prompt: Asked) -> str:
     return prompt if isinstance(prompt, str) else json.dumps([dict(message) for message in prompt], sort_keys=True)
 
 
-def with_conversations(prompts: Sequence[str], conversations: Sequence[Any] | None) -> list[Asked]:
-    """Prompts, or the conversations that they are."""
-    if conversations is None:
-        return list(prompts)
-    return [talk or prompt for prompt, talk in zip(prompts, conversations, strict=True)]
+def as_trained(
+    template: AnyTemplate | None,
+    chats: bool,
+    rows: Iterable[tuple[str, str, Any, str | None]],
+) -> tuple[list[Asked], list[str]]:
+    """Prompts and responses as a preference model reads them, whatever template the policy is prompted with.
+
+    Args:
+        template: that it was trained with; None where nobody says, and prompts stay as the policy's.
+        chats: whether it reads conversations.
+        rows: prompt and response as the policy has them, the conversation that the prompt is, and the prompt itself.
+    """
+    asked: list[Asked] = []
+    said: list[str] = []
+    for prompt, response, talk, body in rows:
+        own: Asked = prompt
+        if chats and talk:
+            own = talk
+        elif template is not None and body is not None:
+            own = body if isinstance(template, ChatTemplate) else template.render(body)
+            if own != prompt:
+                response = template.render_response(response)
+        asked.append(own)
+        said.append(response)
+    return asked, said
 
 
 def asked_and_said(comparisons: Iterable[Comparison], chats: bool) -> dict[tuple[str, str], tuple[Asked, str]]:

@@ -98,10 +98,11 @@ class PreferenceEnsemble:
         prompts: Sequence[str],
         completions: Sequence[str],
         conversation: Sequence[Any] | None = None,
+        prompt_body: Sequence[str | None] | None = None,
         **columns: Any,
     ) -> list[float]:
         """Score completions, with the signature of every reward."""
-        each = np.stack([model(prompts, completions, conversation) for model in self.models])
+        each = np.stack([model(prompts, completions, conversation, prompt_body) for model in self.models])
         return COMBINATIONS[self.combine](each).tolist()
 
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.chat_template import Asked, has_chat_template
+from ..data.chat_template import Asked, ChatTemplate, has_chat_template
 from ..data.progress import progress_bar
-from ..data.templates import render_conversation
+from ..data.prompting import AnyTemplate, restored
+from ..data.templates import PLAIN, SUMMARIZE, Template, render_conversation
 from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
@@ -35,8 +36,9 @@ from ..models.folder import (
 from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
 from ..models.placing import check_one_device, device_named
+from ..models.prompting import read_prompting, write_prompting
 from ..models.text_tokens import TextTokens, shared
-from .chat_texts import ChatTexts, key_of, with_conversations
+from .chat_texts import ChatTexts, as_trained, key_of
 from .encoded import Encoded, padded
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
@@ -68,6 +70,8 @@ class PreferenceModel:
             padding id, so a model made elsewhere with EOS as padding was never read at EOS. None: nothing is skipped.
         chat: whether it reads conversations through the chat template of its tokenizer, without adding EOS; a prompt
             that is a text is the user's message. By default where there is such a template.
+        template: of the prompts that it was trained on; None where nobody says. In an environment each prompt is put
+            into it; prompts given to :meth:`score` stand in it already, but for a chat template.
         prompts_cut: texts scored so far whose prompt was cut.
         responses_cut: texts scored so far whose response was cut.
     """
@@ -84,6 +88,7 @@ class PreferenceModel:
         facts: dict[str, Any] | None = None,
         skipped_token_id: int | None = None,
         chat: bool | None = None,
+        template: AnyTemplate | None = None,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -114,7 +119,10 @@ class PreferenceModel:
         self.max_length = self._check_length(max_length)
         self.facts = dict(facts or {})
         self.skipped_token_id = skipped_token_id
-        self.chat = self.scorer.is_decoder and has_chat_template(tokenizer) if chat is None else chat
+        if chat is None:
+            chat = self.scorer.is_decoder and has_chat_template(tokenizer) and not isinstance(template, Template)
+        self.chat = chat
+        self.template = template if isinstance(template, ChatTemplate) == chat else None
         self.prompts_cut = 0
         self.responses_cut = 0
 
@@ -148,7 +156,9 @@ class PreferenceModel:
         model, tokenizer, missing = read_classifier(folder, name, dtype)
         if missing:
             raise InputError(f'"{name}" has no trained score ({missing[0]} is missing); `prefgym reward` trains one.')
-        facts = told_beside(folder, model)
+        stored = read_prompting(folder)
+        template = restored(stored, tokenizer, name) if stored else None
+        facts = {**told_beside(folder, model), "template": template}
         facts = facts if chat is None else {**facts, "chat": chat}
         model.to(device)  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, **facts).freeze()
@@ -219,6 +229,7 @@ class PreferenceModel:
             self.model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            write_prompting(temporary, self.template.stored() if self.template else None)
 
     def fold(self) -> PreferenceModel:
         """Divide the head by the temperature, and subtract the shift in its bias; scores stay the same. Return self.
@@ -231,6 +242,19 @@ class PreferenceModel:
             if left is not None:
                 self.shift, self.temperature = left, 1.0
         return self
+
+    def prompted_with(self, template: AnyTemplate) -> PreferenceModel:
+        """Say by which template the prompts are made that it is trained on; return self."""
+        self.template, self.chat = template, isinstance(template, ChatTemplate)
+        self.__dict__.pop("_chat_texts", None)
+        return self
+
+    @property
+    def around(self) -> Template:
+        """The text that prompts given to :meth:`score` stand in: nothing where a chat template adds its own."""
+        if self.chat:
+            return PLAIN
+        return self.template if isinstance(self.template, Template) else SUMMARIZE
 
     def freeze(self) -> PreferenceModel:
         """Disable gradients for all parameters; return self."""
@@ -276,10 +300,13 @@ class PreferenceModel:
         prompts: Sequence[str],
         completions: Sequence[str],
         conversation: Sequence[Any] | None = None,
+        prompt_body: Sequence[str | None] | None = None,
         **columns: Any,
     ) -> list[float]:
-        """Score completions, with the signature of every reward; prompts that are conversations as such, if it can."""
-        return self.score(with_conversations(prompts, conversation if self.chat else None), completions).tolist()
+        """Score completions, with the signature of every reward; prompts as it was trained to read them."""
+        none = [None] * len(prompts)
+        rows = zip(prompts, completions, conversation or none, prompt_body or none, strict=True)
+        return self.score(*as_trained(self.template, self.chat, rows)).tolist()
 
     def encode(self, prompts: Sequence[Asked], responses: Sequence[str]) -> list[Encoded]:
         """Return the tokens of each text, cut to fit. Prompts may be conversations where the model reads them."""
@@ -312,7 +339,8 @@ class PreferenceModel:
 
     @cached_property
     def _chat_texts(self) -> ChatTexts:
-        return ChatTexts(self.tokenizer, self.max_length, self.name)
+        own = self.template if isinstance(self.template, ChatTemplate) else ChatTemplate(self.tokenizer, name=self.name)
+        return ChatTexts(own, self.max_length)
 
     def _join(self, prompt: list[int], rest: list[int], apart: bool) -> Encoded:
         """The tokens of prompt and response as one text, with BOS where the tokenizer puts it, and EOS, each once.

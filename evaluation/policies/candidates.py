@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...envs.prompt_source import Prompt
+from ...envs.prompt_source import Prompt, columns_of
 from ...rewards.reward import Reward, RewardFunction
 from ..win_rate import outcomes
 from .decode import Responses, Scorer
@@ -42,12 +41,6 @@ class Candidate:
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     temperature: float | None = None
-
-
-def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
-    """The columns other than the prompt, as passed to reward functions: name -> n values."""
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
-    return {name: [prompt.row.get(name) for prompt in prompts] for name in names}
 
 
 def as_scorer(

@@ -94,9 +94,9 @@ def prompt_shape(config: Config) -> tuple[str | Usual, int]:
     )
 
 
-def chat_words(config: Config) -> dict[str, str | None]:
+def chat_words(config: Config, section: str = "env") -> dict[str, str | None]:
     """What the options say of a chat template."""
-    given = {name: config[f"env.{name}"] for name in ("system_prompt", "instruction")}
+    given = {name: config[f"{section}.{name}"] for name in ("system_prompt", "instruction")}
     return {name: text and typed(text) for name, text in given.items()}
 
 
@@ -185,7 +185,7 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet, template: A
 
 def _try_reward(env: Any, prompts: PromptSet) -> None:
     """Read prompts, and score texts for a few: what cannot work fails now, not after a rollout or training."""
-    from .evaluation.policies.candidates import columns_of
+    from .envs.prompt_source import columns_of
     from .evaluation.policies.decode import DecodeSettings, prepare
     from .evaluation.policies.measures import has_facts
     from .rewards.gold import gold
@@ -205,7 +205,11 @@ def _few(prompts: PromptSet, template: Template) -> list[Prompt]:
     from .envs.prompt_source import Prompt
 
     rows = list(prompts[:PROBED_PROMPTS])
-    return [Prompt(template.render(row["prompt"]), [], row, index) for index, row in enumerate(rows)]
+    bodies = [template.body(row["prompt"]) for row in rows]
+    return [
+        Prompt(template.render(row["prompt"]), [], row, index, body=body)
+        for index, (row, body) in enumerate(zip(rows, bodies, strict=True))
+    ]
 
 
 def _texts(prompts: Sequence[Prompt], template: AnyTemplate) -> list[str]:
@@ -220,7 +224,7 @@ def check_judge(config: Config, prompts: PromptSet) -> None:
         InputError: nothing has that name, or it needs a column that the prompts do not have.
         RewardError: it raised, or did not return one number per prompt.
     """
-    from .evaluation.policies.candidates import columns_of
+    from .envs.prompt_source import columns_of
     from .evaluation.policies.judge import resolve_judge
 
     judge = config["evaluation.judge"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from .config import Config
 from .data.templates import INSTRUCT, PLAIN, SUMMARIZE
 from .errors import InputError
-from .experiment import typed
+from .experiment import chat_words, typed
 
 if TYPE_CHECKING:
     from .data.chat_template import Asked
@@ -87,9 +87,12 @@ def template_to_learn(config: Config, model: LanguageModel) -> AnyTemplate | Non
     given = config["data.template"]
     chats = has_chat_template(model.tokenizer) and (model.prompting or {}).get("template", CHAT) == CHAT
     if not given and not chats:
+        for key, text in chat_words(config, "data").items():
+            if text is not None:
+                raise InputError(f'data.{key} is for chat templates, and "{model.name}" has none; leave it out.')
         return None
-    asked = typed(given) if given else TEXTS
-    return resolve_template(asked, model.tokenizer, stored=model.prompting, name=model.name)
+    asked, words = typed(given) if given else TEXTS, chat_words(config, "data")
+    return resolve_template(asked, model.tokenizer, stored=model.prompting, name=model.name, **words)
 
 
 def fit_pairs(

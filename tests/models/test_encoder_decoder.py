@@ -342,6 +342,17 @@ def test_an_adapter_works_on_it_too(lm, batch, tmp_path):
 def test_a_decoder_without_a_start_token_and_a_stepper_without_a_width_are_refused(lm):
     with pytest.raises(InputError, match="max_prompt_tokens"):
         make_stepper(lm.model, None)
-    lm.model.config.decoder_start_token_id = None
+    settings = lm.model.generation_config
+    lm.model.config.decoder_start_token_id = lm.model.config.bos_token_id = None
+    settings.decoder_start_token_id = settings.bos_token_id = None
     with pytest.raises(InputError, match="decoder_start_token_id"):
         LanguageModel(lm.model, lm.tokenizer)
+
+
+def test_a_decoder_starts_where_generate_starts_it(lm):
+    lm.model.config.decoder_start_token_id = None
+    lm.model.generation_config.decoder_start_token_id = None
+    lm.model.generation_config.bos_token_id = 3
+    again = LanguageModel(lm.model, lm.tokenizer)
+    written = lm.model.generate(torch.tensor([[4, 5, 6]]), max_new_tokens=1)
+    assert again.model.config.decoder_start_token_id == written[0, 0] == 3

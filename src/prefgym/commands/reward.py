@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
-from ..data.chat_template import CHAT, has_chat_template
-from ..data.templates import PLAIN
+from ..data.templates import SUMMARIZE
 from ..errors import InputError
-from ..experiment import check_device, read_template
+from ..experiment import chat_words, check_device, typed
 from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
 from ..pair_data import divide
 from ..resuming import config_of_run, stop_is_told, told_finished
-from .sft import CONTROL, DEVICE, SMALL, TRAINING, training_options
+from .sft import CHAT_WORDS, CONTROL, DEVICE, SMALL, TRAINING, training_options
 
 if TYPE_CHECKING:
     from ..data.chat_template import Asked
     from ..data.comparisons import Comparison
-    from ..data.templates import Template
+    from ..data.prompting import AnyTemplate
     from ..rewards.preference_model import PreferenceModel
 
 OPTIONS = [
@@ -52,6 +51,7 @@ OPTIONS = [
         "Text around a prompt, as in the environment (default: chat, the model's own chat template, or without one "
         "{prompt}\\n\\nTL;DR:).",
     ),
+    *CHAT_WORDS,
     Option(
         "data.held_out", float, 0.1, "Share of the prompts held out to choose the best step and calibrate.", minimum=0
     ),
@@ -118,16 +118,19 @@ def _start(config: Config) -> PreferenceModel:
 
     options = {"seed": config["seed"], "device": config["device"], "max_length": config["max_length"]}
     model = PreferenceModel.start(config["model"], **options)
-    asked = (config["data.template"] or "").strip()
-    if asked == CHAT and not has_chat_template(model.tokenizer):
-        raise InputError(f'"{config["model"]}" has no chat template; give data.template a text with {{prompt}} in it.')
-    model.chat = asked == CHAT or (model.chat and not asked)
-    return model
+    return model.prompted_with(_template(config, model))
 
 
-def _template(config: Config, model: PreferenceModel) -> Template:
-    """The text around a prompt: none where the model's chat template is."""
-    return PLAIN if model.chat else read_template(config["data.template"])
+def _template(config: Config, model: PreferenceModel) -> AnyTemplate:
+    """The template asked for, or that the model was trained with, or its own chat template, or that of summaries."""
+    from ..data.prompting import Usual, resolve_template
+    from ..models.folder import locate
+    from ..models.prompting import read_prompting
+
+    stored, given = read_prompting(locate(config["model"])), config["data.template"]
+    usual = Usual(SUMMARIZE) if model.chat or stored else SUMMARIZE
+    asked = typed(given) if given else usual
+    return resolve_template(asked, model.tokenizer, stored=stored, name=config["model"], **chat_words(config, "data"))
 
 
 def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
@@ -137,7 +140,7 @@ def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
     names = ("prompt", "chosen", "rejected", "first", "second", "label", "group", "annotator")
     columns = {f"{name}_column": config[f"data.{name}_column"] for name in names}
     comparisons = load_comparisons(config["data.comparisons"], **columns, label_map=config["data.label_map"])
-    template = _template(config, model)
+    template = model.around
     return [comparison.render(template) for comparison in comparisons]
 
 
@@ -153,7 +156,7 @@ def _references(config: Config, comparisons: list[Comparison], model: Preference
     from ..data.prompts import load_prompts
 
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
-    template = _template(config, model)
+    template = model.around
     rows = load_prompts(config["data.comparisons"], **columns)
     prompts = [(model.chat and row.get("conversation")) or template.render(row["prompt"]) for row in rows]
     answers = [template.render_response(row["reference"]) for row in rows]

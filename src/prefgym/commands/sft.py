@@ -32,6 +32,15 @@ CONTROL = [
     OVERWRITE,
     ACCEPT,
 ]
+CHAT_WORDS = (
+    Option("data.system_prompt", str, None, "System message in a chat template (default: whatever the template does)."),
+    Option(
+        "data.instruction",
+        str,
+        None,
+        "Text around a prompt in a chat template (default: {prompt}, which adds nothing).",
+    ),
+)
 DRY_RUN = Option("dry_run", bool, False, "Print config, tasks, three examples and an estimate; keep nothing.")
 DEVICE = Option("device", str, "cpu", "Where to train: cpu, cuda, cuda:1, ...")
 
@@ -70,6 +79,7 @@ OPTIONS = [
         "Text around the prompt; {prompt}\\n\\nTL;DR: for posts to summarize (default: chat, the model's own chat "
         "template, or without one ### Instruction, ### Input).",
     ),
+    *CHAT_WORDS,
     Option("data.held_out", float, 0.1, "Share of the prompts held out to choose the best step.", minimum=0),
     Option(
         "data.max_tokens", int, None, "Tokens of a pair (default: the model's context); prompts are cut.", minimum=8
