@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import wrappers
 
+from ..data.prompting import restored, tell_if_other
 from ..envs.policy_kl import PolicyKL, PolicyTerm, VectorPolicyKL
 from ..errors import InputError
 from ..models.language_model import LanguageModel
@@ -85,6 +86,9 @@ def make_policy(
         return policy
     if isinstance(policy, str | Path) and str(policy) != "default":
         model_to_train = LanguageModel.load(policy, device=model.device)
+        if model_to_train.prompting:
+            known = restored(model_to_train.prompting, model_to_train.tokenizer, model_to_train.name)
+            tell_if_other(known, restored(env_attribute(env, "prompting"), model.tokenizer), model_to_train.name)
     elif isinstance(policy, LanguageModel):
         model_to_train = policy.copy()
     elif policy == "default":

@@ -73,11 +73,16 @@ def resolve_template(
         if isinstance(base, ChatTemplate):
             first = {"instruction": base.instruction, "system_prompt": base.system_prompt}
         asked = ChatTemplate(tokenizer, name=name, **{**first, **own})
+    tell_if_other(known, asked, name)
+    return asked
+
+
+def tell_if_other(known: AnyTemplate | None, asked: AnyTemplate, name: str) -> None:
+    """Warn where a model is prompted with another template than it was trained with, ``known``."""
     if known is not None and asked != known:
         warnings.warn(
-            f'"{name}" was trained with {_said(known)}, and is prompted with {_said(asked)} now.', stacklevel=3
+            f'"{name}" was trained with {_said(known)}, and is prompted with {_said(asked)} now.', stacklevel=4
         )
-    return asked
 
 
 def restored(stored: Mapping[str, Any], tokenizer: Any, name: str = "model") -> AnyTemplate:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ..data.chat_template import ChatTemplate
+from ..data.conversations import messages_of
 from ..data.prompting import AnyTemplate
 from ..data.prompts import PromptSet
+from ..data.templates import render_conversation
 from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
@@ -207,9 +209,11 @@ class PromptSource:
             raise InputError(f"There is no prompt {index!r}; the set has {len(self.prompts)}, numbered from 0.")
         return self._prepare(self.prompts[index], index)
 
-    def of(self, text: str) -> Prompt:
-        """Prepare a prompt given by hand."""
-        return self._prepare({"prompt": text}, None)
+    def of(self, given: Any) -> Prompt:
+        """Prepare a prompt given by hand: a text, or a conversation as a list of messages."""
+        messages = messages_of(given, "The prompt")
+        row = {"prompt": given} if not messages else {"prompt": render_conversation(messages), CONVERSATION: messages}
+        return self._prepare(row, None)
 
     def batch(self, indices: Sequence[int]) -> PromptBatch:
         """Prepare B prompts of the set, padded to the longest of them."""

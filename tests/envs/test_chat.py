@@ -103,6 +103,8 @@ def test_the_folder_of_a_run_keeps_its_template(chat_model, tmp_path):
     with pytest.warns(UserWarning, match="was trained with its chat template"):
         other = make(tmp_path / "run", template="{prompt} So:")
     REINFORCE("default", other, seed=0).save(tmp_path / "other")
+    with pytest.warns(UserWarning, match=r"with its chat template.* prompted with the template '{prompt} S"):
+        REINFORCE(tmp_path / "run", make(chat_model("plain"), template="{prompt} So:"), seed=0)
     assert LanguageModel.load(tmp_path / "other").prompting == {"template": "{prompt} So:"}
     kept.prompting = None
     kept.save(tmp_path / "plain")

@@ -207,7 +207,7 @@ def test_rewards_get_every_column(make_env, run_episode):
     env = make_env(prompts=[{"prompt": "a b", "topic": "pets"}], reward=reward, template="c {prompt}")
     _, infos, _ = run_episode(env, [0, EOS], seed=0)
     told = {"prompts": ["c a b"], "topic": ["pets"], "reference": [None], "completion_ids": [[0, EOS]]}
-    assert seen == told
+    assert seen == {**told, "prompt_body": ["a b"]}
     assert infos[-1]["score"] == 1.0
     with pytest.raises(InputError, match='needs the column "topic"'):
         env.reset(options={"prompt": "a"})

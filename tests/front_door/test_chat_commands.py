@@ -114,6 +114,34 @@ def test_the_folder_keeps_the_template_and_an_environment_uses_it(
         assert text == template["template"].replace("{prompt}", "a post")
 
 
+@pytest.mark.parametrize("command", ["sft", "reward"])
+def test_a_system_prompt_and_an_instruction_are_learned_and_kept(chat_model, run, write_rows, tmp_path, command):
+    chat_model("plain").save(tmp_path / "start")
+    data = {
+        "sft": ("pairs", {"prompt": "Who ran?", "completion": "The cat."}),
+        "reward": ("comparisons", {"prompt": "Who ran?", "chosen": "The cat.", "rejected": "A dog."}),
+    }
+    name, row = data[command]
+    words = {"system_prompt": "Be fair.", "instruction": "Say:\n{prompt}"}
+    flags = [text for key, value in words.items() for text in (f"--data.{key}", value.replace("\n", "\\n"))]
+    further = ("--folds", 0) if command == "reward" else ()
+    asked = (f"--data.{name}", write_rows("rows.jsonl", [row] * 4), "--output", tmp_path / "made", *further)
+    result = run(command, "--model", tmp_path / "start", "--training.epochs", 1, *asked, *flags)
+    assert result.code == 0, result.err
+    kept = json.loads((tmp_path / "made" / "prompt_template.json").read_text())
+    assert kept == {"template": "chat", **words}
+    again = run(
+        command, "--model", tmp_path / "made", "--training.epochs", 1, *asked[:2], *further, "--output", tmp_path / "2"
+    )
+    assert again.code == 0, again.err
+    assert json.loads((tmp_path / "2" / "prompt_template.json").read_text()) == kept
+    chat_model("none").save(tmp_path / "bare")
+    for key, flag in zip(words, (flags[:2], flags[2:]), strict=True):
+        refused = run(command, "--model", tmp_path / "bare", *asked[:2], *flag, "--output", tmp_path / "3")
+        assert refused.code == 2
+        assert f"{key} is for chat templates" in refused.err
+
+
 def test_the_reward_command_templates_what_no_chat_template_does(chat_model, write_rows, tmp_path):
     chat_model("plain").save(tmp_path / "model")
     rows = write_rows("rows.jsonl", [{"prompt": TALK[:3], "chosen": TALK[3:], "rejected": [TALK[1]]}])

@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
     DeepseekV3Config,
     Gemma3TextConfig,
     Gemma4TextConfig,
@@ -24,7 +26,7 @@ from transformers import (
 )
 
 from prefgym.models.shrinking import VOCABULARY, Scale, scales, shrink
-from prefgym.models.twin import SPREAD, NoTwin, kinds, make_twin, twin_of
+from prefgym.models.twin import SPREAD, NoTwin, _build, _scaled, kinds, make_twin, randomise, twin_of
 
 SMOL = LlamaConfig(
     **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "vocab_size": 49152},
@@ -175,3 +177,17 @@ def test_why_there_is_no_twin_is_said():
         twin_of(Broken, LlamaConfig())
     with pytest.raises(NoTwin, match=r"Recurrence.* is not in a small one"):
         twin_of(GPT2LMHeadModel, GPT2Config(n_layer=2, n_embd=64, n_head=2), {("Recurrence",)})
+
+
+def test_what_is_read_shows_in_a_deep_twin_whose_layers_are_normalised_last():
+    shape = {"hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 64}
+    config = BertConfig(vocab_size=96, is_decoder=True, **shape)
+    model = _build(BertLMHeadModel, config, seed=0)
+    ids = torch.arange(4, 20)[None]
+    places = torch.arange(16)[None]
+    with torch.no_grad():
+        read = [model(input_ids=ids, position_ids=some).logits.log_softmax(-1) for some in (places, places + 1)]
+    assert (read[0] - read[1]).abs().max() > 0.1
+    drowned = BertLMHeadModel(config).eval()
+    randomise(drowned)
+    assert _scaled(drowned) < 0.1 < 1 <= _scaled(model)

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import prefgym  # noqa: F401
+from prefgym.data.chat_template import ChatTemplate
 from prefgym.data.comparisons import Comparison, load_comparisons
+from prefgym.data.templates import SUMMARIZE, render_conversation
+from prefgym.errors import InputError
 from prefgym.rewards.accuracy import leads
 from prefgym.rewards.ai_feedback import load_annotator
 from prefgym.rewards.ensemble import PreferenceEnsemble
@@ -130,3 +133,70 @@ def test_an_annotator_reads_posts_alone(make, tmp_path):
     assert judge(["Who ran?"], ["The cat."], ["A dog."]) == pytest.approx(
         pm.probability(["Who ran?"], ["The cat."], ["A dog."]), abs=1e-6
     )
+
+
+def scored(env, text):
+    """The score of a response in the environment's first episode."""
+    env.reset(seed=0)
+    for token in env.unwrapped.language_model.encode(text):
+        env.step(token)
+    return env.step(env.unwrapped.eos_token_id)[-1]["score"]
+
+
+def test_a_model_of_bare_texts_reads_a_chat_policys_prompt_by_its_own_template(chat_model):
+    asked = {"model": chat_model("plain"), "prompts": ["Who ran?"], "max_new_tokens": 40}
+    embedded = PreferenceModel.load("embedded")
+    assert embedded.template == SUMMARIZE
+    expected = embedded.score(["Who ran?\n\nTL;DR:"], [" The cat."])
+    assert scored(gym.make("Summarize-v0", **asked), "The cat.") == pytest.approx(expected[0], abs=1e-5)
+    one = {**asked, "prompts": [[user("Who ran?")]]}
+    assert scored(gym.make("Summarize-v0", **one), "The cat.") == pytest.approx(expected[0], abs=1e-5)
+    talk = {**asked, "prompts": [TALK]}
+    content = embedded.score([render_conversation(TALK)], ["Home."])
+    assert scored(gym.make("Summarize-v0", **talk), "Home.") == pytest.approx(content[0], abs=1e-5)
+    other = {**asked, "template": "Q: {prompt}\nA:"}
+    assert scored(gym.make("Summarize-v0", **other), " The cat.") == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_a_prompt_that_was_cut_is_read_as_it_was_cut(chat_model):
+    words = "one two three four five six"
+    env = gym.make("Summarize-v0", model=chat_model("plain"), prompts=[words], max_prompt_tokens=72, max_new_tokens=40)
+    score = scored(env, "yes")
+    kept = env.unwrapped.mdp.source.at(0).body
+    assert words.startswith(kept)
+    assert kept not in ("", words)
+    assert score == pytest.approx(PreferenceModel.load("embedded").score([f"{kept}\n\nTL;DR:"], [" yes"])[0], abs=1e-5)
+
+
+def test_a_chat_model_keeps_its_own_instruction(make, chat_model, tmp_path):
+    pm = make("plain")
+    pm.prompted_with(ChatTemplate(pm.tokenizer, instruction="Judge: {prompt}", system_prompt="Be fair."))
+    pm.save(tmp_path)
+    again = PreferenceModel.load(tmp_path)
+    assert again.template == pm.template
+    system = {"role": "system", "content": "Be fair."}
+    expected = by_transformers(pm, [system, user("Judge: Who ran?"), {"role": "assistant", "content": "The cat."}])
+    assert again.score(["Who ran?"], ["The cat."])[0] == pytest.approx(expected, abs=1e-5)
+    for options in ({"instruction": "Say: {prompt}"}, {"template": "{prompt} So:"}):
+        asked = {"model": chat_model("plain"), "prompts": ["Who ran?"], "max_new_tokens": 40, **options}
+        assert scored(gym.make("Summarize-v0", reward=again, **asked), "The cat.") == pytest.approx(expected, abs=1e-5)
+    assert not PreferenceModel.load(tmp_path, chat=False).chat
+
+
+def test_functions_get_the_prompt_itself(chat_model):
+    seen = []
+
+    def reward(prompts, completions, prompt_body):
+        seen.extend(prompt_body)
+        return [0.0 for _ in completions]
+
+    asked = {"model": chat_model("plain"), "reward": reward, "max_new_tokens": 4}
+    env = gym.make("Summarize-v0", prompts=["a post", [user("a text")], TALK], **asked)
+    for index in range(3):
+        env.reset(options={"index": index})
+        env.step(env.unwrapped.eos_token_id)
+    assert seen == ["a post", "a text", None]
+    texts = [env.reset(options=asked)[0]["tokens"].tolist() for asked in ({"prompt": TALK}, {"index": 2})]
+    assert texts[0] == texts[1]
+    with pytest.raises(InputError, match='Prompt 0 has a column "prompt_body"'):
+        gym.make("Summarize-v0", prompts=[{"prompt": "x", "prompt_body": "y"}], **asked).reset()
