@@ -134,7 +134,8 @@ def examine(model: nn.Module, columns: int) -> Examination:
     """
     texts, short = (texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
     found = Examination(EVERY.only_plain())
-    found.paths = _plain(model, texts, found.trials)
+    brief = texts_with_truth(model, min(columns, 4 * RESPONSE))  # behind a long prompt a state forgets its padding
+    found.paths = _plain(model, (texts, brief), found.trials)
     expected = _true_gradient(found, model, short)
     _try_gradient(found, found.paths.batch, model, _read, found.paths, short, expected)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
@@ -143,7 +144,7 @@ def examine(model: nn.Module, columns: int) -> Examination:
             continue
         paths = replace(found.paths, **_needs(name))
         given = texts_with_truth(model, columns // 4) if name == "packed" else texts  # four of them share the row
-        trial = found.trials[name] = _try(read, model, paths, given)
+        trial = found.trials[name] = _worst(read, model, paths, given, brief)
         if trial.agrees and name in LEARNED_BY:
             trial = _try_gradient(found, name, model, read, paths, short, expected)
         if trial.agrees:
@@ -218,7 +219,11 @@ def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:
         return Trial(float("inf"), f"{type(error).__name__}: {error}")
 
 
-def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
+def _worst(read: Reads, model: nn.Module, paths: Paths, *every: Texts) -> Trial:
+    return max((_try(read, model, paths, texts) for texts in every), key=lambda trial: trial.difference)
+
+
+def _plain(model: nn.Module, every: tuple[Texts, ...], trials: dict[str, Trial]) -> Paths:
     """The first way to batch texts that agrees; each alone if none does."""
     pad = getattr(inner_model(model).config, "pad_token_id", None)
     starts: list[int | None] = [0, *([pad + 1] if pad is not None else []), 1, 2, None]
@@ -230,7 +235,7 @@ def _plain(model: nn.Module, texts: Texts, trials: dict[str, Trial]) -> Paths:
         for first in options:
             paths = replace(EVERY.only_plain(), batch=batch, positions=first)
             name = batch if first == options[0] else f"{batch} from {first}"
-            trials[name] = _try(_read, model, paths, texts)
+            trials[name] = _worst(_read, model, paths, *every)
             if trials[name].agrees:
                 trials[batch] = trials[name]
                 return paths

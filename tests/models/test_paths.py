@@ -5,7 +5,13 @@ import copy
 import gymnasium as gym
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import CausalLMOutput
 
 import prefgym
@@ -274,3 +280,40 @@ def test_encoder_decoders_have_a_context_each(tmp_path):
     assert env.observation_space["tokens"].shape == (96,)
     with pytest.raises(InputError, match="encoder and decoder have each"):
         gym.make("Summarize-v0", model=lm, reward="length", max_prompt_tokens=64, max_new_tokens=65)
+
+
+class Recurrent(PreTrainedModel):
+    """A GRU that reads padding like text, and forgets it behind a long prompt."""
+
+    config_class = PreTrainedConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embed = torch.nn.Embedding(config.vocab_size, 32)
+        self.gru = torch.nn.GRU(32, 32, batch_first=True)
+        self.head = torch.nn.Linear(32, config.vocab_size)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embed
+
+    def get_output_embeddings(self):
+        return self.head
+
+    def forward(self, input_ids, attention_mask=None, **_):
+        return CausalLMOutput(logits=self.head(self.gru(self.embed(input_ids))[0]))
+
+
+def test_padding_that_a_state_forgets_behind_a_long_prompt_is_seen():
+    torch.manual_seed(0)
+    model = Recurrent(PreTrainedConfig(vocab_size=48, hidden_size=32)).eval()
+    with torch.no_grad():
+        model.embed.weight.normal_()
+        model.head.weight.normal_()
+    texts = examination.texts_with_truth(model, 300)
+    behind = examination._try(examination._read, model, EVERY.only_plain(), texts)
+    assert behind.difference < 1e-5
+    found = examine(model, 300)
+    assert found.trials["left"].difference > 1e-3
+    assert found.paths.batch == "right"
+    assert found.trials["right"].agrees
