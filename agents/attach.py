@@ -72,6 +72,7 @@ def make_policy(
         )
     model: LanguageModel = env_attribute(env, "language_model")
     decoding = env_attribute(env, "decoding")
+    prompting = env_attribute(env, "prompting")  # a template that no folder can keep is refused before training
     if isinstance(policy, LMPolicy):
         if value_head and not policy.has_values:
             raise InputError("This agent needs values; build the LMPolicy with value_head=True.")
@@ -88,7 +89,7 @@ def make_policy(
         model_to_train = LanguageModel.load(policy, device=model.device)
         if model_to_train.prompting:
             known = restored(model_to_train.prompting, model_to_train.tokenizer, model_to_train.name)
-            tell_if_other(known, restored(env_attribute(env, "prompting"), model.tokenizer), model_to_train.name)
+            tell_if_other(known, restored(prompting, model.tokenizer), model_to_train.name)
     elif isinstance(policy, LanguageModel):
         model_to_train = policy.copy()
     elif policy == "default":

@@ -67,8 +67,8 @@ def collect_rollout(
         raise InputError(f"prompt_indices names {len(prompt_indices)} prompts, but num_prompts is {num_prompts}.")
     if is_neutral(env):
         indices = env.unwrapped.sample_prompt_indices(num_prompts) if prompt_indices is None else prompt_indices
-        mine = processes.share(indices)
-        return processes.whole(_generate(env.unwrapped, policy, mine, samples_per_prompt, generator, greedy))
+        mine, own = processes.share(indices), processes.draws(generator)
+        return processes.whole(_generate(env.unwrapped, policy, mine, samples_per_prompt, own, greedy))
     # A wrapped environment keeps its own order of prompts, so every process steps all the episodes.
     return step_rollout(env, policy, num_prompts, samples_per_prompt, generator, prompt_indices, greedy)
 

@@ -5,7 +5,8 @@ rollout: advantages, whitening, baselines, the adaptive KL and what is logged se
 processes. Of a minibatch each reads its share. Losses divide by the tokens or episodes of the whole minibatch, so the
 gradients and scalars of the shares add up to the whole's, and no mean is taken of means.
 
-All processes call these functions in the same order, and get the same answer from all but ``share`` and ``is_first``.
+All processes call these functions in the same order, and get the same answer from all but ``share``, ``draws`` and
+``is_first``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -31,6 +33,15 @@ def is_first() -> bool:
 def share(prompts: Items) -> Items:
     """This process's part of a sequence of prompts; the parts of all processes, in their order, are the sequence."""
     return prompts
+
+
+def draws(generator: torch.Generator | None) -> torch.Generator | None:
+    """What this process samples its share with: out of the generator that all hold alike, another one for each.
+
+    Sampled with the same one, the shares would get the same random numbers for other prompts. Each process must take
+    the same from the generator, so that it stays the same in all.
+    """
+    return generator
 
 
 def whole(rollout: Rollout) -> Rollout:

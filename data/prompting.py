@@ -58,6 +58,9 @@ def resolve_template(
     known = restored(stored, tokenizer, name) if stored else None
     if isinstance(asked, str):
         asked = CHAT if asked.strip() == CHAT else Template(asked)
+    if asked is not None and asked != CHAT and not isinstance(asked, Template | ChatTemplate):
+        kind = type(asked).__name__
+        raise InputError(f'template must be a text with {{prompt}} in it, "chat" or a Template, not a {kind}.')
     if asked is None:
         asked = known or (CHAT if has_chat_template(tokenizer) else usual.template)
     further = {"system_prompt": system_prompt, "instruction": instruction}

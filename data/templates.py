@@ -81,6 +81,11 @@ class Template:
 
     def stored(self) -> dict[str, str | None]:
         """What a model folder keeps of it; see ``prompting.restored``."""
+        if type(self) is not Template:  # the text alone would be another template
+            name = type(self).__name__
+            raise InputError(
+                f"A model folder cannot keep the template {name}; give it stored(), and restored() a case."
+            )
         return {"template": self.text}
 
     def render_response(self, response: str) -> str:

@@ -237,7 +237,8 @@ class PromptSource:
             raise InputError(told_half(name, half))
         if PROMPT_BODY in row:
             raise InputError(f'{name} has a column "{PROMPT_BODY}", by which rewards get the prompt itself; rename it.')
-        talk = row.get(CONVERSATION) if isinstance(self.template, ChatTemplate) else None
+        around: Any = self.template  # what it takes as a prompt, it gets back
+        talk = row.get(CONVERSATION) if isinstance(around, ChatTemplate) else None
         try:
             fitted = fit_prompt(self._encode, self.template, talk or text, self.max_prompt_tokens)
         except InputError as error:
@@ -247,5 +248,5 @@ class PromptSource:
         if fitted.cut:
             self.cut.add(text if index is None else index)
             row = {**row, CONVERSATION: fitted.prompt} if talk else row
-        told = self.template.told(fitted.prompt) if isinstance(self.template, ChatTemplate) else fitted.text
-        return Prompt(fitted.text, fitted.ids, row, index, told, self.template.bare(fitted.prompt))
+        told = around.told(fitted.prompt) if isinstance(around, ChatTemplate) else fitted.text
+        return Prompt(fitted.text, fitted.ids, row, index, told, around.bare(fitted.prompt))

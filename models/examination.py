@@ -135,9 +135,8 @@ def examine(model: nn.Module, columns: int) -> Examination:
     texts, short = (texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
     found = Examination(EVERY.only_plain())
     brief = texts_with_truth(model, min(columns, 4 * RESPONSE))  # behind a long prompt a state forgets its padding
-    found.paths = _plain(model, (texts, brief), found.trials)
     expected = _true_gradient(found, model, short)
-    _try_gradient(found, found.paths.batch, model, _read, found.paths, short, expected)
+    found.paths = _plain(found, model, (texts, brief), short, expected)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
     for name, read in trials.items():
         if name == "own" and found.paths.rows:
@@ -223,8 +222,11 @@ def _worst(read: Reads, model: nn.Module, paths: Paths, *every: Texts) -> Trial:
     return max((_try(read, model, paths, texts) for texts in every), key=lambda trial: trial.difference)
 
 
-def _plain(model: nn.Module, every: tuple[Texts, ...], trials: dict[str, Trial]) -> Paths:
-    """The first way to batch texts that agrees; each alone if none does."""
+def _plain(
+    found: Examination, model: nn.Module, every: tuple[Texts, ...], short: Texts, expected: Tensor | None
+) -> Paths:
+    """The first way to batch texts that agrees, in gradients too if one does; each alone if none does."""
+    trials, agreeing = found.trials, []
     pad = getattr(inner_model(model).config, "pad_token_id", None)
     starts: list[int | None] = [0, *([pad + 1] if pad is not None else []), 1, 2, None]
     kinds: tuple[Batch, ...] = BATCHES
@@ -238,8 +240,13 @@ def _plain(model: nn.Module, every: tuple[Texts, ...], trials: dict[str, Trial])
             trials[name] = _worst(_read, model, paths, *every)
             if trials[name].agrees:
                 trials[batch] = trials[name]
-                return paths
-    return paths
+                agreeing.append(paths)
+                if _try_gradient(found, batch, model, _read, paths, short, expected).agrees or expected is None:
+                    return paths
+                break
+    if not agreeing:
+        _try_gradient(found, batch, model, _read, paths, short, expected)
+    return agreeing[0] if agreeing else paths
 
 
 def _needs(name: str) -> dict[str, Any]:

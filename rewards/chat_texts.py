@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..data.chat_template import Asked, ChatTemplate
 from ..data.comparisons import Comparison
@@ -12,41 +12,41 @@ from ..data.prompting import AnyTemplate
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..models.text_tokens import TextTokens, shared
-
-
-class ChatText(NamedTuple):
-    """A conversation as tokens: how many are the prompt's, and whether prompt or response was cut."""
-
-    ids: list[int]
-    prompt_length: int
-    prompt_cut: bool
-    response_cut: bool
+from .encoded import Cuts, Encoded
 
 
 class ChatTexts:
-    """From prompts and responses to the tokens of conversations, at most ``max_length`` each.
+    """From prompts and responses to the tokens of conversations.
 
     Nothing is added to what the template writes, EOS neither: so they are read that are trained elsewhere.
+
+    Args:
+        template: of the conversations.
+        max_length: of a conversation in tokens.
+        cuts: counts what is cut.
+        told: whether to tell how many tokens are the prompt's.
     """
 
-    def __init__(self, template: ChatTemplate, max_length: int) -> None:
-        self._template = template
+    def __init__(self, template: ChatTemplate, max_length: int, cuts: Cuts, told: bool = True) -> None:
+        self._template, self._max_length, self._cuts, self._told = template, max_length, cuts, told
         self._texts = TextTokens(template.tokenizer)
-        self._max_length = max_length
 
-    def __call__(self, prompt: Asked, response: str) -> ChatText:
-        """The tokens of one conversation."""
+    def __call__(self, prompts: Sequence[Asked], responses: Sequence[str]) -> list[Encoded]:
+        """The tokens of each conversation."""
+        return [self._one(*pair) for pair in zip(prompts, responses, strict=True)]
+
+    def _one(self, prompt: Asked, response: str) -> Encoded:
         ids, kept = self._encode(prompt, response)
-        cut = len(ids) > self._max_length
-        if cut:
+        if len(ids) > self._max_length:
+            self._cuts.prompts += 1
             try:
                 room = self._max_length - (len(ids) - kept)
                 prompt = fit_prompt(self._plain, self._template, prompt, room).prompt
                 ids, kept = self._encode(prompt, response)
             except InputError:  # the response alone is too long
                 pass
-        response_cut = len(ids) > self._max_length
-        return ChatText(ids[: self._max_length], min(kept, self._max_length - 1), cut, response_cut)
+        self._cuts.responses += len(ids) > self._max_length
+        return Encoded(ids[: self._max_length], prompt_length=min(kept, self._max_length - 1) if self._told else 0)
 
     def _encode(self, prompt: Asked, response: str) -> tuple[list[int], int]:
         """The tokens of prompt and response, and how many are the prompt's."""

@@ -11,6 +11,14 @@ from torch import Tensor
 from ..models.shared_prompt import numbered
 
 
+@dataclass
+class Cuts:
+    """How many texts did not fit: their prompts, and their responses."""
+
+    prompts: int = 0
+    responses: int = 0
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A scored text as tokens.

@@ -8,9 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from ..data.chat_template import Asked, ChatTemplate, has_chat_template
 from ..data.progress import progress_bar
 from ..data.prompting import AnyTemplate, restored
 from ..data.templates import PLAIN, SUMMARIZE, Template, render_conversation
-from ..data.tokens import BATCH, Tokens
 from ..errors import InputError
 from ..models.folder import (
     check_vocabulary,
@@ -37,9 +34,9 @@ from ..models.gguf_file import is_gguf
 from ..models.language_model import LanguageModel
 from ..models.placing import check_one_device, device_named
 from ..models.prompting import read_prompting, write_prompting
-from ..models.text_tokens import TextTokens, shared
 from .chat_texts import ChatTexts, as_trained, key_of
-from .encoded import Encoded, padded
+from .encoded import Cuts, Encoded, padded
+from .plain_texts import JoinedTexts, TextPairs
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
 
@@ -60,7 +57,6 @@ class PreferenceModel:
     Attributes:
         model: a sequence classifier with one output.
         tokenizer: its own tokenizer.
-        texts: how texts become its tokens.
         name: the name the user gave.
         shift: logit of an average reference response.
         temperature: positive divisor.
@@ -72,8 +68,7 @@ class PreferenceModel:
             that is a text is the user's message. By default where there is such a template.
         template: of the prompts that it was trained on; None where nobody says. In an environment each prompt is put
             into it; prompts given to :meth:`score` stand in it already, but for a chat template.
-        prompts_cut: texts scored so far whose prompt was cut.
-        responses_cut: texts scored so far whose response was cut.
+        cuts: how many of the texts scored so far were cut.
     """
 
     def __init__(
@@ -112,7 +107,6 @@ class PreferenceModel:
             raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
         self.model = model
         self.tokenizer = tokenizer
-        self.texts = TextTokens(tokenizer)
         self.name = name
         self.shift = shift
         self.temperature = temperature
@@ -123,8 +117,7 @@ class PreferenceModel:
             chat = self.scorer.is_decoder and has_chat_template(tokenizer) and not isinstance(template, Template)
         self.chat = chat
         self.template = template if isinstance(template, ChatTemplate) == chat else None
-        self.prompts_cut = 0
-        self.responses_cut = 0
+        self.cuts = Cuts()
 
     def _check_length(self, asked: int | None) -> int:
         limits = [getattr(self.model.config, "max_position_embeddings", None), self.tokenizer.model_max_length]
@@ -246,8 +239,17 @@ class PreferenceModel:
     def prompted_with(self, template: AnyTemplate) -> PreferenceModel:
         """Say by which template the prompts are made that it is trained on; return self."""
         self.template, self.chat = template, isinstance(template, ChatTemplate)
-        self.__dict__.pop("_chat_texts", None)
         return self
+
+    @property
+    def prompts_cut(self) -> int:
+        """Texts scored so far whose prompt was cut."""
+        return self.cuts.prompts
+
+    @property
+    def responses_cut(self) -> int:
+        """Texts scored so far whose response was cut."""
+        return self.cuts.responses
 
     @property
     def around(self) -> Template:
@@ -313,87 +315,13 @@ class PreferenceModel:
         if len(prompts) != len(responses):
             raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses")
         if self.chat:
-            return [self._chatted(*pair) for pair in zip(prompts, responses, strict=True)]
-        return self._encode_texts(
-            [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts], responses
-        )
-
-    def _encode_texts(self, prompts: list[str], responses: Sequence[str]) -> list[Encoded]:
-        """The same for texts."""
-        tokens: Tokens[str] = Tokens(self.texts.plain)
-        if not self.scorer.is_decoder:
-            tokens.add(chain(prompts, responses), "tokenising texts to score")
-            lengths = [(len(tokens(p)), len(tokens(r))) for p, r in zip(prompts, responses, strict=True)]
-            return self._pairs(prompts, responses, lengths)
-        apart = [self.texts.apart(*pair) for pair in zip(prompts, responses, strict=True)]
-        rest = [r if alone else p + r for p, r, alone in zip(prompts, responses, apart, strict=True)]
-        tokens.add(chain(prompts, rest), "tokenising texts to score")
-        return [self._join(tokens(p), tokens(r), alone) for p, r, alone in zip(prompts, rest, apart, strict=True)]
-
-    def _chatted(self, prompt: Asked, response: str) -> Encoded:
-        """The tokens of a conversation."""
-        found = self._chat_texts(prompt, response)
-        self.prompts_cut += found.prompt_cut
-        self.responses_cut += found.response_cut
-        return Encoded(found.ids, prompt_length=found.prompt_length if self.scorer.is_decoder else 0)
-
-    @cached_property
-    def _chat_texts(self) -> ChatTexts:
-        own = self.template if isinstance(self.template, ChatTemplate) else ChatTemplate(self.tokenizer, name=self.name)
-        return ChatTexts(own, self.max_length)
-
-    def _join(self, prompt: list[int], rest: list[int], apart: bool) -> Encoded:
-        """The tokens of prompt and response as one text, with BOS where the tokenizer puts it, and EOS, each once.
-
-        ``rest`` are the tokens of the response, or if these are not known to be ``apart``, of both.
-        """
-        kept = len(prompt) if apart else shared(prompt, rest)
-        prompt, response = prompt[:kept], rest if apart else rest[kept:]
-        begun = [*prompt, *response][: len(self.texts.before)] == self.texts.before
-        before, response = [] if begun else self.texts.before, self.texts.ended(response)[:-1]
-        room = self.max_length - 1 - len(before)
-        self.responses_cut += len(response) > room
-        response = response[:room]
-        room -= len(response)
-        self.prompts_cut += len(prompt) > room
-        head = [*before, *prompt[:room]]
-        return Encoded([*head, *response, int(self.tokenizer.eos_token_id)], prompt_length=len(head))
-
-    def _pairs(
-        self, prompts: Sequence[str], responses: Sequence[str], lengths: Sequence[tuple[int, int]]
-    ) -> list[Encoded]:
-        """The text pairs as the tokenizer builds them, with special tokens; those cut alike form one batch."""
-        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
-        rows: dict[tuple[str, bool], list[int]] = {}
-        for row, (prompt, response) in enumerate(lengths):
-            cut_prompt, cut_response = prompt + response > room, response >= room
-            self.prompts_cut += cut_prompt
-            self.responses_cut += cut_response
-            strategy = "longest_first" if cut_response else "only_first" if cut_prompt else "do_not_truncate"
-            rows.setdefault((strategy, bool(responses[row])), []).append(row)
-        found: dict[int, Encoded] = {}
-        with progress_bar("joining prompts and responses", len(prompts), unit="text") as bar:
-            for (strategy, answered), alike in rows.items():
-                for start in range(0, len(alike), BATCH):
-                    batch = alike[start : start + BATCH]
-                    second = [responses[row] for row in batch] if answered else None  # none for empty ones
-                    joined = self._joined([prompts[row] for row in batch], second, strategy)
-                    found.update(zip(batch, joined, strict=True))
-                    bar.update(len(batch))
-        return [found[row] for row in range(len(prompts))]
-
-    def _joined(self, prompts: list[str], responses: list[str] | None, strategy: str) -> Iterator[Encoded]:
-        """Text pairs that are cut in the same way."""
-        encoded = self.tokenizer(
-            prompts,
-            responses,
-            truncation=strategy,
-            max_length=None if strategy == "do_not_truncate" else self.max_length,
-            return_token_type_ids=self.scorer.takes_types,  # from the model: a reloaded tokenizer may forget it
-            verbose=False,
-        )
-        types = encoded.get("token_type_ids") or [None] * len(prompts)
-        return (Encoded(*row) for row in zip(encoded["input_ids"], types, strict=True))
+            own = self.template if isinstance(self.template, ChatTemplate) else None
+            template = own or ChatTemplate(self.tokenizer, name=self.name)
+            return ChatTexts(template, self.max_length, self.cuts, self.scorer.is_decoder)(prompts, responses)
+        asked = [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts]
+        if self.scorer.is_decoder:
+            return JoinedTexts(self.tokenizer, self.max_length, self.cuts)(asked, responses)
+        return TextPairs(self.tokenizer, self.max_length, self.cuts, self.scorer.takes_types)(asked, responses)
 
     def collate(self, rows: Sequence[Encoded], *, share_prompts: bool = False) -> dict[str, Tensor]:
         """Pad encoded texts on the right to one batch on the model's device, (B, L) each.

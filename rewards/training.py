@@ -28,7 +28,7 @@ from .accuracy import accuracy, accuracy_of_leads, leads
 from .breakdown import breakdown
 from .calibration import helpful_temperature
 from .chat_texts import asked_and_said
-from .encoded import Encoded
+from .encoded import Cuts, Encoded
 from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import PreferenceModel
 
@@ -118,10 +118,10 @@ def train_scorer(
         The metrics of :func:`prefgym.models.supervised.train_with`, and how many training texts did not fit.
     """
     settings = TrainingOptions(**{"learning_rate": 3e-4, **options})
-    pm.shift, pm.temperature, pm.prompts_cut, pm.responses_cut = 0.0, 1.0, 0, 0
+    pm.shift, pm.temperature, pm.cuts = 0.0, 1.0, Cuts()
     pm.model.requires_grad_(True)
     train = encode(pm, examples)
-    cut = {"prompts_cut": pm.prompts_cut, "responses_cut": pm.responses_cut}
+    cut = {"prompts_cut": pm.cuts.prompts, "responses_cut": pm.cuts.responses}
     held_out = encode(pm, eval_examples) if eval_examples else None
     trainer = trainer_type(
         model=pm.scorer,
@@ -266,8 +266,8 @@ def cross_validate(
         def measure(learned: list[Comparison] = learned, held_out: list[Comparison] = held_out) -> Fold:
             pm = make_model()
             train_preference_model(pm, learned, seed=seed, **options)
-            pm.prompts_cut = pm.responses_cut = 0
-            return Fold(leads(pm, held_out).tolist(), pm.prompts_cut, pm.responses_cut)
+            pm.cuts = Cuts()
+            return Fold(leads(pm, held_out).tolist(), pm.cuts.prompts, pm.cuts.responses)
 
         measured = measure() if kept is None else kept.get(fold, measure)
         lead[tested] = measured.leads

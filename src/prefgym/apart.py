@@ -10,7 +10,7 @@ from typing import Any
 from .errors import InputError
 from .paths import user_path
 
-_DATA = ("data.prompts", "data.pairs", "data.comparisons", "mmlu", "bigbench", "bbh", "natural_instructions")
+_DATA = ("data.prompts", "data.pairs", "data.comparisons")
 _MODELS = ("RUN", "MODEL", "model", "env.model", "env.reference")
 _JUDGES = ("env.reward", "evaluation.judge")
 
@@ -23,9 +23,11 @@ def check_apart(folder: Path, replaced: Iterable[Path], inputs: Mapping[str, Any
         replaced: the files in it that move aside or are written anew, without links.
         inputs: options by key, and what is named without one.
     """
+    from .data.benchmarks import READERS
+
     files, home = set(replaced), folder.resolve()
     lost = files | {parent for file in files for parent in file.parents if parent.is_relative_to(home)}
-    for key in (*_MODELS, *_JUDGES, *_DATA):
+    for key in (*_MODELS, *_JUDGES, *_DATA, *(name.replace("-", "_") for name in READERS)):
         for name in _names(inputs.get(key), key):
             if Path(os.path.realpath(user_path(name))) in lost:
                 raise InputError(

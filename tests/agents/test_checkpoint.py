@@ -41,7 +41,7 @@ def make_env() -> gym.Env:
 
 
 def make_agent(name: str, env: Any = None) -> PolicyGradient:
-    return AGENTS[name]("default", env or make_env(), seed=11, **SETTINGS[name])
+    return AGENTS[name]("default", env or make_env(), seed=11, **SETTINGS.get(name, {"episodes_per_iteration": 16}))
 
 
 @cache

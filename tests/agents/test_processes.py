@@ -82,6 +82,10 @@ class TwoProcesses:
         few = max(1, len(prompts) // 4)
         return prompts[:few] if self.is_first() else prompts[few:]
 
+    def draws(self, generator: torch.Generator) -> torch.Generator:
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        return torch.Generator().manual_seed(seed + self.thread.number)
+
     def whole(self, rollout: Rollout) -> Rollout:
         return joined(self.gathered(rollout))
 
@@ -154,7 +158,7 @@ def in_two(act: Act) -> list[Any]:
     """``act(0)`` and ``act(1)`` in two processes; what each returned, or the error that ended it."""
     two = TwoProcesses()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("is_first", "share", "whole", "total", "add_up_gradients", "anyone", "together"):
+        for name in ("is_first", "share", "draws", "whole", "total", "add_up_gradients", "anyone", "together"):
             patch.setattr(processes, name, getattr(two, name))
         return two.run(act)
 
@@ -217,6 +221,24 @@ def test_every_process_holds_what_one_would_have_written() -> None:
                 torch.testing.assert_close(getattr(rollout, field.name), value)
     lengths = expected.response_mask.sum(1).float()
     assert abs(lengths[:3].mean() - lengths[3:].mean()) > 0.1  # of the two shares: means of means would be wrong
+
+
+def test_processes_sample_with_draws_of_their_own_and_keep_one_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    generate, drawn = collecting._generate, threading.local()
+
+    def noted(env: Any, policy: Any, indices: Any, samples: int, generator: Any, greedy: bool) -> Rollout:
+        drawn.numbers = torch.rand(4, generator=generator).tolist()
+        return generate(env, policy, indices, samples, generator, greedy)
+
+    monkeypatch.setattr(collecting, "_generate", noted)
+
+    def act(number: int) -> tuple[list[float], list[float]]:
+        agent = make(REINFORCE).learn(ITERATION)
+        return drawn.numbers, torch.rand(4, generator=agent.generator).tolist()
+
+    (first, after), (second, also_after) = in_two(act)
+    assert not set(first) & set(second)
+    assert after == also_after
 
 
 def test_target_kl_is_one_decision() -> None:

@@ -1,6 +1,7 @@
 """Chat templates as templates of prompts: what the tokenizer renders, cut inside the user's text."""
 
 import warnings
+from dataclasses import dataclass
 
 import pytest
 
@@ -126,3 +127,22 @@ def test_the_template_that_a_model_was_trained_with_goes_first(chat_tokenizer):
         assert resolve_template(SUMMARIZE.text, bare, stored=INSTRUCT.stored(), name="m") == SUMMARIZE
     with pytest.warns(UserWarning, match="its chat template, instruction"):
         assert resolve_template(None, chat, stored=mine.stored(), system_prompt="x").system_prompt == "x"
+
+
+@dataclass(frozen=True)
+class Numbered(Template):
+    """A template that is no fixed text."""
+
+    def render(self, prompt):
+        return f"{len(prompt)}: {prompt}"
+
+
+def test_what_is_no_template_is_refused_and_what_no_folder_can_keep_too(chat_tokenizer):
+    for given in (object(), 3, ["{prompt}"], lambda prompt: prompt):
+        for kind in ("none", "plain"):
+            with pytest.raises(InputError, match="template must be a text"):
+                resolve_template(given, chat_tokenizer(kind))
+    own = Numbered()
+    assert resolve_template(own, chat_tokenizer("plain")) is own
+    with pytest.raises(InputError, match="cannot keep the template Numbered"):
+        own.stored()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from prefgym import evaluation, output
+from prefgym.commands.benchmark import SUITES
 from prefgym.errors import InputError, MachineError
 from prefgym.files import write_text
 from prefgym.output import check_output, discard_parts, kept_folder, new_folder, resumed_folder
@@ -100,6 +102,7 @@ def test_only_files_on_the_list_move_aside(mine, capsys):
         ("env.reward", {"models": ["other", "link"], "combine": "worst"}),
         ("evaluation.judge", "run"),
         ("RUN", ["other", "run"]),
+        *((option.key, "run") for option in SUITES),
     ],
 )
 def test_what_is_read_is_not_set_aside(mine, key, value, monkeypatch):
@@ -303,3 +306,13 @@ def test_a_volume_that_is_new_counts_as_empty(tmp_path):
     write_run(tmp_path, "new")
     assert (tmp_path / "metrics.json").read_text() == "new"
     assert (tmp_path / FILES).is_file()
+
+
+def test_a_users_picture_is_refused_before_a_command_draws_one_of_that_name():
+    """Of every picture that a report shows, the name is known before the work."""
+    known = {name for names in output._PICTURES.values() for name in names}
+    here = Path(output.__file__).parent
+    rooms = (Path(evaluation.__file__).parent, here)
+    files = [file for room in rooms for file in room.rglob("*.py")]
+    shown = {name for file in files for name in re.findall(r'"(\w+\.png)"', file.read_text())}
+    assert shown == {name for name in known if name.endswith(".png")}

@@ -4,9 +4,10 @@ import gymnasium as gym
 import pytest
 
 from prefgym import cli
+from prefgym.agents import AGENTS
 from prefgym.blame import blaming
 from prefgym.errors import AgentError, InputError
-from prefgym.options import agent_class, agent_options
+from prefgym.options import AGENT_OPTIONS, agent_class, agent_options
 
 CODE = """\
 import sys
@@ -123,3 +124,8 @@ def test_code_that_ends_the_program_elsewhere_is_not_the_end_of_the_work(run, mo
     result = run("train")
     assert result.code == 70
     assert "SystemExit: 0" in result.err
+
+
+def test_help_names_every_agent():
+    (told,) = [option.help for option in AGENT_OPTIONS if option.key == "agent.name"]
+    assert all(name in told.replace(",", " ").split() for name in AGENTS)

@@ -14,6 +14,7 @@ from prefgym.data.templates import SUMMARIZE, render_conversation
 from prefgym.errors import InputError
 from prefgym.rewards.accuracy import leads
 from prefgym.rewards.ai_feedback import load_annotator
+from prefgym.rewards.encoded import Cuts
 from prefgym.rewards.ensemble import PreferenceEnsemble
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.training import encode_comparisons
@@ -89,13 +90,12 @@ def test_a_text_that_is_too_long_is_cut_in_the_users_words(make):
     whole = pm.encode(["one two three"], ["yes"])[0].input_ids
     shorter = pm.encode(["one two"], ["yes"])[0].input_ids
     pm.max_length = len(whole) - 1
-    del pm.__dict__["_chat_texts"]
     (row,) = pm.encode(["one two three"], ["yes"])
     assert row.input_ids == shorter
     assert 0 < row.prompt_length < len(shorter)
-    assert (pm.prompts_cut, pm.responses_cut) == (1, 0)
+    assert pm.cuts == Cuts(prompts=1, responses=0)
     assert len(pm.encode(["one"], ["x" * 300])[0].input_ids) == pm.max_length
-    assert pm.responses_cut == 1
+    assert pm.cuts.responses == 1
 
 
 def test_a_policy_gives_the_content_and_not_its_control_tokens(make, chat_model):

@@ -158,7 +158,7 @@ def test_of_a_long_text_the_end_of_the_prompt_is_cut_first(kind):
     else:
         assert tokens[1] == "[CLS] the cat ran [SEP] sat on [SEP]"
         assert tokens[2].endswith("sat [SEP]")
-    assert (pm.prompts_cut, pm.responses_cut) == (2, 1)
+    assert (pm.cuts.prompts, pm.cuts.responses) == (2, 1)
 
 
 def test_score_is_the_shifted_logit_over_the_temperature_and_probability_its_sigmoid(pm):

@@ -43,13 +43,14 @@ OPTIONS = [
     Option("seed", int, 0, "Seed for choosing which other questions are shown solved.", minimum=0),
     Option("device", str, "cpu", "Where to run: cpu, cuda, cuda:1, ..."),
 ]
+FLAGS = [f"--{option.key.replace('_', '-')}" for option in SUITES]
 USAGE = "prefgym benchmark MODEL... --mmlu DIR"
 
 
 def help_text() -> str:
     """The text of ``prefgym benchmark --help``."""
     return (
-        "usage: prefgym benchmark MODEL... [--mmlu DIR] [--bigbench DIR] [--bbh DIR] [--natural-instructions DIR]\n\n"
+        f"usage: prefgym benchmark MODEL... {' '.join(f'[{flag} DIR]' for flag in FLAGS)}\n\n"
         "Score models on multitask benchmarks, from the files their authors distribute. Every score stands next to\n"
         "that of a random guess among the options, with its interval, and normalised, so that tasks can be\n"
         "averaged. With several models, the gains over the first are paired by question. The harness that runs the\n"
@@ -88,7 +89,7 @@ def _check(names: Sequence[str], config: Config) -> None:
         if names.count(name) > 1:
             raise InputError(f"The model {name} is named twice.")
     if not any(config[option.key] for option in SUITES):
-        raise InputError(f"Name at least one benchmark: {USAGE}, or --bigbench, --bbh, --natural-instructions.")
+        raise InputError(f"Name at least one benchmark: {USAGE}, or {', '.join(FLAGS[1:])}.")
     if find_spec("lm_eval") is None:
         raise InputError('prefgym benchmark needs the package lm-eval: pip install "prefgym[eval]".')
 
