@@ -78,6 +78,8 @@ class TokenMDP:
         device: for models that are loaded by name.
         dtype: how the weights of the reference and of preference models that are loaded here are stored: ``"fp32"``,
             ``"bf16"`` or ``"fp16"``; those of ``model``, from which training starts, are fp32.
+        check_model: whether a model that is loaded here reads a few short texts, whose numbers must be those of a
+            plain forward pass; see ``prefgym.check_model``.
 
     Raises:
         InputError: an argument out of its range, or a budget that does not fit the model's context.
@@ -107,6 +109,7 @@ class TokenMDP:
         mask_top_p: float = 1.0,
         device: str = "cpu",
         dtype: str = "fp32",
+        check_model: bool = True,
     ) -> None:
         num_rows = int(_number("num_envs", num_rows, 1, integer=True))
         max_new_tokens = int(_number("max_new_tokens", max_new_tokens, 1, integer=True))
@@ -126,7 +129,7 @@ class TokenMDP:
         self.decoding = Decoding(temperature=self.temperature)
         self._masking = Decoding(self.temperature, top_k=mask_top_k, top_p=float(mask_top_p))
         self.dtype, stored = dtype, dtype_named(dtype, device)
-        self.language_model, self.reference = load_models(model, reference, device, stored)
+        self.language_model, self.reference = load_models(model, reference, device, stored, check_model)
         self.template = resolve_template(
             template,
             self.language_model.tokenizer,

@@ -90,6 +90,12 @@ ENV_OPTIONS = [
         "How models that are not trained are stored: fp32, bf16 or fp16 (this with agent.precision fp32 only); weights "
         "that are trained, and those of a run, are fp32.",
     ),
+    Option(
+        "env.check_model",
+        bool,
+        True,
+        "Read short texts with a model that is loaded, and stop where its numbers are not a plain forward pass's.",
+    ),
 ]
 
 WORLD_OPTIONS = [option for option in ENV_OPTIONS if option is not KL_ESTIMATOR]

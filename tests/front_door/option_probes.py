@@ -60,6 +60,8 @@ def _noting(load: Callable[..., Any], seen: Seen) -> Callable[..., Any]:
         dtype = options.get("dtype", torch.float32)
         if dtype != torch.float32:
             seen["dtypes"] = sorted({*seen.get("dtypes", ()), str(dtype)})
+        if options.get("check") is False:
+            seen["unchecked"] = True
         return load(kind, name, **options)
 
     return noted

@@ -317,3 +317,15 @@ def test_padding_that_a_state_forgets_behind_a_long_prompt_is_seen():
     assert found.trials["left"].difference > 1e-3
     assert found.paths.batch == "right"
     assert found.trials["right"].agrees
+
+
+def test_the_check_can_be_left_out(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("prefgym.models.check.confirm", lambda model, name: asked.append(name))
+    model = LanguageModel.load("embedded")
+    shape = {**KINDS["opt"], "vocab_size": 2048, "max_position_embeddings": 256, "eos_token_id": 0}
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model("opt", **shape))
+    LanguageModel(made, model.tokenizer).save(tmp_path)
+    for check in (True, False):
+        gym.make("Summarize-v0", model=tmp_path, reference=tmp_path, reward="length", check_model=check)
+    assert asked == [str(tmp_path)] * 2

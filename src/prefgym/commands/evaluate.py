@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> None:
 
     check_device(config["env.device"])
     stored = dtype_named(config["env.dtype"], config["env.device"])
-    trained = LanguageModel.load(name, device=config["env.device"], dtype=stored)
+    trained = LanguageModel.load(name, device=config["env.device"], dtype=stored, check=config["env.check_model"])
     splits = load_splits(config)
     check_judge(config, splits["test"])
     template = template_of(config, trained, as_trained="env.id" not in given)

@@ -14,7 +14,7 @@ from ..output import check_file, write_file
 
 _USED = (
     *("id", "template", "system_prompt", "instruction", "max_prompt_tokens", "max_new_tokens", "temperature", "device"),
-    *("dtype", "stop_strings", "keep_special_tokens"),
+    *("dtype", "check_model", "stop_strings", "keep_special_tokens"),
 )
 USED = {f"env.{name}" for name in _USED}
 OPTIONS = [
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> None:
     from ..models.placing import dtype_named
 
     stored = dtype_named(config["env.dtype"], config["env.device"])
-    model = LanguageModel.load(name, device=config["env.device"], dtype=stored)
+    model = LanguageModel.load(name, device=config["env.device"], dtype=stored, check=config["env.check_model"])
     if "data.prompts" in given and config["data.prompts"] is not None:
         prompts = load_prompts(config["data.prompts"], config["data.prompt_column"])[: config["limit"]]
     else:
