@@ -7,6 +7,7 @@ from .comparisons import Comparison, load_comparisons, parse_label_map
 from .mixing import Mixture
 from .pairs import Pair, instruction_pairs, load_pairs
 from .prompts import PromptSet, embedded_prompts, instruction_prompts, load_prompts, resolve_prompts
+from .rated import Rated, rated_comparisons
 from .splits import assign_split, group_folds, split_prompts
 from .tables import Table, read_table
 from .task_files import TaskFile, read_task_file
@@ -19,6 +20,7 @@ __all__ = [
     "Mixture",
     "Pair",
     "PromptSet",
+    "Rated",
     "Table",
     "TaskFile",
     "Template",
@@ -32,6 +34,7 @@ __all__ = [
     "load_pairs",
     "load_prompts",
     "parse_label_map",
+    "rated_comparisons",
     "read_table",
     "read_task_file",
     "render_instruction",

@@ -24,6 +24,13 @@ VOTES = [
     }
     for i in range(24)
 ]
+RATED = [
+    {
+        **{"prompt": f"Question {i // 3}?", "response": f"please {i}", "text": f"no {i}"},
+        **{"stars": i % 3, "marks": -(i % 3)},
+    }
+    for i in range(24)
+]
 SUMS = {"metrics": ["exact_str_match"], "preferred_score": "exact_str_match"}
 
 
@@ -58,6 +65,7 @@ def _texts(home: Path, posts: list[dict[str, Any]]) -> None:
     _write(home / "empty_pairs.jsonl", [*PAIRS, {**PAIRS[0], "output": ""}])
     _write(home / "comparisons.jsonl", VOTES)
     _write(home / "fewer_comparisons.jsonl", VOTES[:8])
+    _write(home / "rated.jsonl", RATED)
 
 
 def _benchmarks(home: Path) -> None:

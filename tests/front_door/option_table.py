@@ -240,6 +240,15 @@ REWARD = {
     "data.first_column": told("examples, held out", "text", beside=VOTES),
     "data.second_column": told("examples, held out", "text", beside=VOTES),
     "data.label_column": told("examples, held out", "vote", beside=VOTES),
+    "data.rating_column": told(
+        "examples, held out", "stars", beside="--data.comparisons @rated --data.rating_column marks"
+    ),
+    "data.response_column": told(
+        "examples, held out", "text", beside="--data.comparisons @rated --data.rating_column marks"
+    ),
+    "data.min_gap": told(
+        "examples, held out, max_steps", "2", beside="--data.comparisons @rated --data.rating_column stars"
+    ),
     "data.label_map": told("examples, held out", "1=second,2=first", beside=VOTES),
     "data.group_column": told("examples, held out, max_steps", "topic"),
     "data.annotator_column": told("annotators", "judge", scene="reward to the end"),

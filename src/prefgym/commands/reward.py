@@ -35,6 +35,15 @@ OPTIONS = [
     Option("data.first_column", str, None, "Column with the first response, where a label names the better one."),
     Option("data.second_column", str, None, "Column with the second response."),
     Option("data.label_column", str, None, "Column with the label, or several: annotator1,annotator2."),
+    Option(
+        "data.rating_column",
+        str,
+        None,
+        "Column with the rating of a single response, or several to be averaged: responses to one prompt are compared. "
+        "A list in it holds each rater's.",
+    ),
+    Option("data.response_column", str, "response", "Column with the response that is rated."),
+    Option("data.min_gap", float, 0.0, "Leave out pairs whose ratings differ by less, but for equal ones.", minimum=0),
     Option("data.label_map", object, None, "What labels mean (default: 1=first,2=second,0=tie)."),
     Option("data.group_column", str, None, "Column that must not be split, if not the prompt (an article's id)."),
     Option("data.annotator_column", str, None, "Column that says who judged (default: annotator, if there is one)."),
@@ -71,6 +80,7 @@ def help_text() -> str:
         "  prefgym reward --data.comparisons pairs.jsonl --output runs/reward\n"
         "  prefgym reward --data.comparisons votes.json --data.prompt_column input --data.first_column output_1 \\\n"
         "      --data.second_column output_2 --data.label_column label --data.label_map 1=first,2=second\n"
+        "  prefgym reward --data.comparisons ratings.csv --data.rating_column stars --data.min_gap 1\n"
         "  prefgym reward --resume --output runs/reward\n"
         f"{describe(OPTIONS)}"
     )
@@ -137,9 +147,19 @@ def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
     """The comparisons, templated as the environment presents them."""
     from ..data.comparisons import load_comparisons
 
-    names = ("prompt", "chosen", "rejected", "first", "second", "label", "group", "annotator")
-    columns = {f"{name}_column": config[f"data.{name}_column"] for name in names}
-    comparisons = load_comparisons(config["data.comparisons"], **columns, label_map=config["data.label_map"])
+    source = config["data.comparisons"]
+    shared = {f"{name}_column": config[f"data.{name}_column"] for name in ("prompt", "group", "annotator")}
+    if config["data.rating_column"]:
+        from ..data.rated import rated_comparisons
+
+        columns = {f"{name}_column": config[f"data.{name}_column"] for name in ("rating", "response")}
+        rated = rated_comparisons(source, **shared, **columns, min_gap=config["data.min_gap"])
+        print(rated.told(), flush=True)
+        comparisons = rated.comparisons
+    else:
+        names = ("chosen", "rejected", "first", "second", "label")
+        columns = {f"{name}_column": config[f"data.{name}_column"] for name in names}
+        comparisons = load_comparisons(source, **shared, **columns, label_map=config["data.label_map"])
     template = model.around
     return [comparison.render(template) for comparison in comparisons]
 
