@@ -58,12 +58,14 @@ def check_model(model: str | Path | LanguageModel | nn.Module, columns: int = 25
     found = examine(find_twin(inner), columns)
     if verbose:
         print(_table(inner, found, columns))
-    confirm(inner, given.name if isinstance(given, LanguageModel) else type(inner).__name__)
+    confirm(inner, given.name if isinstance(given, LanguageModel) else type(inner).__name__, every=True)
     return found
 
 
-def confirm(model: nn.Module, name: str) -> None:
+def confirm(model: nn.Module, name: str, every: bool = False) -> None:
     """Let a model with its real weights read short texts; a path that disagrees does not serve it, and this is said.
+
+    Those by which responses are written and learned, or ``every`` path.
 
     Raises:
         InputError: the plain path disagrees too.
@@ -73,7 +75,7 @@ def confirm(model: nn.Module, name: str) -> None:
         return
     paths = paths_of(model, SHORT)
     most = ROUNDING.get(weights.dtype, LOW_PRECISION)
-    difference, told = try_reading(model, paths, SHORT)
+    difference, told = try_reading(model, paths, SHORT, every)
     if difference <= most:
         return
     plain = try_plain(model, paths.only_plain(), SHORT)

@@ -36,6 +36,8 @@ TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
 SHORT = 40
 """Columns of the texts on which gradients are compared."""
+ESSENTIAL, BRIEF = ("behind", "rows", "own"), 2
+"""Paths that the real weights of a model try whenever it is loaded, and the most tokens of a response there."""
 LEARNED_BY = ("behind", "together", "packed")
 """Paths that training reads by, besides the plain one."""
 LANGUAGE_MODELS: Any = AutoModelForCausalLM._model_mapping
@@ -101,14 +103,22 @@ def find_twin(model: nn.Module) -> nn.Module:
         return model
 
 
-def try_reading(model: nn.Module, paths: Paths, columns: int) -> tuple[float, str]:
-    """The largest difference in nats on the paths that serve a model, and which it is."""
-    texts = texts_with_truth(model, columns)
+def try_reading(model: nn.Module, paths: Paths, columns: int, every: bool = True) -> tuple[float, str]:
+    """The largest difference in nats on the paths that serve a model, and which it is.
+
+    Not ``every`` path, but those by which responses are written and learned, for fewer tokens: a large model takes most
+    of a second for each path.
+    """
+    texts = texts_with_truth(model, columns, RESPONSE if every else BRIEF)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
     serving = {
-        name: read for name, read in trials.items() if getattr(paths, name) and not (name == "own" and paths.rows)
+        name: read
+        for name, read in trials.items()
+        if getattr(paths, name) and (every or name in ESSENTIAL) and not (name == "own" and paths.rows)
     }
-    tried = {name: _try(read, model, paths, texts).difference for name, read in {"plain": _read, **serving}.items()}
+    if every or "behind" not in serving:  # which reads as the plain path does, and what it shares besides
+        serving = {"plain": _read, **serving}
+    tried = {name: _try(read, model, paths, texts).difference for name, read in serving.items()}
     worst = max(tried, key=lambda name: tried[name])
     return tried[worst], worst
 
@@ -290,7 +300,7 @@ def _packed(model: Any, texts: Texts) -> Tensor:
     text = torch.arange(len(tokens)).repeat_interleave(lengths)[None]
     column = torch.cat([torch.arange(length) for length in lengths.tolist()])[None]
     chunk = Chunk(torch.zeros(1, dtype=torch.long), text, column)
-    split = tokens.shape[1] - RESPONSE
+    split = tokens.shape[1] - texts.responses.shape[1]
     logits, predicting = read_row(model, tokens, mask, split, chunk)
     return slots_of([predicting], texts.mask).spread(logits.flatten(0, 1))
 

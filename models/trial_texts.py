@@ -50,22 +50,22 @@ class Texts:
         return tokens, torch.cat([self.prompt_mask[self.prompt_of], self.mask], dim=1)
 
 
-def make_texts(model: nn.Module, columns: int, slack: int = 0, seed: int = 0) -> Texts:
-    """Random prompts of unequal length and short responses that together need ``columns`` columns.
+def make_texts(model: nn.Module, columns: int, slack: int = 0, seed: int = 0, response: int = RESPONSE) -> Texts:
+    """Random prompts of unequal length and responses of up to ``response`` tokens that together need ``columns``.
 
     None is longer than the model's positions allow, less ``slack``.
     """
     limit = (limit_of(model) or columns + slack) - slack
-    longest = max(min(columns - 2 * RESPONSE, limit - RESPONSE), 2)
-    samples = max(2, -(-(columns - longest) // RESPONSE)) if columns > limit else 2
-    response = RESPONSE
+    longest = max(min(columns - 2 * response, limit - response), 2)
+    samples = max(2, -(-(columns - longest) // response)) if columns > limit else 2
     if is_encoder_decoder(model):
-        longest, samples, response = min(columns, limit), 2, min(columns // 2, limit)
+        longest, samples = min(columns, limit), 2
+        response = min(columns // 2, limit) if response == RESPONSE else response
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.tensor([longest, max(2, longest - 7)])[:, None]
     count = len(lengths) * samples
     written = torch.full((count, 1), response)
-    written[1::2] -= 2
+    written[1::2] -= min(2, response - 1)
     ids = _ordinary(model)
     prompts = ids[torch.randint(len(ids), (len(lengths), longest), generator=generator)]
     responses = ids[torch.randint(len(ids), (count, response), generator=generator)]
@@ -103,11 +103,11 @@ def _text(texts: Texts, row: int) -> tuple[Tensor, Tensor]:
     return texts.prompts[prompt][texts.prompt_mask[prompt]], texts.responses[row][texts.mask[row]]
 
 
-def texts_with_truth(model: nn.Module, columns: int) -> Texts:
+def texts_with_truth(model: nn.Module, columns: int, response: int = RESPONSE) -> Texts:
     """Texts of the longest length, or a little less: some models count positions from 2."""
     error: Exception | None = None
     for slack in (0, 1, 2, 4, 8):
-        texts = make_texts(model, columns, slack)
+        texts = make_texts(model, columns, slack, response=response)
         try:
             with torch.no_grad():
                 texts.truth = truths(model, texts)
