@@ -19,6 +19,7 @@ from ..errors import InputError
 from .attention import plain_attention
 from .encoder_decoder import is_encoder_decoder
 from .forward import read_responses
+from .low_rank import low_rank
 from .packing import check_packable
 from .shared_prompt import numbered
 from .supervised import Epochs, SupervisedTrainer, TrainingOptions, train_with
@@ -208,7 +209,8 @@ def finetune(
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
     settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
     lm.unfreeze()
-    with plain_attention(lm.model, wanted=settings.bf16):
+    learned = low_rank(lm.model, settings.lora, seed=settings.seed, name=lm.name)
+    with learned, plain_attention(lm.model, wanted=settings.bf16):
         return run(
             lm.model,
             train,

@@ -115,7 +115,7 @@ class AdaptedModel(LanguageModel):
         Raises:
             InputError: ``peft`` is not installed, or the base has no layer of a name in ``lora.targets``.
         """
-        config = _peft().LoraConfig(
+        config = peft_package().LoraConfig(
             task_type="SEQ_2_SEQ_LM" if is_encoder_decoder(base.model) else "CAUSAL_LM",
             r=lora.rank,
             lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
@@ -183,7 +183,7 @@ class AdaptedModel(LanguageModel):
 
         ``LanguageModel.load(folder)`` merges it into its base; ``.save(other)`` then writes a plain model folder.
         """
-        peft = _peft()
+        peft = peft_package()
         config = copy.deepcopy(self.peft_model.peft_config["default"])
         config.base_model_name_or_path, config.inference_mode = self.base_name, True
         tensors = peft.get_peft_model_state_dict(self.peft_model, save_embedding_layers=False)
@@ -220,7 +220,7 @@ def _attached(
     base: LanguageModel, config: Any, tensors: dict[str, torch.Tensor], folder: Path
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """The adapter on its base, or on a copy where that needs more rows or other whole weights; and the tokenizer."""
-    peft, tokenizer = _peft(), tokenizer_of(folder, base)
+    peft, tokenizer = peft_package(), tokenizer_of(folder, base)
     if whole_weights(tensors) or tokenizer is not base.tokenizer:
         base = with_room(base, tokenizer, tensors, config, folder)
     with loading(f'The adapter in "{folder}"'):
@@ -260,7 +260,7 @@ def _inject(base: LanguageModel, config: Any) -> Any:
     config.base_model_name_or_path = model.__dict__.get("name_or_path") or None  # else peft warns that it sets it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by a deprecated name
-        return _peft().get_peft_model(model, config)
+        return peft_package().get_peft_model(model, config)
 
 
 def _mark_of(base: LanguageModel) -> str:
@@ -288,7 +288,9 @@ def _read_config(folder: Path) -> Any:
     if not (folder / WEIGHTS).is_file():
         raise InputError(f'The adapter folder "{folder}" has no weights: {WEIGHTS} is missing.')
     given = read_object(folder / ADAPTER_CONFIG, _NAMED, _FURTHER, step="restore it, or save the adapter again")
-    plain = {field.name: _default(field) for field in dataclasses.fields(_peft().LoraConfig)} | {"revision": "main"}
+    plain = {field.name: _default(field) for field in dataclasses.fields(peft_package().LoraConfig)} | {
+        "revision": "main"
+    }
     unread = [key for key, value in given.items() if key not in _READ and value and value != plain.get(key)]
     if given["peft_type"] != "LORA" or unread:
         why = f"it has {shortened(unread[0])}" if given["peft_type"] == "LORA" else "it is of another kind"
@@ -299,7 +301,7 @@ def _read_config(folder: Path) -> Any:
     if not given["base_model_name_or_path"]:
         raise InputError(f'"{folder / ADAPTER_CONFIG}" names no base model; set base_model_name_or_path.')
     with loading(f'The adapter in "{folder}"'):
-        config = _peft().LoraConfig.from_pretrained(str(folder))
+        config = peft_package().LoraConfig.from_pretrained(str(folder))
     config.inference_mode = False
     return config
 
@@ -322,7 +324,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
-def _peft() -> Any:
+def peft_package() -> Any:
+    """The package ``peft``; :class:`InputError` where it is not installed."""
     try:
         import peft
     except ImportError as error:

@@ -23,12 +23,14 @@ from ..storage.lock import locked
 from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
 from .folder import checksum
+from .lora import EVERY_LINEAR, LoRA
 from .resumable import ResumableTrainer
 from .supervised_checkpoint import Best, digest, put_weights, weights_of
 from .watching import Events, Progress, StopOnDivergence
 
 _HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
 """Options that do not affect how a run ends."""
+_ADAPTER = {"lora_rank", "lora_alpha", "lora_targets"}
 _LENGTHS = {"epochs", "max_steps", "warmup", "eval_every", "log_every"}
 """Options that only determine the number of steps, which is what counts."""
 
@@ -58,6 +60,9 @@ class TrainingOptions:
         output_dir: folder of checkpoints and TensorBoard events; None writes nothing.
         tensorboard: write events under ``output_dir/tensorboard``.
         progress: show a bar with the time left.
+        lora_rank: train an adapter of this rank instead of the weights (LoRA), and merge it into them at the end.
+        lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
+        lora_targets: linear layers to adapt, separated by commas, or ``all-linear``.
     """
 
     learning_rate: float = 1e-3
@@ -79,6 +84,9 @@ class TrainingOptions:
     output_dir: str | Path | None = None
     tensorboard: bool = False
     progress: bool = False
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: str = EVERY_LINEAR
 
     def __post_init__(self) -> None:
         positive = ("learning_rate", "batch_size", "gradient_accumulation", "max_grad_norm")
@@ -91,6 +99,15 @@ class TrainingOptions:
             raise InputError(f"warmup is a share of the steps from 0 to below 1, not {self.warmup}.")
         if self.writes and self.output_dir is None:
             raise InputError("save_every, resume and tensorboard need an output_dir.")
+        if self.lora_rank is not None and not self.lora_rank >= 1:
+            raise InputError(f"lora_rank must be at least 1, not {self.lora_rank}.")
+        if self.lora_alpha is not None and not self.lora_alpha > 0:
+            raise InputError(f"lora_alpha must be positive, not {self.lora_alpha}.")
+
+    @property
+    def lora(self) -> LoRA | None:
+        """The shape of the adapter, if one is trained."""
+        return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
 
     @property
     def writes(self) -> bool:
@@ -317,7 +334,8 @@ def _inputs(trainer: SupervisedTrainer, options: TrainingOptions) -> dict[str, s
     epoch = () if trainer.epochs_of is None else trainer.epochs_of.epoch(0)
     examples: Any = trainer.train_dataset
     held_out: Any = trainer.eval_dataset or ()
-    told = {name: value for name, value in asdict(options).items() if name not in _HOW_TO_KEEP | _LENGTHS}
+    unsaid = _HOW_TO_KEEP | _LENGTHS | (set() if options.lora else _ADAPTER)
+    told = {name: value for name, value in asdict(options).items() if name not in unsaid}
     args = trainer.args
     told |= {name: getattr(args, name) for name in ("warmup_steps", "eval_steps", "logging_steps")}
     if options.schedule != "constant_with_warmup":  # with that one, a longer run begins as a shorter one

@@ -213,9 +213,12 @@ def digest(rows: Iterable[Any]) -> str:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; tied ones once, under one of their names."""
+    """Parameters and buffers by name, but frozen ones; tied ones once, under one of their names."""
     found, seen = dict[str, Tensor](), set[tuple[Any, ...]]()
+    frozen = {name for name, given in model.named_parameters(remove_duplicate=False) if not given.requires_grad}
     for name, tensor in model.state_dict().items():
+        if name in frozen:
+            continue
         place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
         if not tensor.numel() or place not in seen:
             seen.add(place)

@@ -63,8 +63,13 @@ def twin_of(
 
 
 def kinds(model: nn.Module) -> set[Any]:
-    """The kinds of modules in a model: class, and what a module says of itself in words and truth values."""
-    return {(type(module).__name__, *_told(module)) for module in model.modules()}
+    """The kinds of modules in a model: class, and what a module says of itself in words and truth values.
+
+    An adapted layer (of ``peft``) is of the kind that it was before.
+    """
+    layers = [module for module in model.modules() if isinstance(getattr(module, "base_layer", None), nn.Module)]
+    added = {id(part) for layer in layers for part in set(layer.modules()) - set(layer.base_layer.modules())}  # type: ignore[operator, union-attr]
+    return {(type(module).__name__, *_told(module)) for module in model.modules() if id(module) not in added}
 
 
 def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -22,6 +22,7 @@ from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.attention import plain_attention
+from ..models.low_rank import low_rank
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from ..numbers import takes_numbers
 from .accuracy import accuracy, accuracy_of_leads, leads
@@ -31,6 +32,7 @@ from .chat_texts import asked_and_said
 from .encoded import Cuts, Encoded
 from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import PreferenceModel
+from .scorer import head_of
 
 
 def bradley_terry_loss(
@@ -123,15 +125,16 @@ def train_scorer(
     train = encode(pm, examples)
     cut = {"prompts_cut": pm.cuts.prompts, "responses_cut": pm.cuts.responses}
     held_out = encode(pm, eval_examples) if eval_examples else None
-    trainer = trainer_type(
-        model=pm.scorer,
-        args=settings.arguments(len(train), pm.model.device, evaluate=held_out is not None),
-        data_collator=collate,
-        train_dataset=train,
-        eval_dataset=held_out,
-        keep_best=keep_best and held_out is not None,
-    )
-    with plain_attention(pm.model, wanted=settings.bf16):
+    learned = low_rank(pm.model, settings.lora, seed=settings.seed, name=pm.name, whole=[head_of(pm.model)])
+    with learned, plain_attention(pm.model, wanted=settings.bf16):
+        trainer = trainer_type(
+            model=pm.scorer,
+            args=settings.arguments(len(train), pm.model.device, evaluate=held_out is not None),
+            data_collator=collate,
+            train_dataset=train,
+            eval_dataset=held_out,
+            keep_best=keep_best and held_out is not None,
+        )
         return {**train_with(trainer, settings), **cut}
 
 

@@ -192,6 +192,12 @@ def training_to_compare(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(compare, "_load", stop)
 
 
+def adapted(model: Any) -> list[Any]:
+    """The layers with an adapter: the ends of their names, its rank, and what it is scaled by."""
+    layers = [(name, part) for name, part in model.named_modules() if hasattr(part, "lora_A")]
+    return sorted({(name.rpartition(".")[2], part.r["default"], part.scaling["default"]) for name, part in layers})
+
+
 def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     """Note what a supervised run is about to learn, and how."""
     from prefgym.models.resumable import ResumableTrainer
@@ -213,6 +219,7 @@ def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "packed": getattr(trainer.data_collator, "packed", None),
                 "model": [float(weight.detach().flatten()[0]) for weight in trainer.model.parameters()],
                 "save_every": trainer.args.save_steps,
+                "adapted": adapted(trainer.model),
                 **{name: getattr(trainer.args, name) for name in known},
             }
         )

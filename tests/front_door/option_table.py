@@ -194,6 +194,11 @@ TRAINING = {
     "training.batch_size": told("per_device_train_batch_size, max_steps", "2", value=2),
     "training.gradient_accumulation": told("gradient_accumulation_steps", "2", value=2),
     "training.bf16": told("bf16", value=True),
+    "training.lora_rank": told("adapted, model", "2"),
+    "training.lora_alpha": told("adapted", "3", beside="--training.lora_rank 2"),
+    "training.lora_targets": told(
+        "adapted, model", "q_proj", value=[("q_proj", 2, 2.0)], beside="--training.lora_rank 2"
+    ),
     "training.save_every": told("save_every", "7", value=7),
     "output": told("folder", "mine", value="mine"),
     "resume": told("resumed", value=True, beside="--output runs/begun", given=scenes.begun),

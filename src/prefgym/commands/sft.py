@@ -24,6 +24,13 @@ TRAINING = [
     Option("training.batch_size", int, 16, "Examples per forward pass.", minimum=1),
     Option("training.gradient_accumulation", int, 1, "Forward passes per optimiser step.", minimum=1),
     Option("training.bf16", bool, False, "Matrix products in bfloat16."),
+    Option(
+        "training.lora_rank", int, None, "Train an adapter of this rank, merged in the end (needs peft).", minimum=1
+    ),
+    Option(
+        "training.lora_alpha", float, None, "It is scaled by this over its rank (default: twice the rank).", above=0
+    ),
+    Option("training.lora_targets", str, "all-linear", "Linear layers that it adapts, separated by commas, or all."),
     Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten per run).", minimum=1),
 ]
 CONTROL = [
