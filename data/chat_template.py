@@ -6,8 +6,11 @@ knows a model: of a tokenizer only its chat template is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from ..errors import InputError
@@ -20,6 +23,9 @@ Asked = str | Sequence[Mapping[str, Any]]
 CHAT = "chat"
 """The name of the tokenizer's own template where a template is asked for."""
 _FIRST = ("system", "developer")
+_MARK = "What is this here?"
+"""A text that no template has, and none would change."""
+_OPEN_TAG = re.compile(r"<\w+>\s*$")
 
 
 def has_chat_template(tokenizer: Any) -> bool:
@@ -135,32 +141,72 @@ class ChatTemplate:
             raise InputError(f'The chat template of "{self.name}" got an empty conversation; give it a message.')
         goes_on = not finished and roles[-1] == "assistant"
         try:
-            text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                tokenize=False,
+            return self._apply(
+                messages,
+                self._in_parts,
                 add_generation_prompt=not finished and not goes_on,
                 continue_final_message=goes_on,
             )
+        except InputError:
+            raise
         except Exception as error:  # a template is a program: it may raise anything
             said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             step = "leave system_prompt out" if self.system_prompt is not None else "give it others"
             raise InputError(
                 f'The chat template of "{self.name}" cannot render messages of {", ".join(roles)} ("{said}"); {step}.'
             ) from error
-        assert isinstance(text, str)
-        return text
 
     def turn(self, prompt: Asked, answer: Mapping[str, Any]) -> str:
         """What the template writes for the assistant's message, from where the rendered prompt ends.
 
         Some templates render a finished turn otherwise than they begin one; then it is the content and what follows it.
+        What the template begins the turn with, such as ``<think>``, is not said twice.
+
+        Raises:
+            InputError: the template begins the turn with a tag that the answer does not go on with.
         """
         whole = self.render_messages([*self.messages(prompt), answer], finished=True)
         before = self.render(prompt)
         if whole.startswith(before):
             return whole[len(before) :]
         said = answer["content"].strip()
-        return said + whole.rpartition(said)[2]
+        marked = self.render_messages([*self.messages(prompt), {**answer, "content": _MARK}], finished=True)
+        head, mark, end = marked.rpartition(_MARK)
+        if not mark:
+            raise InputError(f'The chat template of "{self.name}" leaves out what the assistant says.')
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, head, strict=False)))
+        begun = before[shared:]
+        if begun.strip() and said.startswith(begun.strip()):
+            return said[len(begun.strip()) :].lstrip() + end
+        if _OPEN_TAG.search(begun):
+            raise InputError(
+                f'The chat template of "{self.name}" begins an answer with {begun.strip()!r}, and the answer '
+                f"{said[:40]!r} does not; give answers that do, or a template without it."
+            )
+        return said + end
+
+    @cached_property
+    def _in_parts(self) -> bool:
+        """Whether contents are lists of parts: templates of models that see pictures may read nothing else."""
+        for parts in (False, True):
+            try:
+                text = self._apply([{"role": "user", "content": _MARK}], parts, add_generation_prompt=True)
+            except Exception:  # it may ask for more messages, and says so when it gets the user's
+                return False
+            if _MARK in text:
+                return parts
+        raise InputError(
+            f'The chat template of "{self.name}" leaves out what the user says; give template a text with {{prompt}} '
+            "in it."
+        )
+
+    def _apply(self, messages: Sequence[Mapping[str, Any]], in_parts: bool, **options: Any) -> str:
+        given = [dict(message) for message in messages]
+        if in_parts:
+            given = [{**each, "content": [{"type": "text", "text": each["content"]}]} for each in given]
+        text = self.tokenizer.apply_chat_template(given, tokenize=False, **options)
+        assert isinstance(text, str)
+        return text
 
     def render_response(self, response: str) -> str:
         """The text a model should write: its turn's content, as the template has it, without a space before it."""

@@ -116,8 +116,10 @@ def rated_comparisons(
                 pair = (first, second) if gap >= 0 else (second, first)
                 comparisons.append(_comparison(text, pair, gap == 0, groups[first.row], name, talk))
     if not comparisons:
-        gap = f" that differ by {min_gap:g}" if close else ""
-        raise InputError(f"{table.source} has no prompt with two rated responses{gap}; so there is nothing to compare.")
+        apart = f" that differ by {min_gap:g}" if close else ""
+        raise InputError(
+            f"{table.source} has no prompt with two rated responses{apart}; so there is nothing to compare."
+        )
     alone = sum(len(given) == 1 for given in asked.values())
     return Rated(comparisons, len(table), len({text for text, _ in asked}), max(map(len, ratings)), alone, close)
 
@@ -131,8 +133,8 @@ def _comparison(
     talk: list[Message] | None,
 ) -> Comparison:
     chosen, rejected = (response.text for response in pair)
-    said = ([{"role": "assistant", "content": text}] for text in (chosen, rejected))
-    messages = None if talk is None else (talk, *said)
+    said = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
+    messages = None if talk is None else (talk, said[0], said[1])
     return Comparison(prompt, chosen, rejected, tie, 0.0, group, annotator, messages)
 
 

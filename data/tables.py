@@ -5,6 +5,7 @@ Nothing here knows what the columns mean, or the file formats (``files.py``, ``h
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,9 @@ from .hub import find_hub_dataset
 from .splits import FRACTIONS, canonical_split, split_prompts
 from .templates import render_conversation
 from .text import find_half_character, half_character, printable, told_half
+
+_UNREAD = ("tools", "chat_template_kwargs")
+"""Columns that TRL hands to a chat template."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,15 @@ class Table:
 
     def messages(self, value: Any, index: int, name: str) -> list[Message] | None:
         """``value``, found in row ``index`` and column ``name``, as a conversation; None where it is none."""
-        return None if isinstance(value, str) else messages_of(value, self._place(index, name))
+        found = None if isinstance(value, str) else messages_of(value, self._place(index, name))
+        for column in _UNREAD if found else ():
+            if column in self.columns:
+                warnings.warn(
+                    f'The column "{column}" of {printable(self.source)} is not given to chat templates; render it into '
+                    "the messages if the model should read it.",
+                    stacklevel=2,
+                )
+        return found
 
     def as_text(self, value: Any, index: int, name: str, allow_empty: bool = False) -> str:
         """``value``, found in row ``index`` and column ``name``, as text."""

@@ -68,6 +68,12 @@ def fit_prompt(
         if rest is not None:
             fitted = fit_prompt(encode, template, rest, max_tokens, side)
             return FittedPrompt(fitted.text, fitted.ids, cut=True, prompt=fitted.prompt)
+        if not isinstance(prompt, str):
+            roles = ", ".join(dict.fromkeys(message["role"] for message in prompt))
+            raise InputError(
+                f"The messages ({roles}) do not fit {max_tokens} prompt tokens, even without the user's words; raise "
+                "max_prompt_tokens or shorten them."
+            )
         raise InputError(
             f"The template {around.text!r} alone does not fit {max_tokens} prompt tokens; "
             "raise max_prompt_tokens or shorten the template."

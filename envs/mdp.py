@@ -28,7 +28,7 @@ from ..data.prompts import PromptSet, resolve_prompts
 from ..errors import InputError, nearest
 from ..models.distribution import Decoding, log_distribution
 from ..models.language_model import LanguageModel
-from ..models.placing import dtype_named
+from ..models.placing import DTYPES, dtype_named
 from ..models.response_text import ResponseText
 from ..models.stepper import make_stepper
 from ..numbers import is_number, plain
@@ -108,7 +108,7 @@ class TokenMDP:
         mask_top_k: int = 0,
         mask_top_p: float = 1.0,
         device: str = "cpu",
-        dtype: str = "fp32",
+        dtype: str | torch.dtype = "fp32",
         check_model: bool = True,
     ) -> None:
         num_rows = int(_number("num_envs", num_rows, 1, integer=True))
@@ -128,7 +128,8 @@ class TokenMDP:
         self.missing_eos_penalty, self.temperature = float(missing_eos_penalty), float(temperature)
         self.decoding = Decoding(temperature=self.temperature)
         self._masking = Decoding(self.temperature, top_k=mask_top_k, top_p=float(mask_top_p))
-        self.dtype, stored = dtype, dtype_named(dtype, device)
+        stored = dtype_named(dtype, device)
+        self.dtype = next(name for name, kind in DTYPES.items() if kind == stored)
         self.language_model, self.reference = load_models(model, reference, device, stored, check_model)
         self.template = resolve_template(
             template,

@@ -23,7 +23,7 @@ from ..data.text import half_character, told_half
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..numbers import is_whole, plain
-from ..rewards.arguments import CONVERSATION, PROMPT_BODY
+from ..rewards.arguments import CONVERSATION, PROMPT_BODY, PROMPT_FRAMED
 
 
 class PromptSampler:
@@ -109,7 +109,8 @@ def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     """
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
     columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}
-    return {**columns, PROMPT_BODY: [prompt.body for prompt in prompts]}
+    framed = [prompt.text != prompt.told for prompt in prompts]
+    return {**columns, PROMPT_BODY: [prompt.body for prompt in prompts], PROMPT_FRAMED: framed}
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,15 @@ class PromptSource:
         row = {"prompt": given} if not messages else {"prompt": render_conversation(messages), CONVERSATION: messages}
         return self._prepare(row, None)
 
+    def check_conversations(self) -> None:
+        """Raise :class:`InputError` for a conversation of the set that cannot be cut to fit; texts always can."""
+        if not (isinstance(self.template, ChatTemplate) and self.prompts[0].get(CONVERSATION)):
+            return
+        for index, row in enumerate(self.prompts):
+            talk = row.get(CONVERSATION)
+            if talk and len(self.template.fill(talk, "").encode()) > self.max_prompt_tokens:  # else it surely fits
+                self.at(index)
+
     def batch(self, indices: Sequence[int]) -> PromptBatch:
         """Prepare B prompts of the set, padded to the longest of them."""
         prepared = {index: self.at(index) for index in dict.fromkeys(indices)}  # a repeated one is read once
@@ -235,8 +245,9 @@ class PromptSource:
         half = half_character(text)
         if half is not None:
             raise InputError(told_half(name, half))
-        if PROMPT_BODY in row:
-            raise InputError(f'{name} has a column "{PROMPT_BODY}", by which rewards get the prompt itself; rename it.')
+        for column in (PROMPT_BODY, PROMPT_FRAMED):
+            if column in row:
+                raise InputError(f'{name} has a column "{column}", by which rewards are told of the prompt; rename it.')
         around: Any = self.template  # what it takes as a prompt, it gets back
         talk = row.get(CONVERSATION) if isinstance(around, ChatTemplate) else None
         try:

@@ -25,6 +25,7 @@ AS_WORDS = {
     "together": "responses to a prompt in one row",
     "packed": "texts with different prompts in one row",
     "rows": "written with a cache of fixed size",
+    "longer": "beginnings read as in the whole text",
     "own": "written with the model's own cache",
     "grouped": "written together after their prompt",
     "static": "written in steps of fixed shape",

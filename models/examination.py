@@ -9,7 +9,6 @@ Notation: G prompts, S responses to each, of at most R tokens; V_model embedding
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from ..errors import InputError
+from .accepts import taken
 from .encoder_decoder import is_encoder_decoder
 from .forward import read_responses
 from .grouped_reader import GroupedReader
@@ -29,13 +29,16 @@ from .reader import DecoderReader, EncoderDecoderReader
 from .shared_prompt import PromptCache, read_chunk
 from .static_reader import StaticReader
 from .stepper import make_stepper
-from .trial_texts import RESPONSE, Texts, texts_with_truth, truths
+from .trial_gradients import Reads, gradient, true_log_probs
+from .trial_texts import RESPONSE, Texts, texts_with_truth
 from .twin import MOST_PARAMETERS, NoTwin, kinds, twin_of
 
 TOLERANCE = 1e-4
 """Largest difference of a log-probability, in nats, and of a gradient relative to its norm."""
 SHORT = 40
 """Columns of the texts on which gradients are compared."""
+LONGER, MOST_GROWTH = "longer", 0.01
+"""The trial of beginnings of a text, and by how much they may differ from it: states add up rounding."""
 ESSENTIAL, BRIEF = ("behind", "rows", "own"), 2
 """Paths that the real weights of a model try whenever it is loaded, and the most tokens of a response there."""
 LEARNED_BY = ("behind", "together", "packed")
@@ -83,7 +86,29 @@ def find_paths(model: nn.Module, columns: int) -> Paths:
             f"A {type(model).__name__} predicts a token differently when others follow it, so it cannot write text one "
             "token after the other; name a model that reads from left to right."
         )
+    if found.trials[LONGER].difference > MOST_GROWTH:
+        raise InputError(
+            f"A {type(model).__name__} reads the beginning of a text of {columns} tokens otherwise than it reads that "
+            "alone (its position embeddings change with the length), so it cannot write one token after the other; "
+            "keep max_prompt_tokens and max_new_tokens together within the context that it was first trained with."
+        )
     return found.paths
+
+
+def _growth(model: Any, texts: Texts) -> Trial:
+    """How far beginnings of a decoder's text, read alone, are off what they are in the whole."""
+    if is_encoder_decoder(model):
+        return Trial(0.0)
+    tokens, mask = (each[:1] for each in texts.rows)
+    text, options = tokens[mask][None], taken(model, use_cache=False)
+    try:
+        with torch.no_grad():
+            whole = model(input_ids=text, **options).logits.float().log_softmax(-1)
+            lengths = {text.shape[1] * part // 8 for part in (1, 2, 4, 6)} - {0}
+            parts = [(n, model(input_ids=text[:, :n], **options).logits.float().log_softmax(-1)) for n in lengths]
+        return Trial(max(float((part - whole[:, :n]).abs().max()) for n, part in parts))
+    except Exception as error:  # what it cannot read shows in the other trials
+        return Trial(0.0, f"{type(error).__name__}: {error}")
 
 
 def find_twin(model: nn.Module) -> nn.Module:
@@ -145,6 +170,7 @@ def examine(model: nn.Module, columns: int) -> Examination:
     texts, short = (texts_with_truth(model, reach) for reach in (columns, min(columns, SHORT)))
     found = Examination(EVERY.only_plain())
     brief = texts_with_truth(model, min(columns, 4 * RESPONSE))  # behind a long prompt a state forgets its padding
+    found.trials[LONGER] = _growth(model, texts)
     expected = _true_gradient(found, model, short)
     found.paths = _plain(found, model, (texts, brief), short, expected)
     trials = _OF_ENCODER_DECODERS if is_encoder_decoder(model) else _TRIALS
@@ -162,29 +188,10 @@ def examine(model: nn.Module, columns: int) -> Examination:
     return found
 
 
-def gradient(model: nn.Module, texts: Texts, read: Reads) -> Tensor:
-    """The gradient of a weighted sum of the texts' log-probs in all parameters, as one vector."""
-    parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
-    asked = [parameter.requires_grad for parameter in parameters]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        log_probs = read(model, texts).float().log_softmax(-1)
-        chosen = log_probs.gather(-1, texts.responses[..., None])[..., 0]
-        weights = torch.linspace(-1, 1, chosen.numel()).view_as(chosen)
-        loss = (chosen * weights).masked_fill(~texts.mask, 0.0).sum()
-        parts = torch.autograd.grad(loss, parameters, allow_unused=True)
-        pairs = zip(parts, parameters, strict=True)
-        return torch.cat([(torch.zeros_like(p) if part is None else part).flatten() for part, p in pairs])
-    finally:
-        for parameter, before in zip(parameters, asked, strict=True):
-            parameter.requires_grad_(before)
-
-
 def _true_gradient(found: Examination, model: nn.Module, texts: Texts) -> Tensor | None:
     """That of each text alone; None if the model has none, which is told."""
     try:
-        return gradient(model, texts, lambda model, texts: _padded(truths(model, texts)))
+        return gradient(model, texts, true_log_probs)
     except Exception as error:
         found.trials["gradient"] = Trial(math.inf, f"{type(error).__name__}: {error}")
         return None
@@ -205,19 +212,12 @@ def _try_gradient(
     return trial
 
 
-def _padded(rows: list[Tensor]) -> Tensor:
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
 def _difference(found: Tensor, texts: Texts) -> float:
     """The largest difference of logits (N, R, V_model) from the truth, as log-probs."""
     log_probs = found.float().log_softmax(-1)
     parts = [(log_probs[row, : len(truth)] - truth).abs().max() for row, truth in enumerate(texts.truth)]
     largest = torch.stack(parts).max()
     return float(largest) if torch.isfinite(largest) else float("inf")
-
-
-Reads = Callable[[Any, Texts], Tensor]
 
 
 def _try(read: Reads, model: nn.Module, paths: Paths, texts: Texts) -> Trial:

@@ -126,7 +126,8 @@ def _check_layers(folder: Path, name: str) -> None:
     for key, value in _numbers(config):
         if key in ("num_hidden_layers", "n_layer", "num_layers") and value < 1:
             raise InputError(f'The model in "{name}" cannot be loaded: its config.json says that it has no layers.')
-        most = tensors if _LAYERS.search(key) else MOST_LABELS if key == "num_labels" else math.inf
+        counts = _LAYERS.search(key) and not key.startswith("max_")  # a bound counts nothing: max_window_layers
+        most = tensors if counts else MOST_LABELS if key == "num_labels" else math.inf
         if value > most:
             raise InputError(
                 f'The model in "{name}" cannot be loaded: "{key}" in its config.json is larger than {most}, which its '

@@ -6,6 +6,7 @@ Only safetensors and JSON are read and written; pickle weights are refused, and 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -260,9 +261,16 @@ class LanguageModel:
         sampling (temperature, top_p, ...) and lengths, but no beams, penalties or forced tokens, which nothing here
         applies.
         """
+        unsaid = getattr(getattr(self.model, "generation_config", None), "do_sample", None) is None
         self.model.generation_config = self._generation_config()
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
+            if unsaid:  # transformers saves a temperature only beside do_sample, but decodes greedily without
+                self.model.generation_config.do_sample = None
+                settings = temporary / "generation_config.json"
+                told = json.loads(settings.read_text(encoding="utf-8"))
+                told.pop("do_sample", None)
+                settings.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             self.tokenizer.save_pretrained(temporary)
             write_prompting(temporary, self.prompting)
 

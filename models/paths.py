@@ -119,6 +119,16 @@ def limit_of(model: nn.Module) -> int | None:
     return int(limit) if limit else None
 
 
+def _first_context(model: nn.Module) -> int | None:
+    """The length up to which a model was first trained, where its positions change beyond it (LongRoPE)."""
+    text = inner_model(model).config.get_text_config()
+    told = getattr(text, "rope_parameters", None) or {}
+    for place in (vars(text), told if isinstance(told, dict) else {}):
+        if isinstance(place.get("original_max_position_embeddings"), int):
+            return int(place["original_max_position_embeddings"])
+    return None
+
+
 @contextmanager
 def reading_by(model: nn.Module, paths: Paths) -> Iterator[None]:
     """Inside this, read a model by these paths, right or not."""
@@ -143,8 +153,8 @@ def _reach(model: nn.Module, columns: int) -> int:
     reach = _SHORTEST
     while reach < columns:
         reach += reach // 2 if reach & (reach - 1) == 0 else reach // 3  # 64, 96, 128, 192, 256, ...
-    limit = limit_of(model)
-    return min(reach, limit) if limit and columns <= limit else reach
+    bounds = [bound for bound in (limit_of(model), _first_context(model)) if bound and columns <= bound]
+    return min([reach, *bounds])
 
 
 def _find(model: nn.Module, reach: int) -> Paths:

@@ -23,8 +23,14 @@ def device_named(name: str | torch.device) -> torch.device:
         ) from None
 
 
-def dtype_named(name: str, device: str | torch.device = "cpu") -> torch.dtype:
-    """The number format of a name in :data:`DTYPES`; :class:`InputError` if unknown, or if the device lacks it."""
+def dtype_named(name: str | torch.dtype, device: str | torch.device = "cpu") -> torch.dtype:
+    """The number format of a name in :data:`DTYPES`, or one of them as torch's or by torch's name.
+
+    Raises:
+        InputError: it is unknown, or the device lacks it.
+    """
+    word = str(name).removeprefix("torch.")
+    name = next((key for key, kind in DTYPES.items() if word == str(kind).removeprefix("torch.")), word)
     if name not in DTYPES:
         raise InputError(f'env.dtype "{name}" is not one of {", ".join(DTYPES)}.{nearest(str(name), DTYPES)}')
     dtype, place = DTYPES[name], device_named(device)

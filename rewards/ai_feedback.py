@@ -128,7 +128,8 @@ def load_annotator(
     around = template or pm.around
 
     def judge(prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> Array:
-        answers = [[around.render_response(text) for text in texts] for texts in (first, second)]
+        bare = pm.chat and template is None
+        answers = [[text if bare else around.render_response(text) for text in texts] for texts in (first, second)]
         return pm.probability([around.render(prompt) for prompt in prompts], answers[0], answers[1])
 
     return judge

@@ -20,6 +20,8 @@ CONVERSATION = "conversation"
 """The column with the messages of a prompt, where the data hold conversations (``data.prompts``)."""
 PROMPT_BODY = "prompt_body"
 """The prompt itself, cut as the policy read it, without a template; None for a conversation of several messages."""
+PROMPT_FRAMED = "prompt_framed"
+"""For preference models: whether a chat template framed the prompt."""
 COMPLETION_IDS = "completion_ids"
 _OURS = ("prompts", "completions", PROMPT_BODY, COMPLETION_IDS, "trainer_state", "log_extra", "log_metric")
 
@@ -79,7 +81,8 @@ def arguments_of(
     if CONVERSATION in columns:
         given = _as_messages(prompts, completions, columns[CONVERSATION])
     constants = {"trainer_state": context.trainer_state, "log_extra": _ignored, "log_metric": _ignored}
-    columns = {column: values for column, values in columns.items() if column not in constants}
+    unread = (*constants, PROMPT_FRAMED)
+    columns = {column: values for column, values in columns.items() if column not in unread}
     if COMPLETION_IDS not in columns and _accepts(function, COMPLETION_IDS):
         if context.encode is not None:
             columns[COMPLETION_IDS] = [list(context.encode(text)) for text in completions]

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..data.chat_template import Asked, ChatTemplate
 from ..data.comparisons import Comparison
-from ..data.prompting import AnyTemplate
 from ..data.truncation import fit_prompt
 from ..errors import InputError
 from ..models.text_tokens import TextTokens, shared
@@ -50,7 +49,7 @@ class ChatTexts:
 
     def _encode(self, prompt: Asked, response: str) -> tuple[list[int], int]:
         """The tokens of prompt and response, and how many are the prompt's."""
-        answer = {"role": "assistant", "content": self._template.render_response(response)}
+        answer = {"role": "assistant", "content": response}
         text = self._template.render_messages([*self._template.messages(prompt), answer], finished=True)
         ids = self._plain(text)
         return ids, min(shared(self._plain(self._template.render(prompt)), ids), len(ids) - 1)
@@ -65,25 +64,27 @@ def key_of(prompt: Asked) -> str:
 
 
 def as_trained(
-    template: AnyTemplate | None,
+    template: Any,
     chats: bool,
-    rows: Iterable[tuple[str, str, Any, str | None]],
+    rows: Iterable[tuple[str, str, Any, str | None, bool]],
 ) -> tuple[list[Asked], list[str]]:
     """Prompts and responses as a preference model reads them, whatever template the policy is prompted with.
 
     Args:
         template: that it was trained with; None where nobody says, and prompts stay as the policy's.
         chats: whether it reads conversations.
-        rows: prompt and response as the policy has them, the conversation that the prompt is, and the prompt itself.
+        rows: prompt and response as the policy has them, the conversation that the prompt is, the prompt itself, and
+            whether the policy chats; else a response begins with the space of our own templates.
     """
     asked: list[Asked] = []
     said: list[str] = []
-    for prompt, response, talk, body in rows:
+    for prompt, response, talk, body, framed in rows:
         own: Asked = prompt
-        if chats and talk:
-            own = talk
+        if chats:
+            own = talk or (prompt if template is None or body is None else body)
+            response = response if framed else response.removeprefix(" ")
         elif template is not None and body is not None:
-            own = body if isinstance(template, ChatTemplate) else template.render(body)
+            own = template.render(body)
             if own != prompt:
                 response = template.render_response(response)
         asked.append(own)

@@ -99,10 +99,13 @@ class PreferenceEnsemble:
         completions: Sequence[str],
         conversation: Sequence[Any] | None = None,
         prompt_body: Sequence[str | None] | None = None,
+        prompt_framed: Sequence[bool] | None = None,
         **columns: Any,
     ) -> list[float]:
         """Score completions, with the signature of every reward."""
-        each = np.stack([model(prompts, completions, conversation, prompt_body) for model in self.models])
+        each = np.stack(
+            [model(prompts, completions, conversation, prompt_body, prompt_framed) for model in self.models]
+        )
         return COMBINATIONS[self.combine](each).tolist()
 
 

@@ -58,12 +58,16 @@ class TextPairs:
         tokenizer: of the encoder.
         max_length: as for ``JoinedTexts``.
         cuts: counts what is cut.
-        with_types: whether the encoder takes token types; a reloaded tokenizer may forget it.
+        takes_types: whether the encoder takes token types.
+        forced: whether it gets them though its tokenizer gives none: a reloaded one may forget that.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, cuts: Cuts, with_types: bool) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int, cuts: Cuts, takes_types: bool, forced: bool
+    ) -> None:
         self._tokenizer: Any = tokenizer
-        self._max_length, self._cuts, self._with_types = max_length, cuts, with_types
+        self._max_length, self._cuts = max_length, cuts
+        self._with_types = takes_types if forced or not takes_types else None
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> list[Encoded]:
         """The tokens of each pair; those that are cut alike form one batch."""

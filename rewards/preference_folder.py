@@ -20,6 +20,7 @@ _FURTHER = {
     "facts": dict[str, object] | None,
     "skipped_token_id": int | None,
     "chat": bool | None,
+    "types": bool | None,
 }
 
 
@@ -52,12 +53,14 @@ def read_facts(path: Path) -> dict[str, Any]:
         return {}
     facts = read_object(path, _NUMBERS, _FURTHER, step="restore it, or train the preference model again")
     facts["chat"] = bool(facts["chat"])  # earlier versions wrote none, and read texts alone
+    facts["types"] = facts["types"] is not False  # earlier versions always gave them
     return {key: facts[key] for key in (*_NUMBERS, *_FURTHER)}
 
 
 def told_beside(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
     """What stands beside the weights, as arguments of :class:`PreferenceModel`; of a folder made elsewhere too."""
-    elsewhere = {"skipped_token_id": model.config.get_text_config().pad_token_id} if is_decoder(model) else {}
+    own = {"skipped_token_id": model.config.get_text_config().pad_token_id}
+    elsewhere: dict[str, Any] = own if is_decoder(model) else {"types": False}
     return read_facts(folder / FACTS_FILE) or elsewhere
 
 

@@ -68,6 +68,8 @@ class PreferenceModel:
             that is a text is the user's message. By default where there is such a template.
         template: of the prompts that it was trained on; None where nobody says. In an environment each prompt is put
             into it; prompts given to :meth:`score` stand in it already, but for a chat template.
+        types: whether an encoder that takes token types gets them; else as its tokenizer gives them, which is how
+            models are read that are trained elsewhere.
         cuts: how many of the texts scored so far were cut.
     """
 
@@ -84,6 +86,7 @@ class PreferenceModel:
         skipped_token_id: int | None = None,
         chat: bool | None = None,
         template: AnyTemplate | None = None,
+        types: bool = True,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -114,9 +117,10 @@ class PreferenceModel:
         self.facts = dict(facts or {})
         self.skipped_token_id = skipped_token_id
         if chat is None:
-            chat = self.scorer.is_decoder and has_chat_template(tokenizer) and not isinstance(template, Template)
+            chat = has_chat_template(tokenizer) and not isinstance(template, Template)
         self.chat = chat
         self.template = template if isinstance(template, ChatTemplate) == chat else None
+        self.types = types
         self.cuts = Cuts()
 
     def _check_length(self, asked: int | None) -> int:
@@ -184,7 +188,7 @@ class PreferenceModel:
         if missing:
             init_head(model, seed)
         kept = {} if missing else told_beside(locate(name), model)
-        kept = {key: kept.get(key) for key in ("skipped_token_id", "chat")}
+        kept = {key: kept[key] for key in ("skipped_token_id", "chat", "types") if key in kept}
         model.to(device_named(device))  # type: ignore[arg-type]
         return cls(model, tokenizer, name=name, max_length=max_length, **kept)
 
@@ -216,6 +220,7 @@ class PreferenceModel:
             "facts": self.facts,
             "skipped_token_id": self.skipped_token_id,
             "chat": self.chat,
+            "types": self.types,
         }
         tokenizer = tokenizer_to_save(self.model, self.tokenizer, self.skipped_token_id)
         with model_folder(folder) as temporary:
@@ -303,11 +308,12 @@ class PreferenceModel:
         completions: Sequence[str],
         conversation: Sequence[Any] | None = None,
         prompt_body: Sequence[str | None] | None = None,
+        prompt_framed: Sequence[bool] | None = None,
         **columns: Any,
     ) -> list[float]:
         """Score completions, with the signature of every reward; prompts as it was trained to read them."""
-        none = [None] * len(prompts)
-        rows = zip(prompts, completions, conversation or none, prompt_body or none, strict=True)
+        none, framed = [None] * len(prompts), prompt_framed or [True] * len(prompts)
+        rows = zip(prompts, completions, conversation or none, prompt_body or none, framed, strict=True)
         return self.score(*as_trained(self.template, self.chat, rows)).tolist()
 
     def encode(self, prompts: Sequence[Asked], responses: Sequence[str]) -> list[Encoded]:
@@ -321,7 +327,9 @@ class PreferenceModel:
         asked = [prompt if isinstance(prompt, str) else render_conversation(prompt) for prompt in prompts]
         if self.scorer.is_decoder:
             return JoinedTexts(self.tokenizer, self.max_length, self.cuts)(asked, responses)
-        return TextPairs(self.tokenizer, self.max_length, self.cuts, self.scorer.takes_types)(asked, responses)
+        return TextPairs(self.tokenizer, self.max_length, self.cuts, self.scorer.takes_types, self.types)(
+            asked, responses
+        )
 
     def collate(self, rows: Sequence[Encoded], *, share_prompts: bool = False) -> dict[str, Tensor]:
         """Pad encoded texts on the right to one batch on the model's device, (B, L) each.

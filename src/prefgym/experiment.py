@@ -178,6 +178,8 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet, template: A
     if template is not None:
         options |= {"template": template, "system_prompt": None, "instruction": None}
     env = gymnasium.make(options.pop("id"), prompts=prompts, **options)
+    core: Any = env.unwrapped
+    core.mdp.source.check_conversations()
     for some in (prompts[:PROBED_PROMPTS], *judged):
         _try_reward(env.unwrapped, some)
     return env

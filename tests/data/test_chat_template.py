@@ -146,3 +146,40 @@ def test_what_is_no_template_is_refused_and_what_no_folder_can_keep_too(chat_tok
     assert resolve_template(own, chat_tokenizer("plain")) is own
     with pytest.raises(InputError, match="cannot keep the template Numbered"):
         own.stored()
+
+
+R1 = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<User>{{ m['content'] }}{% else %}"
+    "<Assistant>{{ m['content'].split('</think>')[-1] | trim }}<end_of_turn>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<Assistant><think>\n{% endif %}"
+)
+UNTHOUGHT = R1.replace("<think>\n", "<think>\n\n</think>\n\n")
+
+
+@pytest.mark.parametrize("said", ["The cat ran.", "of", "end", "turn", "a", "<"])
+def test_a_turn_is_what_follows_what_the_template_begins_it_with(chat_tokenizer, said):
+    tokenizer = chat_tokenizer("plain")
+    answer = assistant(f"<think>\nHm.\n</think>\n{said}")
+    tokenizer.chat_template = R1
+    template = ChatTemplate(tokenizer, name="r1")
+    for prompt in ("Who?", [user("Hi"), assistant(said), user("Who?")]):
+        assert template.render(prompt).endswith("<Assistant><think>\n")
+        assert template.turn(prompt, answer) == f"Hm.\n</think>\n{said}<end_of_turn>"
+    with pytest.raises(InputError, match=r"\"r1\" begins an answer with '<think>', and the answer .* does not"):
+        template.turn("Who?", assistant(said))
+    tokenizer.chat_template = UNTHOUGHT
+    assert ChatTemplate(tokenizer).turn("Who?", assistant(said)) == f"{said}<end_of_turn>"
+
+
+def test_templates_that_read_parts_get_parts_and_those_that_read_nothing_are_refused(chat_tokenizer):
+    tokenizer = chat_tokenizer("plain")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}:{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}"
+        "{% endif %}{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    template = ChatTemplate(tokenizer, instruction="Do: {prompt}")
+    assert template.render("it") == "user:Do: it<|im_end|>assistant:"
+    assert template.turn("it", assistant("yes")) == "yes<|im_end|>"
+    tokenizer.chat_template = "{% if messages %}  {% endif %}"
+    with pytest.raises(InputError, match='"m" leaves out what the user says'):
+        ChatTemplate(tokenizer, name="m").render("it")

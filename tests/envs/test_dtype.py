@@ -58,7 +58,12 @@ def test_the_pairs_that_go_together_train_in_fp32_and_the_others_are_one_sentenc
 
 
 def test_wrong_formats_are_one_sentence():
-    with pytest.raises(InputError, match='"float16" is not one of fp32, bf16, fp16'):
-        make("float16")
+    with pytest.raises(InputError, match='"float8" is not one of fp32, bf16, fp16'):
+        make("float8")
     with pytest.raises(InputError, match=r'The device "auto" cannot be used'):
         make("fp32", device="auto")
+
+
+def test_formats_go_by_torchs_names_too():
+    for given in ("bf16", "bfloat16", torch.bfloat16, "torch.bfloat16"):
+        assert make(given).unwrapped.dtype == "bf16"

@@ -9,6 +9,7 @@ import prefgym  # noqa: F401
 from prefgym.commands import reward
 from prefgym.commands.sft import OPTIONS
 from prefgym.config import resolve
+from prefgym.data.prompts import load_prompts
 from prefgym.models.finetune import examples
 from prefgym.models.language_model import LanguageModel
 from prefgym.pair_data import read_pairs
@@ -155,3 +156,20 @@ def test_the_reward_command_templates_what_no_chat_template_does(chat_model, wri
         assert (asked == TALK[:3]) == chats
         assert said.strip() == "Home."
         assert comparisons[0].prompt.startswith("Q: ") == (not chats)
+
+
+def test_a_conversation_that_cannot_fit_is_found_before_training(chat_model, refused, write_rows, tmp_path):
+    chat_model("plain").save(tmp_path / "model")
+    talks = [[{"role": "user", "content": f"Who {i}?"}] for i in range(30)]
+    talks[17] = [{"role": "system", "content": "word " * 80}, *talks[17]]
+    posts = write_rows("talks.jsonl", [{"prompt": talk} for talk in talks])
+    flags = ("--data.prompts", posts, "--env.model", tmp_path / "model", "--env.reward", "length")
+    told = refused("train", *flags, "--env.max_prompt_tokens", 100, "--output", tmp_path / "run")
+    assert "messages (system, user) do not fit 100 prompt tokens" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_tools_beside_conversations_are_not_dropped_silently():
+    rows = [{"prompt": TALK[:1], "tools": [{"name": "search"}]}]
+    with pytest.warns(UserWarning, match='column "tools" of .* is not given to chat templates'):
+        load_prompts(rows)

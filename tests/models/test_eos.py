@@ -65,7 +65,7 @@ SAMPLED = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20}
     ("given", "saved"),
     [
         (SAMPLED, SAMPLED),
-        ({"temperature": 0.6, "min_p": 0.1}, {"do_sample": True, "temperature": 0.6, "min_p": 0.1}),
+        ({"temperature": 0.6, "min_p": 0.1}, {"temperature": 0.6, "min_p": 0.1}),  # greedy, as transformers reads it
         ({"do_sample": False, "temperature": 0.6}, {"do_sample": False}),
         ({"max_new_tokens": 77, "repetition_penalty": 1.3, "num_beams": 4}, {"max_new_tokens": 77}),
         ({"pad_token_id": 7, "bos_token_id": 9}, {"pad_token_id": 7, "bos_token_id": 9}),

@@ -329,3 +329,26 @@ def test_the_check_can_be_left_out(tmp_path, monkeypatch):
     for check in (True, False):
         gym.make("Summarize-v0", model=tmp_path, reference=tmp_path, reward="length", check_model=check)
     assert asked == [str(tmp_path)] * 2
+
+
+def test_positions_that_change_with_the_length_are_refused_where_they_do():
+    """LongRoPE: the factors of a text follow its length, so those of its beginning change when it grows."""
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "rope_theta": 10000.0}
+    shape = {**LLAMA, "max_position_embeddings": 256, "original_max_position_embeddings": 32, "pad_token_id": 0}
+    rope["original_max_position_embeddings"] = 32
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("phi3", **SMALL, **shape, rope_parameters=rope))
+    assert paths_of(model, 24).rows
+    with pytest.raises(
+        InputError, match=r"a text of 256 tokens otherwise .* position embeddings change with the length"
+    ):
+        paths_of(model, 200)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_bounds_of_layers_count_nothing(kind, tmp_path):
+    tokenizer = LanguageModel.load("embedded").tokenizer
+    config = AutoConfig.for_model(kind, **{**LLAMA, "vocab_size": 2048}, head_dim=8, max_window_layers=28)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert LanguageModel.load(tmp_path).model.config.num_hidden_layers == 2

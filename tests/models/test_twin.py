@@ -19,6 +19,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
+    MT5Config,
+    MT5ForConditionalGeneration,
     OPTConfig,
     Qwen2Config,
     T5Config,
@@ -26,7 +28,18 @@ from transformers import (
 )
 
 from prefgym.models.shrinking import VOCABULARY, Scale, scales, shrink
-from prefgym.models.twin import SPREAD, NoTwin, _build, _scaled, kinds, make_twin, randomise, twin_of
+from prefgym.models.twin import (
+    MOST_ROUNDING,
+    SPREAD,
+    NoTwin,
+    _build,
+    _rounding,
+    _scaled,
+    kinds,
+    make_twin,
+    randomise,
+    twin_of,
+)
 
 SMOL = LlamaConfig(
     **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "vocab_size": 49152},
@@ -191,3 +204,12 @@ def test_what_is_read_shows_in_a_deep_twin_whose_layers_are_normalised_last():
     drowned = BertLMHeadModel(config).eval()
     randomise(drowned)
     assert _scaled(drowned) < 0.1 < 1 <= _scaled(model)
+
+
+def test_a_twin_does_not_make_much_of_rounding():
+    config = MT5Config(d_model=32, d_ff=64, num_layers=2, num_heads=4, vocab_size=96, decoder_start_token_id=0)
+    model = _build(MT5ForConditionalGeneration, config, seed=0)
+    chaotic = MT5ForConditionalGeneration(config).eval()
+    randomise(chaotic)
+    assert _rounding(model) <= MOST_ROUNDING < 1e-4 < _rounding(chaotic)
+    assert _scaled(model) >= 1

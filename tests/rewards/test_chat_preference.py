@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertForSequenceClassification
 
 import prefgym  # noqa: F401
 from prefgym.data.chat_template import ChatTemplate
@@ -59,7 +60,7 @@ def test_scores_are_those_of_transformers(make, kind):
     expected = [
         by_transformers(pm, [*asked, TALK[2]]),
         by_transformers(pm, [*TALK, HOME]),
-        by_transformers(pm, [*asked, {"role": "assistant", "content": "A dog."}]),
+        by_transformers(pm, [*asked, {"role": "assistant", "content": " A dog. "}]),
     ]
     assert found == pytest.approx(expected, abs=1e-5)
     assert np.ptp(expected) > 1e-3
@@ -200,3 +201,43 @@ def test_functions_get_the_prompt_itself(chat_model):
     assert texts[0] == texts[1]
     with pytest.raises(InputError, match='Prompt 0 has a column "prompt_body"'):
         gym.make("Summarize-v0", prompts=[{"prompt": "x", "prompt_body": "y"}], **asked).reset()
+
+
+def test_encoders_made_elsewhere_are_read_as_their_tokenizer_and_template_say(chat_tokenizer, tmp_path):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertForSequenceClassification(BertConfig(vocab_size=262, num_labels=1, pad_token_id=2, **shape)).eval()
+    model.bert.embeddings.token_type_embeddings.weight.data.normal_()
+    for kind in ("none", "plain"):
+        tokenizer = chat_tokenizer(kind)
+        model.save_pretrained(tmp_path / kind)
+        tokenizer.save_pretrained(tmp_path / kind)
+        pm = PreferenceModel.load(tmp_path / kind)
+        assert pm.chat == (kind == "plain")
+        talk = [user("Who?"), {"role": "assistant", "content": "It."}]
+        text = tokenizer.apply_chat_template(talk, tokenize=False) if pm.chat else None
+        given = tokenizer(text, add_special_tokens=False) if pm.chat else tokenizer("Who?", "It.")
+        with torch.no_grad():
+            expected = model(input_ids=torch.tensor([given["input_ids"]])).logits.item()
+        assert pm.logits(["Who?"], ["It."])[0] == pytest.approx(expected, abs=1e-5)
+        pm.save(tmp_path / "again")
+        assert PreferenceModel.load(tmp_path / "again").logits(["Who?"], ["It."])[0] == pytest.approx(
+            expected, abs=1e-5
+        )
+    trained = PreferenceModel(model, chat_tokenizer("none"))
+    assert trained.types
+    assert abs(trained.logits(["Who?"], ["It."])[0] - expected) > 1e-4
+
+
+def test_a_response_is_scored_as_it_is_and_without_the_space_of_our_own_templates(make, chat_model):
+    pm = make("plain")
+    said = by_transformers(pm, [user("Who?"), {"role": "assistant", "content": "Home."}])
+    asked = {"model": chat_model("plain"), "prompts": ["Who?"], "reward": pm, "max_new_tokens": 40}
+    pm.prompted_with(ChatTemplate(pm.tokenizer))
+    assert scored(gym.make("Summarize-v0", template="{prompt} So:", **asked), " Home.") == pytest.approx(said, abs=1e-5)
+    assert scored(gym.make("Summarize-v0", instruction="{prompt}", **asked), "Home.") == pytest.approx(said, abs=1e-5)
+    spaced = by_transformers(pm, [user("Who?"), {"role": "assistant", "content": " Home.\n"}])
+    assert scored(gym.make("Summarize-v0", instruction="{prompt}", **asked), " Home.\n") == pytest.approx(
+        spaced, abs=1e-5
+    )
+    assert abs(spaced - said) > 1e-3

@@ -76,7 +76,8 @@ def test_an_agent_learns_from_parts_that_judge_some_rows(tmp_path):
 def test_a_score_alone_is_left_out_where_it_does_not_judge(monkeypatch):
     class Asked:
         def __init__(self, row):
-            self.told, self.body, self.row, self.index = row["prompt"], None, row, 0
+            self.text = self.told = row["prompt"]
+            self.body, self.row, self.index = None, row, 0
 
     values = as_scorer("maths", maths)([Asked(row) for row in ROWS], ["x", "y"])
     assert values[0] == 1.0

@@ -160,8 +160,7 @@ def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
         names = ("chosen", "rejected", "first", "second", "label")
         columns = {f"{name}_column": config[f"data.{name}_column"] for name in names}
         comparisons = load_comparisons(source, **shared, **columns, label_map=config["data.label_map"])
-    template = model.around
-    return [comparison.render(template) for comparison in comparisons]
+    return comparisons if model.chat else [comparison.render(model.around) for comparison in comparisons]
 
 
 def _references(config: Config, comparisons: list[Comparison], model: PreferenceModel) -> list[tuple[Asked, str]]:
@@ -179,7 +178,7 @@ def _references(config: Config, comparisons: list[Comparison], model: Preference
     template = model.around
     rows = load_prompts(config["data.comparisons"], **columns)
     prompts = [(model.chat and row.get("conversation")) or template.render(row["prompt"]) for row in rows]
-    answers = [template.render_response(row["reference"]) for row in rows]
+    answers = [row["reference"] if model.chat else template.render_response(row["reference"]) for row in rows]
     return list(zip(prompts, answers, strict=True))
 
 
