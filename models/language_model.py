@@ -265,9 +265,9 @@ class LanguageModel:
         self.model.generation_config = self._generation_config()
         with model_folder(folder) as temporary:
             self.model.save_pretrained(temporary)
-            if unsaid:  # transformers saves a temperature only beside do_sample, but decodes greedily without
+            settings = temporary / "generation_config.json"
+            if unsaid and settings.is_file():  # a temperature is saved beside do_sample only, and greedy without it
                 self.model.generation_config.do_sample = None
-                settings = temporary / "generation_config.json"
                 told = json.loads(settings.read_text(encoding="utf-8"))
                 told.pop("do_sample", None)
                 settings.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
