@@ -251,9 +251,7 @@ REWARD = {
     "data.response_column": told(
         "examples, held out", "text", beside="--data.comparisons @rated --data.rating_column marks"
     ),
-    "data.min_gap": told(
-        "examples, held out, max_steps", "2", beside="--data.comparisons @rated --data.rating_column stars"
-    ),
+    "data.min_gap": told("examples, held out", "2", beside="--data.comparisons @rated --data.rating_column stars"),
     "data.label_map": told("examples, held out", "1=second,2=first", beside=VOTES),
     "data.group_column": told("examples, held out, max_steps", "topic"),
     "data.annotator_column": told("annotators", "judge", scene="reward to the end"),
