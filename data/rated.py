@@ -103,10 +103,10 @@ def rated_comparisons(
     close = 0
     for (text, judge), given in asked.items():
         _check_raters(table, given, rating_column)
+        talk = table.messages(prompts[given[0].row], given[0].row, prompt_column)
         for first, second in combinations(given, 2):
             if first.text.strip() == second.text.strip():
                 continue
-            talk = table.messages(prompts[first.row], first.row, prompt_column)
             for rater, gap in enumerate(a - b for a, b in zip(first.ratings, second.ratings, strict=True)):
                 if 0 < abs(gap) < min_gap - _ROUNDING:
                     close += 1

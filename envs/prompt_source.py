@@ -105,7 +105,7 @@ class Prompt:
 def columns_of(prompts: Sequence[Prompt]) -> dict[str, list[Any]]:
     """What reward functions and judges get beside the texts of n prompts: name -> n values, None where a row lacks it.
 
-    The further columns of the data, and ``prompt_body``.
+    The further columns of the data, ``prompt_body`` and, for preference models alone, ``prompt_framed``.
     """
     names = dict.fromkeys(name for prompt in prompts for name in prompt.row if name != "prompt")
     columns: dict[str, list[Any]] = {name: [prompt.row.get(name) for prompt in prompts] for name in names}

@@ -77,6 +77,15 @@ class LoRA:
     alpha: float | None = None
     targets: str = EVERY_LINEAR
 
+    def settings(self, model: nn.Module, name: str) -> dict[str, Any]:
+        """Return what ``peft`` is told of it; :class:`InputError` if the model lacks a layer of ``targets``."""
+        return {
+            "r": self.rank,
+            "lora_alpha": 2 * self.rank if self.alpha is None else self.alpha,
+            "target_modules": self.target_modules(model, name),
+            "fan_in_fan_out": any(isinstance(module, Conv1D) for module in model.modules()),
+        }
+
     def target_modules(self, model: nn.Module, name: str) -> str | list[str]:
         """Return the targets in ``peft``'s format; :class:`InputError` if the model has no such layer."""
         if self.targets == EVERY_LINEAR:
@@ -117,10 +126,7 @@ class AdaptedModel(LanguageModel):
         """
         config = peft_package().LoraConfig(
             task_type="SEQ_2_SEQ_LM" if is_encoder_decoder(base.model) else "CAUSAL_LM",
-            r=lora.rank,
-            lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
-            target_modules=lora.target_modules(base.model, base.name),
-            fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.model.modules()),
+            **lora.settings(base.model, base.name),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # A is random

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from .lora import LoRA, peft_package
 
@@ -37,11 +36,8 @@ def low_rank(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     peft = peft_package()
     config = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=2 * lora.rank if lora.alpha is None else lora.alpha,
-        target_modules=lora.target_modules(model, name),
+        **lora.settings(model, name),
         exclude_modules=[key for key, part in model.named_modules() if any(part is each for each in whole)] or None,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # A is random
