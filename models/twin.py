@@ -75,10 +75,14 @@ def kinds(model: nn.Module) -> set[Any]:
     return {(type(module).__name__, *_told(module)) for module in model.modules() if id(module) not in added}
 
 
+# What a module says of itself that is no part of how it was built: how it runs now, and where it came from.
+NO_KIND = ("training", "gradient_checkpointing", "name_or_path")
+
+
 def _told(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(vars(module).items()):
         told = bool | str | int | None if "window" in name or "chunk" in name else bool | str
-        if isinstance(value, told) and name not in ("training", "name_or_path") and not name.startswith("_"):
+        if isinstance(value, told) and name not in NO_KIND and not name.startswith("_"):
             yield name, value
 
 

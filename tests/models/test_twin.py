@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -183,6 +184,19 @@ class Broken(LlamaForCausalLM):
 
     def __init__(self, config):
         raise ValueError("needs a camera")
+
+
+def test_how_a_model_runs_now_does_not_change_its_twin():
+    config = LlamaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    model = LlamaForCausalLM(config)
+    expected = make_twin(model).state_dict()
+    model.train().requires_grad_(False)
+    model.gradient_checkpointing_enable()
+    model.enable_input_require_grads()
+    model = Accelerator(cpu=True).prepare(model)
+    twin = make_twin(model)
+    assert all(torch.equal(value, expected[name]) for name, value in twin.state_dict().items())
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in twin.modules())
 
 
 def test_why_there_is_no_twin_is_said():
