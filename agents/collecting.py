@@ -9,6 +9,7 @@ Notation: B episodes (prompts x samples), P prompt columns (left padded), R resp
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.distribution import Decoding, log_distribution
-from ..models.forward import chosen_tokens, read_responses
+from ..models.forward import chosen_tokens, from_logits, pick_tokens, read_responses
+from ..models.head import is_known_plain
 from ..rewards import kl as kl_estimators
 from . import processes
 from .attach import is_neutral
@@ -153,33 +155,40 @@ def _reference(
     num_response, exact = mask.shape[1], env.kl_estimator == "exact"
     reference, shapes = env.reference.model, (env.decoding, policy.decoding)
     ref_log_probs, kl = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-    for rows, prompt_of in _pieces(groups, attention_mask, num_response, policy.vocab_size):
+    kept = 1 if is_known_plain(reference) else policy.vocab_size  # how much of its logits is in memory
+    for rows, prompt_of in _pieces(groups, attention_mask, num_response, kept):
         given = (tokens[rows], attention_mask[rows], num_response, prompt_of)
-        reading = read_responses(reference, *given)
-        slots, chosen = reading.slots, chosen_tokens(tokens[rows, -num_response:], reading.slots)
-        own = read_responses(policy.language_model.model, *given).logits if exact else None  # the same texts and slots
-        ref_log_probs[rows], kl[rows] = map(
-            slots.spread, _judge_slots(reading.logits, chosen, own, policy.vocab_size, *shapes)
-        )
+        models = [reference, policy.language_model.model] if exact else [reference]
+        readings = [read_responses(model, *given) for model in models]  # the same texts and slots
+        slots, judge = readings[0].slots, partial(_judge_slots, policy.vocab_size, shapes)
+        judged = from_logits(judge, readings, chosen_tokens(tokens[rows, -num_response:], slots))
+        ref_log_probs[rows], kl[rows] = map(slots.spread, judged)
     if not exact:
         kl = kl_estimators.estimator(env.kl_estimator)(log_probs, ref_log_probs)
     return ref_log_probs, kl.masked_fill(~mask, 0.0)
 
 
 def _judge_slots(
-    logits: Tensor, chosen: Tensor, own: Tensor | None, vocab_size: int, decoding: Decoding, own_decoding: Decoding
+    vocab_size: int, shapes: tuple[Decoding, Decoding], logits: Tensor, *rest: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Log pi_ref of the chosen token of each slot, and the exact KL there if the policy's own logits are given: (T,).
+    """Log pi_ref of the chosen token of each slot, and the exact KL there if the policy's own logits are given: (t,).
 
     A few slots at a time: with a large vocabulary, moving it through memory takes longer than computing.
+
+    Args:
+        vocab_size: V.
+        shapes: of the reference's and of the policy's distribution.
+        logits: (t, V_model) of the reference.
+        rest: logits (t, V_model) of the policy, if wanted, and the chosen tokens (t,).
     """
+    *own, chosen = rest
     log_probs, kl = logits.new_zeros(2, len(logits), dtype=torch.float32)
     size = max(1, LOGITS_IN_CACHE.get(logits.device.type, logits.numel()) // logits.shape[-1])
     for here in (slice(begin, begin + size) for begin in range(0, len(logits), size)):
-        ref_log_dist = log_distribution(logits[here], vocab_size, decoding)  # (size, V)
-        log_probs[here] = ref_log_dist.gather(-1, chosen[here, None])[:, 0]
-        if own is not None:
-            kl[here] = kl_estimators.exact(log_distribution(own[here], vocab_size, own_decoding), ref_log_dist)
+        ref_log_dist = log_distribution(logits[here], vocab_size, shapes[0])  # (size, V)
+        log_probs[here] = pick_tokens(ref_log_dist, chosen[here])
+        for policy_logits in own:
+            kl[here] = kl_estimators.exact(log_distribution(policy_logits[here], vocab_size, shapes[1]), ref_log_dist)
     return log_probs, kl
 
 

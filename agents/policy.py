@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models.distribution import Decoding, log_distribution, restrict, sample
-from ..models.forward import chosen_log_probs, head_width, read_responses, response_logits
+from ..models.forward import chosen_tokens, from_logits, pick_tokens, read_responses, response_logits
 from ..models.generation import Generation, generate
+from ..models.head import head_width
 from ..models.language_model import LanguageModel, disable_dropout
 from ..models.shared_prompt import recomputing
 from ..models.stepper import make_stepper
@@ -170,14 +171,21 @@ class LMPolicy(nn.Module):
             reading = read_responses(self.language_model.model, *given, prompt_of)  # of T slots
             values = None if self.value_model is None else self.read_values(*given, prompt_of)
         slots = reading.slots
-        log_dist = log_distribution(reading.logits, self.vocab_size, self.decoding)  # (T, V)
-        if allowed is not None:
-            log_dist = restrict(log_dist, slots.gather(allowed))
-        log_probs = chosen_log_probs(log_dist, tokens[:, -num_response:], slots)  # (B, R)
+
+        def judge(logits: Tensor, chosen: Tensor, *allowed: Tensor) -> tuple[Tensor, ...]:
+            log_dist = log_distribution(logits, self.vocab_size, self.decoding)  # (t, V)
+            if allowed:
+                log_dist = restrict(log_dist, *allowed)
+            wanted = ([entropy(log_dist)] if with_entropy else []) + ([log_dist] if with_log_dist else [])
+            return (pick_tokens(log_dist, chosen), *wanted)
+
+        chosen = chosen_tokens(tokens[:, -num_response:], slots)
+        with self.autocast():
+            judged = from_logits(judge, [reading], chosen, *([] if allowed is None else [slots.gather(allowed)]))
+        log_probs, *rest = map(slots.spread, judged)  # (B, R)
         if self.value_head is not None:
             values = slots.spread(self.value_head(reading.hidden))
-        entropies = slots.spread(entropy(log_dist)) if with_entropy else None
-        return Evaluation(log_probs, values, entropies, slots.spread(log_dist) if with_log_dist else None)
+        return Evaluation(log_probs, values, rest[0] if with_entropy else None, rest[-1] if with_log_dist else None)
 
     def read_values(
         self, tokens: Tensor, attention_mask: Tensor, num_response: int, prompt_of: Tensor | None = None

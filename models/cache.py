@@ -19,7 +19,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 
 from .accepts import taken
-from .forward import head_input
+from .head import head_input
 from .shared_prompt import checkpoints
 
 

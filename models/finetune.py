@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from .attention import plain_attention
 from .encoder_decoder import is_encoder_decoder
-from .forward import read_responses
+from .forward import from_logits, read_responses
 from .low_rank import low_rank
 from .packing import check_packable
 from .shared_prompt import numbered
@@ -58,7 +58,8 @@ class LanguageModelTrainer(SupervisedTrainer):
             model, inputs["input_ids"], inputs["attention_mask"], num_response, inputs["prompt_of"], inputs["packed"]
         )
         wanted = reading.slots.gather(labels[:, -num_response:]).masked_fill(~reading.slots.real, IGNORED)  # (T,)
-        return token_loss_sum(reading.logits, wanted), int((labels != IGNORED).sum())
+        (sums,) = from_logits(lambda *given: (token_loss_sum(*given)[None],), [reading], wanted)
+        return sums.sum(), int((labels != IGNORED).sum())
 
 
 def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

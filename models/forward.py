@@ -7,18 +7,20 @@ never a token's id, and tokens at padding do not affect any result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from functools import partial
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from ..errors import InputError
 from .distribution import Decoding, log_distribution
 from .encoder_decoder import is_encoder_decoder, read_pairs
+from .head import has_plain_head, head_input, head_of, head_rows, no_head
 from .layout import Slots, every_slot
 from .packing import read_packed
 from .padding import first_real_column
@@ -26,46 +28,8 @@ from .paths import paths_of
 from .plain import read_plainly
 from .shared_prompt import first_rows, read_behind, shares_prompts
 
-
-def head_of(model: nn.Module) -> Any:
-    """The layer that turns hidden states into logits.
-
-    Raises:
-        InputError: there is none that can be found.
-    """
-    inner: Any = getattr(model, "module", model)
-    head = inner.get_output_embeddings()
-    if head is None:
-        rows = inner.get_input_embeddings().weight.shape[0]
-        linear = [module for module in inner.modules() if isinstance(module, nn.Linear) and module.out_features == rows]
-        head = linear[-1] if linear else None
-    if head is None:
-        raise InputError(f"The layer of a {type(inner).__name__} that computes logits cannot be found.")
-    return head
-
-
-def head_width(model: nn.Module) -> int:
-    """d, the size of the hidden states that the head reads; not every configuration states it."""
-    head: Any = head_of(model)
-    if hasattr(head, "weight"):
-        return int(head.weight.shape[-1])
-    inner: Any = getattr(model, "module", model)
-    return int(inner.config.get_text_config().hidden_size)
-
-
-@contextmanager
-def head_input(model: PreTrainedModel) -> Iterator[list[Tensor]]:
-    """Collect the input of the language-model head: the last hidden states after the final norm."""
-    captured: list[Tensor] = []
-
-    def capture(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        captured.append(arguments[0])
-
-    handle = head_of(model).register_forward_pre_hook(capture)
-    try:
-        yield captured
-    finally:
-        handle.remove()
+LOGITS_AT_ONCE = 2**25
+"""How many logits :func:`from_logits` has in memory at once."""
 
 
 @overload
@@ -128,14 +92,72 @@ class Reading:
     """A model's outputs where response tokens are predicted, before they are arranged in columns.
 
     Attributes:
-        logits: (T, V_model), one row per slot; those of padding are meaningless.
-        hidden: (T, d) what the head read.
+        hidden: (T, d) what the head reads, one row per slot; those of padding are meaningless.
         slots: which response token each slot predicts.
+        computed: (T, V_model) logits; None if there are so many that they are left to :func:`from_logits`.
+        head: which then turns hidden states into logits.
     """
 
-    logits: Tensor
     hidden: Tensor
     slots: Slots
+    computed: Tensor | None
+    head: Any = None
+
+    @property
+    def logits(self) -> Tensor:
+        """(T, V_model), one row per slot, however many; those of padding are meaningless."""
+        return self.head(self.hidden) if self.computed is None else self.computed
+
+
+def from_logits(
+    function: Callable[..., tuple[Tensor, ...]], readings: Sequence[Reading], *given: Tensor
+) -> tuple[Tensor, ...]:
+    """Compute something of each slot's logits; if there are many, never those of all slots at once.
+
+    The backward pass computes a piece's logits again, so the largest tensor is that of a piece: exact, as each slot's
+    result depends on its own logits alone.
+
+    Args:
+        function: of logits (t, V_model), one for each reading, and of t rows of what is given; returns (t, ...) each.
+        readings: of the same slots.
+        given: further tensors (T, ...).
+
+    Returns:
+        What the function returns, joined along the first dimension: (T, ...) each.
+    """
+    rows = min(len(reading.hidden) if reading.head is None else _rows_at_once(reading) for reading in readings)
+
+    def piece(*parts: Tensor) -> tuple[Tensor, ...]:
+        pairs = zip(readings, parts[: len(readings)], strict=True)
+        logits = [part if reading.head is None else reading.head(part) for reading, part in pairs]
+        return function(*logits, *parts[len(readings) :])
+
+    sources = [reading.hidden if reading.computed is None else reading.computed for reading in readings]
+    if rows == len(sources[0]):
+        return piece(*sources, *given)
+    again = partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
+    run = again if torch.is_grad_enabled() else piece
+    results = [run(*parts) for parts in zip(*(tensor.split(rows) for tensor in (*sources, *given)), strict=True)]
+    return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+
+
+def _rows_at_once(reading: Reading) -> int:
+    """The number of slots whose logits are computed together."""
+    return min(len(reading.hidden), max(1, LOGITS_AT_ONCE // len(reading.head.weight)))
+
+
+class _Texts(NamedTuple):
+    """What :func:`read_responses` reads, without padding that all rows share on the left."""
+
+    tokens: Tensor  # (B, L) int64
+    mask: Tensor  # (B, L) int64
+    split: int  # P
+    prompt_of: Tensor | None  # (B,); None: each row is read with its prompt
+
+    @property
+    def real(self) -> Tensor:
+        """(B, R) bool, True on response tokens."""
+        return self.mask[:, self.split :].bool()
 
 
 def read_responses(
@@ -153,22 +175,40 @@ def read_responses(
     split = tokens.shape[1] - num_response
     start = min(first_real_column(attention_mask), split - 1)
     mask = attention_mask[:, start:].long()
-    columns = mask.shape[1]
-    given = (tokens[:, start:], mask, split - start, prompt_of if shares_prompts(model, columns) else None)
-    real = mask[:, split - start :].bool()
-    with head_input(model) as hidden:
-        if is_encoder_decoder(model) and shares_prompts(model, columns):
-            logits, slots = [_encoder_decoder(model, *given)], every_slot(real)
-        elif packed and not is_encoder_decoder(model):
-            logits, slots = read_packed(model, *given[:3])
-        elif given[-1] is None or split - start == 1:
-            paths = paths_of(model, columns)
-            both = read_plainly(model, paths, *given[:2], num_response, hidden)
-            logits, slots, hidden[:] = [both[0]], every_slot(real), [both[1]]
-        else:
-            logits, slots = _behind(model, *given)
-    read = hidden[-len(logits) :]  # the head may have run on prompts earlier
-    return Reading(_flat(logits), _flat(read), slots)
+    shared = prompt_of if shares_prompts(model, mask.shape[1]) else None
+    texts = _Texts(tokens[:, start:], mask, split - start, shared)
+    many = texts.real.numel() * head_rows(model) > LOGITS_AT_ONCE
+    later = many and has_plain_head(model, partial(_read_one, model, texts))
+    with head_input(model) as hidden, no_head(model) if later else nullcontext():
+        parts, states, slots = _read(model, texts, packed, hidden)
+    return Reading(_flat(states), slots, None if later else _flat(parts), head_of(model) if later else None)
+
+
+def _read(
+    model: PreTrainedModel, texts: _Texts, packed: bool, at_head: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor], Slots]:
+    """What the model returns by chunk (g, W, ...), the entries of ``at_head`` that belong to it, and the slots."""
+    columns, num_response = texts.mask.shape[1], texts.real.shape[1]
+    if is_encoder_decoder(model) and shares_prompts(model, columns):
+        returned, slots = [_encoder_decoder(model, *texts)], every_slot(texts.real)
+    elif packed and not is_encoder_decoder(model):
+        returned, slots = read_packed(model, *texts[:3])
+    elif texts.prompt_of is None or texts.split == 1:
+        paths = paths_of(model, columns)
+        both = read_plainly(model, paths, *texts[:2], num_response, at_head)
+        return [both[0]], [both[1]], every_slot(texts.real)
+    else:
+        returned, slots = _behind(model, *texts)
+    return returned, at_head[-len(returned) :], slots  # the head may have run on prompts earlier
+
+
+def _read_one(model: PreTrainedModel, texts: _Texts, at_head: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The same for the first text alone, up to its first response token."""
+    end = texts.split + 1
+    parts, states, _ = _read(
+        model, _Texts(texts.tokens[:1, :end], texts.mask[:1, :end], texts.split, None), False, at_head
+    )
+    return parts[0], states[0]
 
 
 def _flat(parts: list[Tensor]) -> Tensor:
@@ -216,13 +256,17 @@ def token_log_probs(
     Arguments as in :func:`response_logits` and :func:`prefgym.models.distribution.log_distribution`.
     """
     reading = read_responses(model, tokens, attention_mask, num_response, prompt_of)
-    log_dist = log_distribution(reading.logits, vocab_size, decoding)  # (T, V)
-    return chosen_log_probs(log_dist, tokens[:, -num_response:], reading.slots)
+
+    def pick(logits: Tensor, chosen: Tensor) -> tuple[Tensor]:
+        return (pick_tokens(log_distribution(logits, vocab_size, decoding), chosen),)
+
+    (picked,) = from_logits(pick, [reading], chosen_tokens(tokens[:, -num_response:], reading.slots))
+    return reading.slots.spread(picked)
 
 
-def chosen_log_probs(log_dist: Tensor, responses: Tensor, slots: Slots) -> Tensor:
-    """Pick the log-probability of each response token: (T, V) and (B, R) -> (B, R), exactly 0 on padding."""
-    return slots.spread(log_dist.gather(-1, chosen_tokens(responses, slots)[:, None])[:, 0])
+def pick_tokens(log_dist: Tensor, chosen: Tensor) -> Tensor:
+    """The log-probability of the token chosen in each slot: (t, V) and (t,) -> (t,)."""
+    return log_dist.gather(-1, chosen[:, None])[:, 0]
 
 
 def chosen_tokens(responses: Tensor, slots: Slots) -> Tensor:

@@ -25,7 +25,7 @@ from transformers import (
 
 from .accepts import taken
 from .encoder_decoder import is_encoder_decoder
-from .forward import head_input
+from .head import head_input
 from .padding import position_ids
 from .paths import Paths, inner_model
 from .plain import aligned, batches

@@ -16,8 +16,8 @@ from transformers import EncoderDecoderCache, PreTrainedModel
 
 from .cache import RowCache, RowCacheLayer, cached_forward
 from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
-from .forward import head_input
 from .grouped_reader import GroupedReader
+from .head import head_input
 from .padding import position_ids
 from .paths import first_position, paths_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .forward import head_input
+from .head import head_input
 from .paths import paths_of
 from .plain import read_plainly
 

@@ -24,6 +24,7 @@ from ..errors import InputError
 from .accepts import taken
 from .attention import additive_mask
 from .encoder_decoder import is_encoder_decoder
+from .head import unchanged
 from .layout import Chunk, Slots, lay_out, slots_of
 from .padding import position_ids
 from .paths import first_position, paths_of
@@ -114,7 +115,8 @@ class PromptCache(Cache):
 
     def read(self, model: nn.Module, prompts: Tensor, prompt_mask: Tensor) -> None:
         """Read prompts (G, P), and stop once the last layer has its keys and values: the rest is not used."""
-        plain = not hasattr(model, "module") and not any("forward" in vars(module) for module in model.modules())
+        replaced = [module.forward for module in model.modules() if "forward" in vars(module)]
+        plain = not hasattr(model, "module") and all(forward is unchanged for forward in replaced)
         self.last_layer = _text_config(model).num_hidden_layers - 1 if plain else None
         with suppress(_AllKept):
             model(

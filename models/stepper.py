@@ -15,7 +15,7 @@ from transformers import EncoderDecoderCache, PreTrainedModel
 from ..errors import InputError
 from .cache import KeyValues, RowCache, cached_forward, caching
 from .encoder_decoder import decode, encode, is_encoder_decoder, start_tokens
-from .forward import head_input
+from .head import head_input
 from .padding import first_real_column, position_ids
 from .paths import Paths, paths_of
 from .plain import read_plainly

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .accepts import taken
 from .encoder_decoder import is_encoder_decoder, start_tokens
-from .forward import head_of
+from .head import head_of
 from .paths import inner_model, limit_of
 
 RESPONSE = 5

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .forward import head_of, head_width
+from .head import head_of, head_width
 
 if TYPE_CHECKING:
     from .language_model import LanguageModel

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...models.distribution import Decoding, log_distribution
 from ...models.encoder_decoder import is_encoder_decoder
-from ...models.forward import chosen_log_probs, read_responses
+from ...models.forward import chosen_tokens, from_logits, pick_tokens, read_responses
 from ...models.generation import generate
 from ...models.language_model import LanguageModel
 from ..policies.decode import left_pad
@@ -130,9 +130,13 @@ class HarnessModel(LM):
         device = self.lm.device
         given = (tokens.to(device), attention.to(device), texts.shape[1], prompt_of.to(device))
         reading = read_responses(self.lm.model, *given)
-        log_dist = log_distribution(reading.logits, self.lm.vocab_size)  # (T, V)
-        chosen = chosen_log_probs(log_dist, given[0][:, -texts.shape[1] :], reading.slots)  # (B, R), 0 on padding
-        likeliest = reading.slots.spread(log_dist.amax(-1))
+
+        def judge(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+            log_dist = log_distribution(logits, self.lm.vocab_size)  # (t, V)
+            return pick_tokens(log_dist, tokens), log_dist.amax(-1)
+
+        judged = from_logits(judge, [reading], chosen_tokens(given[0][:, -texts.shape[1] :], reading.slots))
+        chosen, likeliest = map(reading.slots.spread, judged)  # (B, R), 0 on padding
         greedy = ((chosen >= likeliest) | ~mask.to(device)).all(1)
         return list(zip(chosen.double().sum(1).tolist(), greedy.tolist(), strict=True))
 
