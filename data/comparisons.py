@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class Comparison:
         margin: by how much ``chosen`` should score higher (Bradley-Terry margin).
         group: rows with the same group are never split up; ``None``: the prompt is the group.
         annotator: who judged; ``None``: unknown.
+        systems: who wrote ``chosen`` and ``rejected``; ``None``: unknown.
         conversation: the messages of the prompt, of ``chosen`` and of ``rejected``, where the data hold conversations.
     """
 
@@ -43,6 +44,7 @@ class Comparison:
     margin: float = 0.0
     group: str | None = None
     annotator: str | None = None
+    systems: tuple[str, str] | None = None
     conversation: tuple[list[Message], list[Message], list[Message]] | None = field(
         default=None, compare=False, repr=False
     )
@@ -76,6 +78,7 @@ def load_comparisons(
     label_map: str | Mapping[Any, str] | None = None,
     group_column: str | None = None,
     annotator_column: str | None = None,
+    system_column: str | None = None,
     split: str | None = None,
     seed: int = 0,
     limit: int | None = None,
@@ -100,6 +103,8 @@ def load_comparisons(
         group_column: column whose equal values must stay on one side of a split, if that is not the prompt.
         annotator_column: column that says who judged; ``annotator`` if there is one. Several label columns are several
             annotators with these names.
+        system_column: two columns, of who wrote the first and the second text, or the chosen and the rejected one
+            (``model_a,model_b``).
         split: ``"train"``, ``"validation"``, ``"test"`` (see ``Table.rows_of_split``) or ``None`` for all.
         seed: a different seed splits the same prompts differently.
         limit: at most this many comparisons.
@@ -127,6 +132,7 @@ def load_comparisons(
     prompts, firsts, seconds, conversations = two_texts(table, prompt_column, *columns, _HINT)
     judges = _annotators(table, label_column, annotator_column)
     groups = prompts if group_column is None else _groups(table, group_column, prompts)
+    systems = _systems(table, system_column)
     margins = table.column("margin", optional=True) if "margin" in table.columns else [0.0] * len(table)
 
     comparisons = []
@@ -136,10 +142,12 @@ def load_comparisons(
             if firsts[i].strip() == seconds[i].strip() and label != TIE:
                 names = " and ".join(f'"{name}"' for name in columns)
                 raise InputError(f"Columns {names} are equal at {table.where(i)}; remove the row or label it a tie.")
-            chosen, rejected, talk = firsts[i], seconds[i], conversations[i]
+            chosen, rejected, talk, wrote = firsts[i], seconds[i], conversations[i], systems[i]
             if label == SECOND:
                 chosen, rejected, talk = rejected, chosen, talk and (talk[0], talk[2], talk[1])
-            comparisons.append(Comparison(prompts[i], chosen, rejected, label == TIE, margin, groups[i], judge, talk))
+                wrote = wrote and wrote[::-1]
+            told = (label == TIE, margin, groups[i], judge, wrote, talk)
+            comparisons.append(Comparison(prompts[i], chosen, rejected, *told))
     return comparisons[:limit]
 
 
@@ -200,6 +208,31 @@ def _annotators(table: Table, label_column: str | None, annotator_column: str | 
     else:
         values = [None] * len(table)
     return [[None if value is None else str(value)] for value in values]
+
+
+def _systems(table: Table, names: str | None) -> Sequence[tuple[str, str] | None]:
+    """Who wrote the two texts of each row."""
+    if names is None:
+        return [None] * len(table)
+    columns = [name.strip() for name in names.split(",")]
+    if len(columns) != 2:
+        raise InputError(
+            f'system_column "{names}" must name two columns, of who wrote either text, such as "model_a,model_b".'
+        )
+    return list(zip(*(names_in(table, name) for name in columns), strict=True))
+
+
+def names_in(table: Table, column: str) -> list[str]:
+    """The name in every row of a column, of whoever wrote a text.
+
+    Raises:
+        InputError: no such column, or a row without a name.
+    """
+    names = table.column(column, "Map it with --data.system_column.")
+    for index, name in enumerate(names):
+        if name is None or not str(name).strip():
+            raise InputError(f'Column "{column}" at {table.where(index)} does not say who wrote the text.')
+    return [str(name).strip() for name in names]
 
 
 def _groups(table: Table, column: str, prompts: list[str]) -> list[str]:

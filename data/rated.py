@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..numbers import is_number, takes_numbers
-from .comparisons import Comparison
+from .comparisons import Comparison, names_in
 from .conversations import Message
 from .tables import Table, read_table
 
@@ -68,6 +68,7 @@ def rated_comparisons(
     response_column: str = "response",
     group_column: str | None = None,
     annotator_column: str | None = None,
+    system_column: str | None = None,
     min_gap: float = 0.0,
 ) -> Rated:
     """Read rated responses, a row each, and compare those to the same prompt.
@@ -81,6 +82,7 @@ def rated_comparisons(
         group_column: column whose equal values must stay on one side of a split, if that is not the prompt.
         annotator_column: column that says who rated, where each row has one rater: only ratings of one person are
             compared.
+        system_column: column that says who wrote the response.
         min_gap: in units of the rating; closer ones that are not equal are left out.
 
     Raises:
@@ -95,6 +97,7 @@ def rated_comparisons(
     responses = table.texts(response_column, hint=_HINT)
     ratings = _ratings(table, [name.strip() for name in rating_column.split(",")])
     judges = [None] * len(table) if annotator_column is None else table.column(annotator_column, _HINT)
+    systems = None if system_column is None else names_in(table, system_column)
     groups = texts if group_column is None else [str(value) for value in table.column(group_column, _HINT)]
     asked: dict[tuple[str, Any], list[_Response]] = {}
     for row, (text, response, rating, judge) in enumerate(zip(texts, responses, ratings, judges, strict=True)):
@@ -114,7 +117,8 @@ def rated_comparisons(
                 name = None if judge is None else str(judge)
                 name = f"rater {rater + 1}" if name is None and len(given[0].ratings) > 1 else name
                 pair = (first, second) if gap >= 0 else (second, first)
-                comparisons.append(_comparison(text, pair, gap == 0, groups[first.row], name, talk))
+                wrote = None if systems is None else (systems[pair[0].row], systems[pair[1].row])
+                comparisons.append(_comparison(text, pair, gap == 0, groups[first.row], name, wrote, talk))
     if not comparisons:
         apart = f" that differ by {min_gap:g}" if close else ""
         raise InputError(
@@ -130,12 +134,13 @@ def _comparison(
     tie: bool,
     group: str,
     annotator: str | None,
+    systems: tuple[str, str] | None,
     talk: list[Message] | None,
 ) -> Comparison:
     chosen, rejected = (response.text for response in pair)
     said = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
     messages = None if talk is None else (talk, said[0], said[1])
-    return Comparison(prompt, chosen, rejected, tie, 0.0, group, annotator, messages)
+    return Comparison(prompt, chosen, rejected, tie, 0.0, group, annotator, systems, messages)
 
 
 def _ratings(table: Table, names: Sequence[str]) -> list[list[float]]:

@@ -41,16 +41,39 @@ def accuracy_of_leads(lead: NDArray[np.float64], comparisons: Sequence[Compariso
     """
     if not len(comparisons):
         raise InputError("There is no comparison to measure accuracy on.")
-    tie = np.array([comparison.tie for comparison in comparisons])
-    right = share_right(lead, tie)  # (N,)
-    _, group = np.unique([comparison.split_group for comparison in comparisons], return_inverse=True)
-    mean = float(right.mean())
-    residuals = np.bincount(group, weights=right - mean)  # (G,) summed over each prompt
-    groups, n = len(residuals), len(right)
-    variance = float((residuals**2).sum()) / n**2 * groups / max(groups - 1, 1)
-    effective = min(n, mean * (1 - mean) / variance) if variance > 0 else groups
+    right = _right(lead, comparisons)
+    mean, variance, groups = _clustered(right, comparisons)
+    effective = min(len(right), mean * (1 - mean) / variance) if variance > 0 else groups
     low, high = wilson_interval(mean, effective)
-    return {"mean": mean, "low": low, "high": high, "n": n}
+    return {"mean": mean, "low": low, "high": high, "n": len(right)}
+
+
+def advantage_of_leads(
+    lead: NDArray[np.float64], other: NDArray[np.float64], comparisons: Sequence[Comparison]
+) -> dict[str, float]:
+    """Return ``{"mean", "low", "high", "n"}``: by how much more often one lead (N,) is right than another.
+
+    Paired by comparison, so that what is hard for both cancels. A normal 95 % interval whose variance is cluster-robust
+    (comparisons of a prompt are dependent), with G / (G - 1) for G prompts.
+    """
+    if not len(comparisons):
+        raise InputError("There is no comparison to measure accuracy on.")
+    mean, variance, _ = _clustered(_right(lead, comparisons) - _right(other, comparisons), comparisons)
+    half = Z * math.sqrt(variance)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": len(comparisons)}
+
+
+def _right(lead: NDArray[np.float64], comparisons: Sequence[Comparison]) -> NDArray[np.float64]:
+    return share_right(lead, np.array([comparison.tie for comparison in comparisons]))  # (N,)
+
+
+def _clustered(values: NDArray[np.float64], comparisons: Sequence[Comparison]) -> tuple[float, float, int]:
+    """The mean of N values, its variance when those of a prompt are dependent, and the number of prompts."""
+    _, group = np.unique([comparison.split_group for comparison in comparisons], return_inverse=True)
+    mean, n = float(values.mean()), len(values)
+    residuals = np.bincount(group, weights=values - mean)  # (G,) summed over each prompt
+    groups = len(residuals)
+    return mean, float((residuals**2).sum()) / n**2 * groups / max(groups - 1, 1), groups
 
 
 def wilson_interval(rate: float, n: float, z: float = Z) -> tuple[float, float]:

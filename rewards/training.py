@@ -8,10 +8,8 @@ a prompt are adjacent, and a batch reads each text once however many comparisons
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,18 +17,15 @@ from torch.utils.data import Sampler, SequentialSampler
 
 from ..data.chat_template import Asked
 from ..data.comparisons import Comparison
-from ..data.splits import group_folds
 from ..errors import InputError
 from ..models.attention import plain_attention
 from ..models.low_rank import low_rank
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from ..numbers import takes_numbers
-from .accuracy import accuracy, accuracy_of_leads, leads
-from .breakdown import breakdown
+from .accuracy import accuracy, leads
 from .calibration import helpful_temperature
 from .chat_texts import asked_and_said
 from .encoded import Cuts, Encoded
-from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import PreferenceModel
 from .scorer import head_of
 
@@ -219,72 +214,3 @@ def reference_shift(pm: PreferenceModel, prompts: Sequence[Asked], references: S
         raise InputError("The reference shift needs at least one prompt with a reference response.")
     pm.shift = float(pm.logits(prompts, references).mean())
     return pm.shift
-
-
-def cross_validate(
-    make_model: Callable[[], PreferenceModel],
-    comparisons: Sequence[Comparison],
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    keep_in: Path | None = None,
-    accept_changes: bool = False,
-    **options: Any,
-) -> dict[str, Any]:
-    """Measure on each fold a new model trained on the others; all comparisons of a prompt are in the same fold.
-
-    Nothing is selected on the held-out fold: epochs and all other ``options`` (as in :func:`train_preference_model`)
-    are fixed beforehand.
-
-    Args:
-        make_model: returns a new, untrained model.
-        comparisons: all of them.
-        folds: number of folds, at most the number of distinct prompts.
-        seed: of the folds and of training.
-        keep_in: folder that keeps the results of finished folds, which are not computed again; None keeps none.
-        accept_changes: recompute folds that were computed on other inputs, instead of refusing them.
-
-    Returns:
-        The results of :func:`prefgym.rewards.breakdown.breakdown`; on the same comparisons ``longer`` (how often the
-        longer response in characters wins); ``chance`` (0.5); ``folds`` (each fold's own accuracy); ``comparisons``,
-        ``prompts``, ``ties``, ``prompts_cut`` and ``responses_cut`` (held-out texts that did not fit).
-
-    Raises:
-        InputError: a kept fold was computed on something else.
-        Stopped: with ``keep_in``, with a sentence that says which folds are saved.
-    """
-    groups = [comparison.split_group for comparison in comparisons]
-    fold_of = group_folds(groups, folds, seed)
-    kept = None
-    if keep_in is not None:
-        inputs = fold_inputs(make_model(), comparisons, {**options, "folds": folds, "seed": seed})
-        kept = KeptFolds(keep_in, folds, inputs, accept_changes)
-    lead = np.zeros(len(comparisons))
-    each, prompts_cut, responses_cut = [], 0, 0
-    for fold in range(folds):
-        tested = [i for i in range(len(comparisons)) if fold_of[i] == fold]
-        learned = [comparisons[i] for i in range(len(comparisons)) if fold_of[i] != fold]
-        held_out = [comparisons[i] for i in tested]
-
-        def measure(learned: list[Comparison] = learned, held_out: list[Comparison] = held_out) -> Fold:
-            pm = make_model()
-            train_preference_model(pm, learned, seed=seed, **options)
-            pm.cuts = Cuts()
-            return Fold(leads(pm, held_out).tolist(), pm.cuts.prompts, pm.cuts.responses)
-
-        measured = measure() if kept is None else kept.get(fold, measure)
-        lead[tested] = measured.leads
-        each.append(accuracy_of_leads(lead[tested], held_out))
-        prompts_cut, responses_cut = prompts_cut + measured.prompts_cut, responses_cut + measured.responses_cut
-    longer = np.array([float(len(c.chosen) - len(c.rejected)) for c in comparisons])
-    return {
-        **breakdown(lead, comparisons, seed),
-        "longer": accuracy_of_leads(longer, comparisons),
-        "chance": 0.5,
-        "folds": each,
-        "comparisons": len(comparisons),
-        "prompts": len(set(groups)),
-        "ties": sum(comparison.tie for comparison in comparisons),
-        "prompts_cut": prompts_cut,
-        "responses_cut": responses_cut,
-    }

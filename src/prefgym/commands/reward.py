@@ -48,6 +48,13 @@ OPTIONS = [
     Option("data.group_column", str, None, "Column that must not be split, if not the prompt (an article's id)."),
     Option("data.annotator_column", str, None, "Column that says who judged (default: annotator, if there is one)."),
     Option(
+        "data.system_column",
+        str,
+        None,
+        "Column with the system that wrote a response, or two for the two of a comparison (model_a,model_b): "
+        "cross-validation then holds out systems too, in 6 models for each fold.",
+    ),
+    Option(
         "data.reference_column",
         str,
         None,
@@ -148,7 +155,7 @@ def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
     from ..data.comparisons import load_comparisons
 
     source = config["data.comparisons"]
-    shared = {f"{name}_column": config[f"data.{name}_column"] for name in ("prompt", "group", "annotator")}
+    shared = {f"{name}_column": config[f"data.{name}_column"] for name in ("prompt", "group", "annotator", "system")}
     if config["data.rating_column"]:
         from ..data.rated import rated_comparisons
 
@@ -233,7 +240,7 @@ def _train(
 
 
 def _cross_validate(config: Config, comparisons: list[Comparison], folder: Path) -> dict[str, Any]:
-    from ..rewards.training import cross_validate
+    from ..rewards.cross_validation import cross_validate
 
     prompts = len({item.split_group for item in comparisons})
     folds = min(config["folds"], prompts)
@@ -275,13 +282,17 @@ def _notice(config: Config, metrics: dict[str, Any]) -> str:
 
 def _flat(metrics: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
     """The metrics with the cross-validated rates and the summary in front, named for a reader."""
+    from ..evaluation.reports.formats import points
+
     crossed = metrics.get("cross_validation")
     told = (
         {}
         if crossed is None
         else {
-            "accuracy, cross-validated by prompt": crossed["accuracy"],
+            f"accuracy, cross-validated by prompt{' and system' if crossed['systems'] else ''}": crossed["accuracy"],
             "the longer one wins": crossed["longer"],
+            "above the longer one (points)": points(crossed["minus_longer"], 1),
+            "the better system wins": crossed["system"],
             "chance": f"{100 * crossed['chance']:.1f} %",
         }
     )
