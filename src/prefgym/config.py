@@ -22,6 +22,8 @@ from .yaml_files import dump_yaml, load_yaml, load_yaml_file, scalar
 
 COMMAND_LINE = "command line"
 PRESETS = "configs"
+FOR = "command"
+"""The key of a file that says which command it is for."""
 LARGEST = 2**63 - 1
 """The largest integer for any option: a torch generator takes no larger seed, a tensor no larger index."""
 
@@ -139,21 +141,39 @@ class Config(dict[str, Any]):
         write_text(path, self.to_yaml())
 
 
-def preset_names() -> list[str]:
-    """The names of the presets that come with the package."""
-    return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
+def preset_names(command: str = "train") -> list[str]:
+    """The names of a command's presets that come with the package."""
+    return sorted(path.stem for path in _preset_folder().glob("*.yaml") if _command_of(path) == command)
 
 
-def find_preset(name_or_path: str) -> Path:
-    """The YAML file that ``name_or_path`` means: a path, or a preset's name."""
+def find_preset(name_or_path: str, command: str = "train") -> Path:
+    """The YAML file of a command that ``name_or_path`` means: a path, or a preset's name.
+
+    Raises:
+        InputError: there is none, or it is another command's.
+    """
+    path = _find_file(name_or_path, command)
+    if (other := _command_of(path)) != command:
+        raise InputError(f"--config {name_or_path} is for prefgym {other}, not for prefgym {command}.")
+    return path
+
+
+def _command_of(path: Path) -> str:
+    """The command that a file says it is for; ``train`` if it does not say."""
+    tree = load_yaml_file(path)
+    return str(tree.get(FOR, "train")) if isinstance(tree, Mapping) else "train"
+
+
+def _find_file(name_or_path: str, command: str) -> Path:
     path = user_path(name_or_path)
     if path.is_file():
         return path
     if path.suffix in {".yaml", ".yml"} and not path.exists():
         raise InputError(f"The config file {name_or_path} does not exist.")
-    names = preset_names()
-    if name_or_path in names:
-        return _preset_folder() / f"{name_or_path}.yaml"
+    names = preset_names(command)
+    ours = {file.stem: file for file in _preset_folder().glob("*.yaml")}
+    if name_or_path in ours:
+        return ours[name_or_path]
     if path.exists():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"--config {name_or_path} is {kind}; name a YAML file, or a preset.")
@@ -174,7 +194,8 @@ def read_yaml(path: Path, options: Sequence[Option]) -> dict[str, Any]:
         raise InputError(f"{path} must hold sections such as env: and agent:, not a {type(tree).__name__}.")
     values: dict[str, Any] = {}
     only_typed = {option.key for option in options if option.only_typed}
-    for key, value in _flatten(tree, {option.key for option in options if option.kind is object}):
+    given = {key: value for key, value in tree.items() if key != FOR}
+    for key, value in _flatten(given, {option.key for option in options if option.kind is object}):
         if key in values:
             raise InputError(f'{path} gives "{key}" twice, once as a section and once with dots; remove one of them.')
         if key in only_typed:

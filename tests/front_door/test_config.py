@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from prefgym.agents import AGENTS
+from prefgym.commands.reward import read_config as read_reward_config
+from prefgym.commands.sft import read_config as read_sft_config
 from prefgym.config import Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from prefgym.data.prompting import SUMMARIES
 from prefgym.envs import TokenMDP
@@ -13,7 +15,9 @@ from prefgym.experiment import hyperparameters, prompt_shape, world_of
 from prefgym.options import ENV_OPTIONS, agent_options
 from prefgym.training_config import read_config
 
-OF_AN_AGENT = [name for name in preset_names() if name != "hack"]
+OF_AN_AGENT = [name for name in preset_names() if name.startswith(("tldr-", "instruct-"))]
+READ = {"train": read_config, "sft": read_sft_config, "reward": read_reward_config}
+NEEDED = {"train": [], "sft": ["--data.pairs", "pairs.jsonl"], "reward": ["--data.comparisons", "votes.jsonl"]}
 OPTIONS = [
     Option("seed", int, 0, "Seed.", minimum=0),
     Option("quick", bool, False, "Be quick."),
@@ -139,14 +143,33 @@ def test_help_tells_every_option_and_its_default():
     assert "One of alpha, beta." in text
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_presets_resolve_and_their_head_says_how_to_launch(name):
-    config = read_config(["--config", name])
-    assert config["output"] == f"runs/{name}"
-    head = Path(find_preset(name)).read_text(encoding="utf-8").split("\nenv:")[0]
+@pytest.mark.parametrize(("command", "name"), [(command, name) for command in READ for name in preset_names(command)])
+def test_presets_resolve_and_their_head_says_how_to_launch(command, name):
+    config = READ[command](["--config", name, *NEEDED[command]])
+    assert config["output"] == (f"runs/{name}" if command == "train" else None)
+    first = "\nenv:" if command == "train" else "\ncommand:"
+    head = Path(find_preset(name, command)).read_text(encoding="utf-8").split(first)[0]
     assert all(line.startswith("#") for line in head.splitlines())
-    for word in ("What it does", "Hardware", "Launch", f"prefgym train --config {name}", "Expect"):
+    for word in ("What it does", "Hardware", "Launch", f"prefgym {command} --config {name}", "Your own", "Expect"):
         assert word in head
+
+
+def test_a_preset_of_another_command_is_refused():
+    assert preset_names("sft") == ["real-sft"]
+    assert preset_names("reward") == ["real-reward"]
+    with pytest.raises(InputError, match=r"--config real-sft is for prefgym sft, not for prefgym train\."):
+        read_config(["--config", "real-sft"])
+    with pytest.raises(InputError, match=r"--config tldr-ppo is for prefgym train, not for prefgym reward\."):
+        read_reward_config(["--config", "tldr-ppo", *NEEDED["reward"]])
+    with pytest.raises(
+        InputError, match=r'There is no preset "real-sf"; presets are real-sft\. Did you mean "real-sft"'
+    ):
+        read_sft_config(["--config", "real-sf", *NEEDED["sft"]])
+
+
+def test_the_command_line_wins_over_a_preset_of_fine_tuning():
+    config = read_sft_config(["--config", "real-sft", "--data.pairs", "pairs.jsonl", "--training.epochs", "2"])
+    assert (config["training.epochs"], config["training.lora_rank"]) == (2.0, 16)
 
 
 def test_the_promised_presets_exist_and_train_the_agents_in_their_names():

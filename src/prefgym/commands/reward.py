@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
+from ..config import Config, Option, describe, parse_flags, preset_names, resolve
 from ..data.templates import SUMMARIZE
 from ..errors import InputError
 from ..experiment import chat_words, check_device, typed
@@ -13,7 +13,7 @@ from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
 from ..pair_data import divide
 from ..resuming import config_of_run, stop_is_told, told_finished
-from .sft import CHAT_WORDS, CONTROL, DEVICE, SMALL, TRAINING, training_options
+from .sft import CHAT_WORDS, CONTROL, DEVICE, SMALL, TRAINING, sources_of, training_options
 
 if TYPE_CHECKING:
     from ..data.chat_template import Asked
@@ -84,6 +84,7 @@ def help_text() -> str:
         "pairs were judged more than once, to how far people agree; with it come calibration, and accuracy by\n"
         "annotator and by length. Files from prefgym label are read as they are. Use the result as --env.reward of\n"
         "prefgym train, or as --evaluation.judge.\n\n"
+        f"presets: {', '.join(preset_names('reward'))}\n\n"
         "  prefgym reward --data.comparisons pairs.jsonl --output runs/reward\n"
         "  prefgym reward --data.comparisons votes.json --data.prompt_column input --data.first_column output_1 \\\n"
         "      --data.second_column output_2 --data.label_column label --data.label_map 1=first,2=second\n"
@@ -112,7 +113,7 @@ def run(arguments: list[str]) -> None:
 def read_config(arguments: list[str]) -> Config:
     """Resolve the words of the command line; with ``resume`` the run's own config."""
     flags = parse_flags(arguments, OPTIONS)
-    sources = [(COMMAND_LINE, flags)]
+    sources = sources_of("reward", flags, OPTIONS)
     if flags.get("resume"):
         needed = "data.comparisons"
         return config_of_run("reward", sources, lambda _: OPTIONS, every=OPTIONS, control=CONTROL, needed=needed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, resolve
+from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from ..errors import InputError
 from ..experiment import check_device
 from ..files import write_json
@@ -33,7 +33,9 @@ TRAINING = [
     Option("training.lora_targets", str, "all-linear", "Linear layers that it adapts, separated by commas, or all."),
     Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten per run).", minimum=1),
 ]
+CONFIG = Option("config", str, None, "Preset name or YAML file to start from.", only_typed=True)
 CONTROL = [
+    CONFIG,
     Option("output", str, None, "Folder to write the model and its report to (default: runs/ and the command's name)."),
     RESUME,
     OVERWRITE,
@@ -105,11 +107,13 @@ def help_text() -> str:
         "Instructions and seed tasks of self-instruct. A model with a chat template is trained through it, to the end\n"
         "of the assistant's turn. The result is a plain Hugging Face model folder that keeps its template: use it as\n"
         "--env.model of prefgym train.\n\n"
+        f"presets: {', '.join(preset_names('sft'))}\n\n"
         "  prefgym sft --data.pairs pairs.jsonl --output runs/sft\n"
         "  prefgym sft --data.pairs posts.csv --data.instruction_column post --data.output_column tldr \\\n"
         "      --data.template '{prompt}\\n\\nTL;DR:'\n"
         "  prefgym sft --data.pairs natural-instructions/tasks --data.demonstrations 2 --data.task_cap 500 --dry-run\n"
         "  prefgym sft --data.pairs embedded-instructions\n"
+        "  prefgym sft --config real-sft --model FOLDER --data.pairs dialogues.jsonl\n"
         "  prefgym sft --resume --output runs/sft\n"
         f"{describe(OPTIONS)}"
     )
@@ -141,14 +145,22 @@ def run(arguments: list[str]) -> None:
 def read_config(arguments: list[str]) -> Config:
     """Resolve the words of the command line; with ``resume`` the run's own config."""
     flags = parse_flags(arguments, OPTIONS)
+    sources = sources_of("sft", flags, OPTIONS)
     if flags.get("resume"):
         control = [*CONTROL, DRY_RUN]
-        sources = [(COMMAND_LINE, flags)]
         return config_of_run("sft", sources, lambda _: OPTIONS, every=OPTIONS, control=control, needed="data.pairs")
-    config = resolve(OPTIONS, [(COMMAND_LINE, flags)])
+    config = resolve(OPTIONS, sources)
     if config["data.pairs"] is None:
         raise InputError("Give the pairs: --data.pairs FILE with columns instruction, input, output.")
     return config
+
+
+def sources_of(command: str, flags: dict[str, Any], options: list[Option]) -> list[tuple[str, dict[str, Any]]]:
+    """What was given: the preset or file of ``--config``, if any, then the command line."""
+    if flags.get("config") is None:
+        return [(COMMAND_LINE, flags)]
+    path = find_preset(flags["config"], command)
+    return [(str(path), read_yaml(path, options)), (COMMAND_LINE, flags)]
 
 
 def training_options(config: Config, folder: Path) -> dict[str, Any]:
