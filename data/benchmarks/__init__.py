@@ -10,7 +10,7 @@ from .bbh import read_bbh
 from .bigbench import read_bigbench
 from .mmlu import read_mmlu
 from .natural_instructions import read_natural_instructions
-from .task import Example, Suite, Task
+from .task import CLOZE, Example, Suite, Task
 
 READERS: Mapping[str, Callable[[str], Suite]] = {
     "mmlu": read_mmlu,
@@ -21,19 +21,29 @@ READERS: Mapping[str, Callable[[str], Suite]] = {
 """The reader of each suite, by the suite's name."""
 
 
-def read_suites(sources: Mapping[str, str | None], limit: int | None = None) -> Suite:
+FORMULATIONS = ("multiple-choice", "cloze", "both")
+"""How a task whose options are listed is asked: as it is, in its cloze form (see ``task.py``), or both ways."""
+
+
+def read_suites(
+    sources: Mapping[str, str | None], limit: int | None = None, formulation: str = "multiple-choice"
+) -> Suite:
     """All tasks of several suites; one where every answer is right counts as one that cannot be scored.
 
     Args:
         sources: where each suite's files are, by its name in ``READERS``; ``None`` leaves the suite out.
         limit: how many questions of each task are asked, from its beginning; ``None`` for all.
+        formulation: one of ``FORMULATIONS``; a task without a cloze form is asked as it is.
 
     Raises:
-        InputError: as for the readers; or none of the tasks can be scored.
+        InputError: as for the readers; or none of the tasks can be scored, or has the form asked for.
     """
     read = [READERS[name](source) for name, source in sources.items() if source]
     tasks, unscored = [], {name: reason for suite in read for name, reason in suite.unscored.items()}
-    for task in (task for suite in read for task in suite.tasks):
+    forms = [form for suite in read for task in suite.tasks for form in _forms(task, formulation)]
+    if formulation != FORMULATIONS[0] and not any(task.suite.endswith(CLOZE) for task in forms):
+        raise InputError(f"formulation is {formulation}, but none of these tasks lists options; leave it out.")
+    for task in forms:
         if all(one.chance == 1 for one in task.examples[:limit]):
             unscored[task.name] = "every option is right, so an answer shows nothing"
         else:
@@ -45,4 +55,10 @@ def read_suites(sources: Mapping[str, str | None], limit: int | None = None) -> 
     return Suite(tuple(tasks), unscored)
 
 
-__all__ = ["READERS", "Example", "Suite", "Task", "read_suites"]
+def _forms(task: Task, formulation: str) -> tuple[Task, ...]:
+    if task.cloze is None or formulation == "multiple-choice":
+        return (task,)
+    return (task.cloze,) if formulation == "cloze" else (task, task.cloze)
+
+
+__all__ = ["CLOZE", "FORMULATIONS", "READERS", "Example", "Suite", "Task", "read_suites"]

@@ -82,9 +82,12 @@ def _task(node: Node, name: str) -> Task:
     used = [row for row in rows if key in row.value]
     if not used:
         raise UnscorableError(f'its preferred score is "{metrics[0]}" and no example has "{key}"')
-    examples = tuple(_example(node, row, chosen, f"{name} {index}") for index, row in enumerate(used))
+    append = node.get("append_choices_to_input", bool, True)
+    examples = tuple(
+        _example(node, row, chosen, f"{name} {index}" if append else None) for index, row in enumerate(used)
+    )
     given = node.get("stop_string", str, None)
-    return Task(
+    task = Task(
         name,
         metrics,
         examples,
@@ -95,6 +98,7 @@ def _task(node: Node, name: str) -> Task:
         left_out=len(rows) - len(used),
         unmeasured=unmeasured,
     )
+    return task.in_cloze_form([_example(node, row, chosen) for row in used]) if chosen else task
 
 
 def _metrics(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -114,11 +118,11 @@ def _metrics(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in names if name in kind), tuple(name for name in names if name not in kind)
 
 
-def _example(node: Node, row: Node, chosen: bool, seed: str) -> Example:
+def _example(node: Node, row: Node, chosen: bool, seed: str | None = None) -> Example:
+    """One question, with its options appended in an order drawn by ``seed``; without one they are not."""
     options, worth = _options(row) if "target_scores" in row.value else ((), ())
     shown = ""
-    append = node.get("append_choices_to_input", bool, True)
-    if options and append:
+    if options and seed is not None:
         order = sorted(options)
         random.Random(seed).shuffle(order)  # in the files the right one often comes first
         mark = node.get("choice_prefix", str, "\n  choice: ")

@@ -1,6 +1,11 @@
 """A benchmark task: questions with their right answers, and how a prompt is put together from them.
 
-Texts are used exactly as in the files. Nothing is stripped, as white space can be the question (ASCII art).
+Texts are used exactly as in the files, as white space can be the question (ASCII art); only MMLU's are stripped.
+
+A task whose options are listed in its text has a second form, ``cloze``: the options are not listed, and the likelihood
+of each option's text is compared instead of its letter's. Small models are above a guess there long before they know
+what a letter stands for. Source: Y. Gu et al., "OLMES: A Standard for Language Model Evaluations" (2024,
+arXiv:2406.08446), which calls the two the multiple-choice formulation (MCF) and the cloze formulation (CF).
 """
 
 from __future__ import annotations
@@ -9,7 +14,17 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+CLOZE = " (cloze)"
+"""Stands behind the suite in the name of a task in its cloze form: ``"mmlu (cloze)/astronomy"``."""
+
+CLOZE_METRICS = ("acc_norm", "acc", "acc_bytes")
+"""lm-evaluation-harness's names: the option with the largest log-likelihood per character, as a whole, per byte.
+
+OLMES compares MMLU's options per character, so that is the score.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,17 @@ class Example:
         return sum(self.worth) / len(self.worth) if self.worth else 0.0
 
     @property
+    def longest(self) -> float:
+        """The score of always choosing the option with the most characters; several that tie count with their mean.
+
+        >>> Example("Is it?", ("yes", "no", "perhaps"), (1.0, 0.0, 0.5)).longest
+        0.5
+        """
+        most = max(map(len, self.options))
+        found = [worth for option, worth in zip(self.options, self.worth, strict=True) if len(option) == most]
+        return sum(found) / len(found)
+
+    @property
     def best(self) -> str:
         """A right answer, for a demonstration: the first of the best options, or the first answer."""
         return self.options[self.worth.index(max(self.worth))] if self.options else self.answers[0]
@@ -59,6 +85,7 @@ class Task:
         output_regex: what to take from a written answer: the first match, or its first group; ``None`` takes all.
         left_out: examples of the file that the score does not apply to.
         unmeasured: metrics of the file that are not measured.
+        cloze: the same questions without their options listed, where there are any.
     """
 
     name: str
@@ -72,6 +99,18 @@ class Task:
     output_regex: str | None = None
     left_out: int = 0
     unmeasured: tuple[str, ...] = ()
+    cloze: Task | None = field(default=None, repr=False)
+
+    def in_cloze_form(self, examples: Sequence[Example], **changes: Any) -> Task:
+        """This task with ``cloze``: these questions, whose options are chosen by the likelihood of their text.
+
+        Args:
+            examples: the questions without their options listed.
+            changes: other fields in which that form differs.
+        """
+        suite, _, rest = self.name.partition("/")
+        form = replace(self, name=f"{suite}{CLOZE}/{rest}", metrics=CLOZE_METRICS, examples=tuple(examples), **changes)
+        return replace(self, cloze=form)
 
     @property
     def suite(self) -> str:

@@ -6,7 +6,7 @@ Source: L. Gao et al., "A framework for few-shot language model evaluation" (Ele
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from lm_eval.filters import build_filter_ensemble
 from ...data.benchmarks.task import Task
 from ...errors import InputError
 from .answer_metrics import ANSWER_METRICS
+from .flexible import FLEXIBLE, flexible_extract
 from .scores import Result
 
 
@@ -95,9 +96,15 @@ class HarnessTask(LMEvalTask):
     def process_results(self, doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Every metric of one answer."""
         if self.chosen:
-            return {self.task.metrics[0]: choice_score([value for value, _ in results], doc["worth"])}
+            given = ([value for value, _ in results], doc["options"])
+            return {metric: choice_score(per_length(metric, *given), doc["worth"]) for metric in self.task.metrics}
         said = self.task.said(results[0])
-        return {metric: ANSWER_METRICS[metric](said, doc["answers"]) for metric in self.task.metrics}
+        return {
+            metric: flexible_extract(self.task.name, doc["prompt"], results[0], doc["answers"])
+            if metric == FLEXIBLE
+            else ANSWER_METRICS[metric](said, doc["answers"])
+            for metric in self.task.metrics
+        }
 
     def aggregation(self) -> dict[str, Any]:
         """Every metric is a mean."""
@@ -106,6 +113,24 @@ class HarnessTask(LMEvalTask):
     def higher_is_better(self) -> dict[str, bool]:
         """All of them."""
         return dict.fromkeys(self.task.metrics, True)
+
+
+LENGTHS: Mapping[str, Callable[[str], int]] = {"acc_norm": len, "acc_bytes": lambda text: len(text.encode())}
+"""What the log-likelihood of an option's text is divided by, by the name of the metric; nothing for any other."""
+
+
+def per_length(metric: str, log_probs: Sequence[float], options: Sequence[str]) -> list[float]:
+    """The log-likelihoods of the options as a metric compares them, in nats: per character, per byte, or as they are.
+
+    The space before an option has a likelihood and counts as no character, as in lm-evaluation-harness.
+
+    >>> per_length("acc_norm", [-2.0, -6.0], ["é", "four"]), per_length("acc", [-2.0, -6.0], ["é", "four"])
+    ([-2.0, -1.5], [-2.0, -6.0])
+    >>> per_length("acc_bytes", [-2.0, -6.0], ["é", "four"])
+    [-1.0, -1.5]
+    """
+    length = LENGTHS.get(metric, lambda text: 1)
+    return [value / length(option) for value, option in zip(log_probs, options, strict=True)]
 
 
 def choice_score(log_probs: Sequence[float], worth: Sequence[float]) -> float:
@@ -156,9 +181,10 @@ def _result(task: Task, samples: Sequence[Mapping[str, Any]], model: LM, shots: 
     rows = sorted(samples, key=lambda sample: sample["doc_id"])
     first, *others = task.metrics
     values = {metric: np.array([row[metric] for row in rows], dtype=np.float64) for metric in task.metrics}
+    asked = [task.examples[row["doc_id"]] for row in rows]
     return Result(
         values[first],
-        np.array([task.examples[row["doc_id"]].chance for row in rows]),
+        np.array([one.chance for one in asked]),
         {metric: values[metric] for metric in others},
         metric=first,
         shots=task.shots_available(shots),
@@ -166,6 +192,7 @@ def _result(task: Task, samples: Sequence[Mapping[str, Any]], model: LM, shots: 
         left_out=task.left_out,
         unmeasured=task.unmeasured,
         said=[_said(task, row) for row in rows],
+        longest=sum(one.longest for one in asked) / len(asked) if first in LENGTHS else None,
     )
 
 
@@ -173,7 +200,8 @@ def _said(task: Task, row: Mapping[str, Any]) -> str:
     answers = row["filtered_resps"]
     if not row["doc"]["options"]:
         return task.said(answers[0])
-    return row["doc"]["options"][int(np.argmax([value for value, _ in answers]))]
+    options = row["doc"]["options"]
+    return options[int(np.argmax(per_length(task.metrics[0], [value for value, _ in answers], options)))]
 
 
 def count_requests(tasks: Sequence[Task], limit: int | None) -> int:

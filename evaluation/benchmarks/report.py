@@ -19,10 +19,22 @@ Texts = Sequence[Mapping[str, Any]]
 EXPLAINED = (
     "A score is between 0 and 1: the share of right answers where a model chooses (several may be right, and an answer "
     "may get partial credit), the named metric where it writes. It chooses the option with the largest likelihood as a "
-    'whole, not divided by its length. "Random" is the score of a guess among the options of each question, 0 where an '
-    "answer is written. Normalised is (score − random) / (1 − random): 0 is a guess, 100 % is everything right, below "
-    "0 is worse than guessing. Brackets are 95 % intervals, for other questions of the same tasks. Averages give each "
-    "task the same weight, or each suite. Prompts are plain text; no chat template is put around them."
+    'whole, not divided by its length, except in the cloze form. "Random" is the score of a guess among the options of '
+    "each question, 0 where an answer is written. Normalised is (score − random) / (1 − random): 0 is a guess, 100 % is "
+    "everything right, below 0 is worse than guessing. Brackets are 95 % intervals, for other questions of the same "
+    "tasks. Averages give each task the same weight, or each suite."
+)
+CLOZE_EXPLAINED = (
+    'A task named "(cloze)" does not list its options: the likelihood of each option\'s text behind the question is '
+    "compared (the cloze formulation of Gu et al. 2024, OLMES, arXiv:2406.08446). The score, acc_norm, divides a "
+    "log-likelihood by the option's characters, as OLMES does for MMLU; acc does not divide it, acc_bytes divides by "
+    'bytes (the names are lm-evaluation-harness\'s). "Longest option" always chooses the longest text and reads no '
+    "question: dividing by length favours long options, so a score shows knowledge only where it is above that too. "
+    'Options that speak of others ("all of the above", "both A and B") mean little in this form.'
+)
+FLEXIBLE_EXPLAINED = (
+    "flexible_extract is lm-evaluation-harness's search for the answer in what was written, in any place: it often "
+    "finds one of the options whatever the model means, so a guess among them scores above 0 there."
 )
 PAIRED = (
     "Gains are paired by question, over the model named first. A gain whose interval contains 0 may be no gain. "
@@ -58,6 +70,8 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
         Table(*task_table(metrics)),
         Picture("scores.png", "Score of every task with its 95 % interval, and a line for a random guess"),
         Paragraph(EXPLAINED),
+        *_cloze(metrics),
+        *_further(metrics),
         *_named("Not scored", metrics["unscored"]),
         *_named("Remarks", remarks(metrics)),
         *_samples(texts),
@@ -68,6 +82,8 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
 def benchmark_summary(metrics: Row) -> str:
     """The tables as aligned text, and what was not scored."""
     parts = [align(*task_table(metrics)), align(*average_table(metrics))]
+    if (cloze := cloze_table(metrics))[1]:
+        parts.append(align(*cloze))
     if "gains" in metrics:
         parts.append(align(*gain_table(metrics, tasks=False)))
     for title, rows in (("not scored", metrics["unscored"]), ("remarks", remarks(metrics))):
@@ -116,6 +132,23 @@ def gain_table(metrics: Row, tasks: bool = True) -> Cells:
     return ["", "before", "after", "gain", "normalised gain"], rows
 
 
+def cloze_table(metrics: Row) -> Cells:
+    """Header and rows: each task in its cloze form, random guess and longest option, then the ways of comparing."""
+    models = {name: figures["tasks"] for name, figures in by_model(metrics).items()}
+    first = next(iter(models.values()))
+    asked = [task for task, row in first.items() if "longest_option" in row]
+    ways = list(first[asked[0]]["metrics"]) if asked else []
+    header = ["", "random", "longest option"]
+    header += [way if len(models) == 1 else f"{name}: {way}" for way in ["acc_norm", *ways] for name in models]
+    rows = []
+    for task in asked:
+        cells = [_score(of_model[task]) for of_model in models.values()]
+        cells += [percent(of_model[task]["metrics"][way], 1) for way in ways for of_model in models.values()]
+        told = (first[task]["random"], first[task]["longest_option"])
+        rows.append([task, *(percent(share, 1) for share in told), *cells])
+    return header, rows
+
+
 def headline(metrics: Row) -> str:
     """The result in a few sentences."""
     sentences = []
@@ -126,6 +159,12 @@ def headline(metrics: Row) -> str:
             f"{percent(row['random'], 1)}: {_normalised(row)} normalised, over {row['tasks']} tasks and {row['n']:,} "
             "questions."
         )
+        if "average_cloze" in figures:
+            row = figures["average_cloze"]
+            sentences.append(
+                f"Asked again in the cloze form, it scores {percent(row['score'], 1)} where a random guess scores "
+                f"{percent(row['random'], 1)}: {_normalised(row)} normalised, over {row['tasks']} tasks."
+            )
     for name, gains in metrics.get("gains", {}).items():
         row = _as_interval(gains["average"], "normalised_gain", "normalised_low", "normalised_high")
         sentences.append(f"{name} minus {next(iter(metrics['models']))}: {difference(row, share=True)}, normalised.")
@@ -169,6 +208,26 @@ def remarks(metrics: Row) -> dict[str, str]:
             if told:
                 found[task] = "; ".join(dict.fromkeys([*filter(None, [found.get(task)]), *told]))
     return found
+
+
+def _cloze(metrics: Row) -> list[Part]:
+    header, rows = cloze_table(metrics)
+    return [Heading("Cloze form"), Table(header, rows), Paragraph(CLOZE_EXPLAINED)] if rows else []
+
+
+def _further(metrics: Row) -> list[Part]:
+    """The other metrics of written answers."""
+    models = {name: figures["tasks"] for name, figures in by_model(metrics).items()}
+    rows = [
+        [task, metric, *(percent(of_model[task]["metrics"][metric], 1) for of_model in models.values())]
+        for task, row in next(iter(models.values())).items()
+        if "longest_option" not in row
+        for metric in row["metrics"]
+    ]
+    if not rows:
+        return []
+    told = [Paragraph(FLEXIBLE_EXPLAINED)] if any(metric == "flexible_extract" for _, metric, *_ in rows) else []
+    return [Heading("Further metrics"), Table(["", "metric", *models], rows), *told]
 
 
 def _gains(metrics: Row) -> list[Part]:

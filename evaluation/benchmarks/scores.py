@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...data.benchmarks.task import CLOZE
 from ..win_rate import Interval, Z, win_rate_of
 
 Row = dict[str, Any]
@@ -37,6 +38,7 @@ class Result:
     left_out: examples of the file that the metric does not apply to.
     unmeasured: metrics of the file that are not measured.
     said: (n,) what the model wrote or chose.
+    longest: the mean score of always choosing the longest option, where likelihoods are divided by lengths.
     """
 
     scores: NDArray[np.float64]
@@ -48,6 +50,7 @@ class Result:
     left_out: int = 0
     unmeasured: Sequence[str] = ()
     said: Sequence[str] = ()
+    longest: float | None = None
 
 
 def task_row(result: Result) -> Row:
@@ -76,6 +79,7 @@ def task_row(result: Result) -> Row:
         "cut": result.cut,
         "left_out": result.left_out,
         "unmeasured": list(result.unmeasured),
+        **({} if result.longest is None else {"longest_option": result.longest}),
     }
 
 
@@ -117,14 +121,19 @@ def _bounds(rows: Sequence[Row], key: str, low: str, high: str) -> dict[str, flo
 def summarise(rows: Rows, summary: Any = average) -> Row:
     """The tasks' rows, their averages by suite, over all tasks, and, with several suites, over suites.
 
-    The average over suites is that of the FLAN figure, where a suite of 57 tasks weighs as much as one of 23.
+    The average over suites is that of the FLAN figure, where a suite of 57 tasks weighs as much as one of 23. A task
+    that is asked both ways counts there as it is; the average of those asked again is ``average_cloze``.
     """
+    again = {name for name in rows if CLOZE in name and name.replace(CLOZE, "", 1) in rows}
     suites: dict[str, list[Row]] = {}
     for name, row in rows.items():
         suites.setdefault(name.partition("/")[0], []).append(row)
     by_suite = {suite: summary(of_suite) for suite, of_suite in suites.items()}
-    found = {"tasks": dict(rows), "suites": by_suite, "average": summary(list(rows.values()))}
-    return found | ({"average_of_suites": summary(list(by_suite.values()))} if len(by_suite) > 1 else {})
+    first = {name.partition("/")[0]: by_suite[name.partition("/")[0]] for name in rows if name not in again}
+    found = {"tasks": dict(rows), "suites": by_suite}
+    found |= {"average": summary([row for name, row in rows.items() if name not in again])}
+    found |= {"average_of_suites": summary(list(first.values()))} if len(first) > 1 else {}
+    return found | ({"average_cloze": summary([rows[name] for name in rows if name in again])} if again else {})
 
 
 def benchmark_figures(results: Mapping[str, Result]) -> Row:
@@ -209,4 +218,5 @@ def by_model(metrics: Row) -> dict[str, Row]:
 def summaries(figures: Row) -> Rows:
     """A model's averages, by what they are taken over."""
     named = {"average": "all tasks", "average_of_suites": "average of the suites"}
+    named["average_cloze"] = f"all tasks asked again{CLOZE}"
     return {**figures["suites"], **{told: figures[key] for key, told in named.items() if key in figures}}

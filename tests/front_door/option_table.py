@@ -281,6 +281,7 @@ BENCHMARK = {
     "bigbench": told("tasks", "@bigbench2"),
     "bbh": told("tasks", "@bbh"),
     "natural_instructions": told("tasks", "@natural"),
+    "formulation": told("tasks", "both", beside="--mmlu @mmlu"),
     "limit": told("limit", "2", value=2),
     "shots": told("shots", "2", value=2),
     "max_new_tokens": told("max_new_tokens", "5", value=5),

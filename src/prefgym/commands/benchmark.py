@@ -36,6 +36,13 @@ SUITES = [
 OPTIONS = [
     *CONTROL,
     *SUITES,
+    Option(
+        "formulation",
+        str,
+        "multiple-choice",
+        "How tasks that list options are asked: so; cloze, by the likelihood of each option's text; or both.",
+        choices=("multiple-choice", "cloze", "both"),
+    ),
     Option("limit", int, None, "Ask only the first N questions of each task (default: all).", minimum=1),
     Option("shots", int, 0, "Solved questions to show before each; papers show 5 for MMLU, 3 for BBH.", minimum=0),
     Option("max_new_tokens", int, 128, "Budget of a written answer, in tokens.", minimum=1),
@@ -56,6 +63,9 @@ def help_text() -> str:
         "averaged. With several models, the gains over the first are paired by question. The harness that runs the\n"
         'tasks is lm-evaluation-harness: pip install "prefgym[eval]".\n\n'
         "MODEL...  Run folders, model folders, hub ids, embedded/pretrained, embedded/start; before any option.\n\n"
+        "A model of some hundred million parameters does not know what a letter stands for. --formulation both also\n"
+        "asks without listing the options, by the likelihood of each option's text per character; these tasks are\n"
+        'named "mmlu (cloze)/...".\n\n'
         "  prefgym benchmark embedded/start --mmlu data/mmlu --limit 50\n"
         "  prefgym benchmark embedded/pretrained runs/sft --bbh BIG-Bench-Hard --bigbench bigbench/benchmark_tasks\n"
         "  prefgym benchmark runs/sft --natural-instructions natural-instructions/tasks --shots 2\n"
@@ -98,7 +108,8 @@ def _read(config: Config) -> Suite:
     """All tasks of the folders named."""
     from ..data.benchmarks import READERS, read_suites
 
-    return read_suites({name: config[name.replace("-", "_")] for name in READERS}, config["limit"])
+    sources = {name: config[name.replace("-", "_")] for name in READERS}
+    return read_suites(sources, config["limit"], config["formulation"])
 
 
 def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
@@ -157,7 +168,7 @@ def _report(
     from ..evaluation.benchmarks.report import benchmark_summary, write_benchmark
     from ..evaluation.benchmarks.scores import benchmark_metrics, by_model
 
-    told = {key: config[key] for key in ("seed", "shots", "limit")}
+    told = {key: config[key] for key in ("seed", "shots", "limit", "formulation")}
     metrics = {**told, "seconds": seconds, **benchmark_metrics(results, facts), "unscored": dict(suite.unscored)}
     write_json(folder / METRICS_FILE, metrics)
     _write_events(folder, by_model(metrics))
