@@ -129,6 +129,14 @@ class Task:
         shown = (one.prompt + self.lead + one.best + self.separator for one in self._shown(index, shots, seed))
         return self.prefix + "".join(shown) + self.examples[index].prompt
 
+    def messages(self, index: int, shots: int = 0, seed: int = 0) -> list[dict[str, str]]:
+        """The same as a conversation: ``prefix`` is the system message, a demonstration is two turns."""
+        said = [("system", self.prefix)] if self.prefix else []
+        for one in self._shown(index, shots, seed):
+            said += [("user", one.prompt), ("assistant", one.best)]
+        said.append(("user", self.examples[index].prompt))
+        return [{"role": role, "content": content} for role, content in said]
+
     def _shown(self, index: int, shots: int, seed: int) -> Sequence[Example]:
         if shots == 0:
             return ()

@@ -33,12 +33,20 @@ class HarnessTask(LMEvalTask):
         shots: demonstrations before each question.
         seed: for choosing demonstrations, if they are other questions.
         max_new_tokens: of a written answer.
+        render: makes a text of a conversation; None for prompts that are plain text.
     """
 
     VERSION = 1
 
-    def __init__(self, task: Task, shots: int = 0, seed: int = 0, max_new_tokens: int = 128) -> None:
-        self.task, self.shots, self.seed = task, shots, seed
+    def __init__(
+        self,
+        task: Task,
+        shots: int = 0,
+        seed: int = 0,
+        max_new_tokens: int = 128,
+        render: Callable[[list[dict[str, str]]], str] | None = None,
+    ) -> None:
+        self.task, self.shots, self.seed, self.render = task, shots, seed, render
         self.chosen = bool(task.examples[0].options)
         self._docs = [{"index": index, **dataclasses.asdict(one)} for index, one in enumerate(task.examples)]
         self.OUTPUT_TYPE = "multiple_choice" if self.chosen else "generate_until"
@@ -65,7 +73,8 @@ class HarnessTask(LMEvalTask):
 
     def doc_to_text(self, doc: Mapping[str, Any]) -> str:
         """The whole prompt, demonstrations included."""
-        return self.task.context(doc["index"], self.shots, self.seed)
+        asked = (doc["index"], self.shots, self.seed)
+        return self.render(self.task.messages(*asked)) if self.render else self.task.context(*asked)
 
     def doc_to_target(self, doc: Mapping[str, Any]) -> str:
         """A right answer."""
@@ -84,7 +93,8 @@ class HarnessTask(LMEvalTask):
     def construct_requests(self, doc: dict[str, Any], ctx: str, *, metadata: Any, **_: Any) -> list[Instance]:
         """A request for the likelihood of each option, or one for an answer."""
         if self.chosen:
-            arguments: list[tuple[str, Any]] = [(ctx, self.task.lead + option) for option in doc["options"]]
+            lead = "" if self.render else self.task.lead  # an assistant's turn begins with the answer
+            arguments: list[tuple[str, Any]] = [(ctx, lead + option) for option in doc["options"]]
             kind: Any = "loglikelihood"
         else:
             arguments, kind = [(ctx, self.writing)], "generate_until"
@@ -158,6 +168,7 @@ def run_tasks(
     shots: int = 0,
     seed: int = 0,
     max_new_tokens: int = 128,
+    apply_chat_template: bool = False,
 ) -> dict[str, Result]:
     """Ask a model all questions.
 
@@ -168,10 +179,12 @@ def run_tasks(
         shots: demonstrations before each question, fewer if a task does not have as many.
         seed: for choosing demonstrations.
         max_new_tokens: of a written answer.
+        apply_chat_template: ask in conversations that the model's chat template renders, a demonstration in two turns.
     """
     found = {}
+    render = model.apply_chat_template if apply_chat_template else None
     for task in tasks:  # one by one: the harness keeps every prompt until it is done
-        made: Any = {"tasks": {task.name: HarnessTask(task, shots, seed, max_new_tokens)}, "groups": {}}
+        made: Any = {"tasks": {task.name: HarnessTask(task, shots, seed, max_new_tokens, render)}, "groups": {}}
         told: Any = evaluate(lm=model, task_dict=made, limit=limit, bootstrap_iters=0, log_samples=True)
         found[task.name] = _result(task, told["samples"][task.name], model, shots)
     return found

@@ -7,13 +7,14 @@ run by the same functions as everywhere else. A prompt reaches the tokenizer byt
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from lm_eval.api.model import LM
 from torch import Tensor
 
+from ...data.chat_template import ChatTemplate
 from ...models.distribution import Decoding, log_distribution
 from ...models.encoder_decoder import is_encoder_decoder
 from ...models.forward import chosen_tokens, from_logits, pick_tokens, read_responses
@@ -47,6 +48,16 @@ class HarnessModel(LM):
         self.lm, self.batch_size, self.advance = lm, batch_size, advance
         self.cut: dict[str, set[int]] = defaultdict(set)
         self._encoder = is_encoder_decoder(lm.model)
+
+    def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as the text this model reads; the harness's name for it.
+
+        Raises:
+            InputError: the tokenizer has no chat template, or it cannot render these messages.
+        """
+        return ChatTemplate(self.lm.tokenizer, name=self.lm.name).render_messages(
+            chat_history, finished=not add_generation_prompt
+        )
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """For every request (context, text): log P(text | context) in nats, and whether greedy decoding produces it."""

@@ -20,10 +20,19 @@ EXPLAINED = (
     "A score is between 0 and 1: the share of right answers where a model chooses (several may be right, and an answer "
     "may get partial credit), the named metric where it writes. It chooses the option with the largest likelihood as a "
     'whole, not divided by its length, except in the cloze form. "Random" is the score of a guess among the options of '
-    "each question, 0 where an answer is written. Normalised is (score − random) / (1 − random): 0 is a guess, 100 % is "
-    "everything right, below 0 is worse than guessing. Brackets are 95 % intervals, for other questions of the same "
+    "each question, 0 where an answer is written. Normalised is (score − random) / (1 − random): 0 is a guess, 100 % "
+    "is everything right, below 0 is worse than guessing. Brackets are 95 % intervals, for other questions of the same "
     "tasks. Averages give each task the same weight, or each suite."
 )
+ASKED = {
+    False: "Prompts are plain text; no chat template is put around them.",
+    True: "Prompts are conversations rendered by each model's chat template, as lm-evaluation-harness's "
+    "apply_chat_template and fewshot_as_multiturn do: the sentence on the task is the system message, each "
+    "demonstration a turn of the user and one of the assistant, and no space stands before an answer. samples.jsonl "
+    "shows the same prompts as plain text.",
+}
+"""By whether chat templates are applied."""
+
 CLOZE_EXPLAINED = (
     'A task named "(cloze)" does not list its options: the likelihood of each option\'s text behind the question is '
     "compared (the cloze formulation of Gu et al. 2024, OLMES, arXiv:2406.08446). The score, acc_norm, divides a "
@@ -47,7 +56,8 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
 
     Args:
         folder: files with those names are replaced, each atomically.
-        metrics: as ``benchmark_metrics`` returns them, with ``seed``, ``shots``, ``limit`` and ``unscored``.
+        metrics: as ``benchmark_metrics`` returns them, with ``seed``, ``shots``, ``limit``,
+            ``apply_chat_template`` and ``unscored``.
         texts: a row per question: ``task``, ``prompt``, ``right``, and per model ``said`` and ``scores``.
         title: of the report.
         config: the resolved configuration as text.
@@ -69,7 +79,7 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
         Heading("Tasks"),
         Table(*task_table(metrics)),
         Picture("scores.png", "Score of every task with its 95 % interval, and a line for a random guess"),
-        Paragraph(EXPLAINED),
+        Paragraph(f"{EXPLAINED} {ASKED[metrics.get('apply_chat_template', False)]}"),
         *_cloze(metrics),
         *_further(metrics),
         *_named("Not scored", metrics["unscored"]),
@@ -177,7 +187,8 @@ def headline(metrics: Row) -> str:
 def notice(metrics: Row) -> str:
     """The report's first line: models, how they were asked, and what models of that size cannot do."""
     limit = "all questions" if metrics["limit"] is None else f"the first {metrics['limit']} questions of each task"
-    told = f"{_models_told(metrics)}. Asked {limit}, with {metrics['shots']} demonstrations, seed {metrics['seed']}."
+    told = f"{_models_told(metrics)}. Asked {limit}, with {metrics['shots']} demonstrations, seed {metrics['seed']}"
+    told += ", through each model's chat template." if metrics.get("apply_chat_template") else ", as plain text."
     for name, figures in by_model(metrics).items():
         if not figures["model"]["keeps_white_space"]:
             told += f" The tokenizer of {name} does not keep white space, so it cannot see pictures made of letters."

@@ -68,6 +68,7 @@ SCENES = {
     "reward to the end": Scene("reward", REWARD, probes.anchoring),
     "label": Scene("label", ("@fewer_comparisons",), ANSWERS, screens.read_labels),
     "benchmark": Scene("benchmark", ASK, probes.asking),
+    "benchmark chat": Scene("benchmark", ("@chat", *ASK[1:]), probes.asking),
     "lecture": Scene("lecture", LECTURE, probes.listening),
     "lecture on benchmarks": Scene("lecture", ("--figure", "benchmarks"), probes.listening),
     "build-assets": Scene("build-assets", (), probes.building, screens.read_folders),

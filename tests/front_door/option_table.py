@@ -284,6 +284,7 @@ BENCHMARK = {
     "formulation": told("tasks", "both", beside="--mmlu @mmlu"),
     "limit": told("limit", "2", value=2),
     "shots": told("shots", "2", value=2),
+    "apply_chat_template": told("apply_chat_template", scene="benchmark chat", value=True),
     "max_new_tokens": told("max_new_tokens", "5", value=5),
     "batch_size": told("batch_size", "3", value=3),
     "seed": told("seed", "5", value=5),

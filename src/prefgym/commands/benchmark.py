@@ -45,6 +45,7 @@ OPTIONS = [
     ),
     Option("limit", int, None, "Ask only the first N questions of each task (default: all).", minimum=1),
     Option("shots", int, 0, "Solved questions to show before each; papers show 5 for MMLU, 3 for BBH.", minimum=0),
+    Option("apply_chat_template", bool, False, "Ask in conversations, through each model's chat template."),
     Option("max_new_tokens", int, 128, "Budget of a written answer, in tokens.", minimum=1),
     Option("batch_size", int, 16, "Texts per batch.", minimum=1),
     Option("seed", int, 0, "Seed for choosing which other questions are shown solved.", minimum=0),
@@ -114,6 +115,7 @@ def _read(config: Config) -> Suite:
 
 def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
     """What the report says of a model, which is loaded for it: an unusable one must be named before hours of work."""
+    from ..data.chat_template import has_chat_template
     from ..evaluation.benchmarks.harness_model import keeps_white_space
     from ..models.language_model import LanguageModel
 
@@ -121,6 +123,8 @@ def _facts(name: str, suite: Suite, config: Config) -> dict[str, Any]:
     context, budget = model.context_length, config["max_new_tokens"]
     if any(not task.examples[0].options for task in suite.tasks) and context <= budget:
         raise InputError(f"{name} reads {context} tokens, which leaves no room; lower --max-new-tokens {budget}.")
+    if config["apply_chat_template"] and not has_chat_template(model.tokenizer):
+        raise InputError(f"{name} has no chat template; leave apply_chat_template out, or the model.")
     return {
         "name": name,
         "parameters": model.num_parameters,
@@ -141,7 +145,7 @@ def _ask(name: str, suite: Suite, config: Config, parts: Path) -> dict[str, Resu
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(name, device=config["device"])
-    options = {key: config[key] for key in ("limit", "shots", "seed", "max_new_tokens")}
+    options = {key: config[key] for key in ("limit", "shots", "seed", "max_new_tokens", "apply_chat_template")}
     memo = Parts(parts, fingerprint(model, options, config["batch_size"], suite.tasks, version("lm_eval")))
     total = count_requests(suite.tasks, config["limit"])
     with tqdm(total=total, unit="request", desc=name, dynamic_ncols=True) as bar:
@@ -168,7 +172,7 @@ def _report(
     from ..evaluation.benchmarks.report import benchmark_summary, write_benchmark
     from ..evaluation.benchmarks.scores import benchmark_metrics, by_model
 
-    told = {key: config[key] for key in ("seed", "shots", "limit", "formulation")}
+    told = {key: config[key] for key in ("seed", "shots", "limit", "formulation", "apply_chat_template")}
     metrics = {**told, "seconds": seconds, **benchmark_metrics(results, facts), "unscored": dict(suite.unscored)}
     write_json(folder / METRICS_FILE, metrics)
     _write_events(folder, by_model(metrics))
