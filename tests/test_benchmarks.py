@@ -152,6 +152,18 @@ def test_the_slope_of_memory_by_hand():
     assert history_size([row, {**row}]) == once + sys.getsizeof(row)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_harness_agrees_with_the_command(quick, real_data, tmp_path):
+    pytest.importorskip("lm_eval")
+    results, page = quick("harness_agreement", "--data", str(real_data))
+    rows = results["rows"]
+    assert len(rows) == 2 * (1 + 2) + 2 * 2
+    assert max(abs(row["points"]) for row in rows if row["same"]) <= 0.5
+    assert "8 of 8 comparable pairs agree" in page
+    kept = sorted((tmp_path / "work").glob("theirs-*.json"))
+    assert len(kept) == 6
+
+
 def test_start_policy_benchmark_runs(quick):
     results, page = quick("start_policy")
     assert [run["posts"] for run in results["runs"]] == [20, 40]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefgym.data import hub
-from prefgym.data.benchmarks import READERS, Example, Task
+from prefgym.data.benchmarks import READERS, Example, Task, read_suites
 from prefgym.data.benchmarks import task as task_module
 from prefgym.data.benchmarks.bbh import read_bbh
 from prefgym.data.benchmarks.bigbench import read_bigbench
@@ -63,19 +63,50 @@ def mmlu(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_mmlu_prompts_are_the_files_bytes(mmlu):
+def test_mmlu_prompts_are_the_files_bytes_between_the_ends_of_a_question(mmlu):
     (task,) = read_mmlu(str(mmlu)).tasks
     assert task.name == "mmlu/fine_arts"
     assert task.suite == "mmlu"
     about = "The following are multiple choice questions (with answers) about fine arts.\n\n"
-    question = '  What\n\n  is "it"?\n\nA. a\nB. b, c\nC. d\nD. e\nAnswer:'
+    question = 'What\n\n  is "it"?\nA. a\nB. b, c\nC. d\nD. e\nAnswer:'
     assert task.context(0) == about + question
-    shown = "One?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer: A\n\n", "Two,\r\nor more? \nA. 1\nB. 2\nC. 3\nD. 4\nAnswer: B\n\n"
+    shown = "One?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer: A\n\n", "Two,\r\nor more?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer: B\n\n"
     assert task.context(0, shots=1) == about + shown[0] + question
     assert task.context(0, shots=9) == about + "".join(shown) + question
     assert [task.shots_available(shots) for shots in (0, 1, 9)] == [0, 1, 2]
     assert [one.best for one in task.examples] == ["D", "B"]
     assert {one.chance for one in task.examples} == {0.25}
+
+
+def test_mmlu_in_its_cloze_form_lists_no_option(mmlu):
+    (task,) = read_suites({"mmlu": str(mmlu)}, None, "cloze").tasks
+    assert (task.name, task.suite) == ("mmlu (cloze)/fine_arts", "mmlu (cloze)")
+    about = "The following are questions (with answers) about fine arts.\n\n"
+    question = 'Question: What\n\n  is "it"?\nAnswer:'
+    assert task.context(0) == about + question
+    assert task.context(0, shots=1) == f"{about}Question: One?\nAnswer: 1\n\n{question}"
+    assert task.messages(0, shots=1) == [
+        {"role": "system", "content": about},
+        {"role": "user", "content": "Question: One?\nAnswer:"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": question},
+    ]
+    assert task.examples[0].options == ("a", "b, c", "d", "e")
+    assert task.examples[0].worth == (0.0, 0.0, 0.0, 1.0)
+    assert [(one.chance, one.longest) for one in task.examples] == [(0.25, 0.0), (0.25, 0.25)]
+
+
+def test_both_forms_stand_next_to_each_other(mmlu):
+    names = [task.name for task in read_suites({"mmlu": str(mmlu)}, None, "both").tasks]
+    assert names == ["mmlu/fine_arts", "mmlu (cloze)/fine_arts"]
+    assert [task.name for task in read_suites({"mmlu": str(mmlu)}).tasks] == names[:1]
+
+
+def test_a_cloze_form_that_no_task_has_is_refused(tmp_path):
+    write(tmp_path / "sums.json", {"examples": [{"input": "1 + 1", "target": "2"}]})
+    for formulation in ("cloze", "both"):
+        with pytest.raises(InputError, match=f"^formulation is {formulation}, but none of these tasks lists options"):
+            read_suites({"bbh": str(tmp_path)}, None, formulation)
 
 
 def test_a_subject_without_questions_is_named(mmlu):
@@ -293,6 +324,53 @@ def test_bbh(tmp_path):
     assert task.said(" (A) Q: and then") == "(A)"
     assert task.metrics == ("exact_str_match",)
     assert read_bbh(str(tmp_path / "bbh")).tasks == (task,)
+
+
+LISTED = "Which?\nOptions:\n(A) a cat\n(B) Yes, (A) dog"
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "right"),
+    [
+        ([(LISTED, "(B)")], ("a cat", "Yes, (A) dog"), (0.0, 1.0)),
+        ([("Which?\nOptions:\n- Yes\n- No", "Yes")], ("Yes", "No"), (1.0, 0.0)),
+        ([("Which?\nOptions:\n- Yes\n- No\n", "No")], ("Yes", "No"), (0.0, 1.0)),
+    ],
+)
+def test_bbh_in_its_cloze_form(tmp_path, rows, options, right):
+    write(tmp_path / "a.json", {"examples": [{"input": text, "target": target} for text, target in rows]})
+    (task,) = read_suites({"bbh": str(tmp_path)}, None, "cloze").tasks
+    assert task.name == "bbh (cloze)/a"
+    assert task.context(0) == "Q: Which?\nA:"
+    assert (task.examples[0].options, task.examples[0].worth) == (options, right)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("Which?", "(A)"),
+        (LISTED, "(C)"),
+        (LISTED, "a cat"),
+        ("Which?\nOptions:\n(A) a cat\nor a dog", "(A)"),
+        ("Which?\nOptions:\n(A) a cat\n\nTell me.", "(A)"),
+    ],
+)
+def test_a_bbh_task_with_a_question_that_lists_no_options_has_no_cloze_form(tmp_path, text, target):
+    rows = [{"input": LISTED, "target": "(A)"}, {"input": text, "target": target}]
+    write(tmp_path / "a.json", {"examples": rows})
+    assert read_bbh(str(tmp_path)).tasks[0].cloze is None
+    write(tmp_path / "a.json", {"examples": rows[:1]})
+    assert read_bbh(str(tmp_path)).tasks[0].cloze is not None
+
+
+def test_bigbench_in_its_cloze_form_appends_no_choices(tmp_path):
+    task = the_task(tmp_path, append_choices_to_input=True)
+    assert "\n  choice: cat" in task.context(0)
+    assert task.cloze is not None
+    assert task.cloze.name == "bigbench (cloze)/animals"
+    assert task.cloze.context(0) == f"\nQ: {ART}\nA: "
+    assert [one.options for one in task.cloze.examples] == [one.options for one in task.examples]
+    assert the_task(tmp_path, examples=[{"input": "a", "target": "b"}], **WRITTEN).cloze is None
 
 
 def test_an_end_that_stands_in_an_answer_is_none(tmp_path):

@@ -73,6 +73,23 @@ def test_suites_are_averaged_apart_and_then_together():
     assert alone["tasks"].keys() == {"mmlu/a"}
 
 
+def test_what_is_asked_again_in_the_cloze_form_has_an_average_of_its_own():
+    scores = {"mmlu/a": 0.5, "mmlu (cloze)/a": 0.9, "bbh/b": 0.1, "bbh (cloze)/b": 0.7}
+    rows = {name: result(round(10 * score), 10, 0.0) for name, score in scores.items()}
+    found = benchmark_figures(rows)
+    assert found["average"]["score"] == pytest.approx(0.3)
+    assert found["average_of_suites"]["score"] == pytest.approx(0.3)
+    assert found["average_cloze"]["score"] == pytest.approx(0.8)
+    assert {suite: row["score"] for suite, row in found["suites"].items()} == pytest.approx(
+        {"mmlu": 0.5, "mmlu (cloze)": 0.9, "bbh": 0.1, "bbh (cloze)": 0.7}
+    )
+    gains = gain_figures(rows, {name: result(10, 10, 0.0) for name in rows})
+    assert gains["average_cloze"]["gain"] == pytest.approx(0.2)
+    alone = benchmark_figures({name: row for name, row in rows.items() if name != "bbh/b" and name != "mmlu/a"})
+    assert alone["average"]["score"] == pytest.approx(0.8)
+    assert "average_cloze" not in alone
+
+
 def test_the_interval_of_an_average_holds_it_as_often_as_it_says():
     """Five tasks with known rates; Wilson's intervals err on the wide side near 0 and 1."""
     rng = np.random.default_rng(0)

@@ -12,6 +12,8 @@ pytest.importorskip("lm_eval")
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from prefgym.data.benchmarks import READERS, Example, Task
 from prefgym.errors import InputError
@@ -21,6 +23,7 @@ from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at, ke
 from prefgym.evaluation.benchmarks.scores import benchmark_figures
 from prefgym.models.forward import token_log_probs
 from prefgym.models.language_model import LanguageModel
+from prefgym.models.tabular import TabularLM
 
 
 class Fake(LM):
@@ -91,6 +94,32 @@ def test_a_model_to_which_all_is_alike_scores_the_chance_exactly():
     assert found["suite/written"].chances.tolist() == [0.0, 0.0]
     figures = benchmark_figures(found)
     assert figures["average"]["normalised"] == pytest.approx(0)
+
+
+def test_options_are_compared_as_a_whole_per_character_and_per_byte():
+    """A table says P(a) = 1/2, P(bbb) = 1/4, P(ééé) = 1/8 after "?", so in nats
+
+    as a whole -0.69, -1.39, -2.08; per character -0.69, -0.46, -0.69; per byte (3 and 6) -0.69, -0.46, -0.35.
+    """
+    vocabulary = {"?": 0, " a": 1, " bbb": 2, " ééé": 3, "</s>": 4}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(" ?[^ ]+"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", pad_token="</s>")
+    table = TabularLM.of([(0, token) for token in range(1, 5)], vocab_size=5)
+    after_question = int(table.transitions.weight[0, 1])
+    with torch.no_grad():
+        table.table.weight[after_question] = torch.tensor([1e-9, 1 / 2, 1 / 4, 1 / 8, 1 / 8]).log()
+    options = ("a", "bbb", "ééé")
+    rows = tuple(Example("?", options, tuple(float(i == right) for i in range(3))) for right in range(3))
+    task = Task("s/t", ("accuracy",), rows, lead=" ").in_cloze_form(rows).cloze
+    found = run_tasks(HarnessModel(LanguageModel(table, tokenizer, "table")), [task])["s (cloze)/t"]
+    assert found.metric == "acc_norm"
+    assert found.scores.tolist() == [0, 1, 0]
+    assert found.others["acc"].tolist() == [1, 0, 0]
+    assert found.others["acc_bytes"].tolist() == [0, 0, 1]
+    assert found.said == ["bbb"] * 3
+    assert found.chances == pytest.approx([1 / 3] * 3)
+    assert found.longest == pytest.approx((0 + 1 / 2 + 1 / 2) / 3)
 
 
 def test_a_random_guess_scores_the_chance():

@@ -23,6 +23,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from prefgym.data.benchmarks import read_suites
 from prefgym.data.benchmarks.bbh import read_bbh
 from prefgym.data.benchmarks.mmlu import read_mmlu
 from prefgym.evaluation.benchmarks.harness import HarnessTask, run_tasks
@@ -61,21 +62,9 @@ def prompts(task, limit):
 
 
 def csv_rows(file):
-    """The rows of an MMLU file as the hub has them, question stripped as the harness strips it."""
+    """The rows of an MMLU file as the hub has them."""
     with file.open(newline="", encoding="utf-8") as opened:
-        return [
-            {"question": row[0].strip(), "choices": row[1:5], "answer": "ABCD".index(row[5])}
-            for row in csv.reader(opened)
-        ]
-
-
-def write_stripped(files, folder):
-    """The same questions without the white space around them, which ours would keep."""
-    folder.mkdir(parents=True)
-    for file in files:
-        with (folder / file.name).open("w", newline="", encoding="utf-8") as opened:
-            rows = csv_rows(file)
-            csv.writer(opened).writerows([row["question"], *row["choices"], "ABCD"[row["answer"]]] for row in rows)
+        return [{"question": row[0], "choices": row[1:5], "answer": "ABCD".index(row[5])} for row in csv.reader(opened)]
 
 
 @pytest.fixture(scope="module")
@@ -104,26 +93,54 @@ def test_mmlu_agrees(mmlu_folder, start, theirs, shots):
     assert 0.05 < expected < 0.95  # an agreement on nothing would show nothing
 
 
-def test_real_mmlu_agrees(real_data, tmp_path, start, theirs):
-    """On the same prompts the scores are the same; the harness strips questions, where ours keep their bytes."""
-    for split in ("dev", "test"):
-        write_stripped(sorted((real_data / "mmlu" / split).glob("*.csv")), tmp_path / split)
-    tasks = {task.name: task for task in read_mmlu(str(tmp_path)).tasks}
-    as_they_are = {task.name: task for task in read_mmlu(str(real_data / "mmlu")).tasks}
+@pytest.mark.parametrize("shots", [0, 2])
+def test_mmlu_agrees_in_its_cloze_form(mmlu_folder, start, theirs, shots):
+    splits = {split: csv_rows(mmlu_folder / split / f"astronomy_{split}.csv") for split in ("dev", "test")}
+    own = own_task("mmlu/continuation/mmlu_astronomy.yaml", splits, shots)
+    own_metrics = ("acc", "acc_norm")  # without acc_bytes, which a definition must ask for
+    (task,) = read_suites({"mmlu": str(mmlu_folder)}, None, "cloze").tasks
+    assert prompts(own, None) == prompts(HarnessTask(task, shots), None)
+    found = run_tasks(HarnessModel(start), [task], shots=shots)["mmlu (cloze)/astronomy"]
+    ours = {found.metric: found.scores, **found.others}
+    for metric in own_metrics:
+        assert ours[metric].mean() == pytest.approx(score(theirs, own, f"{metric},none", None))
+        assert 0.05 < ours[metric].mean() < 0.95
+
+
+def test_conversations_are_those_of_the_harness(mmlu_folder, start):
+    """A demonstration is two turns, the sentence on the task the system message, and no space leads an answer."""
+    splits = {split: csv_rows(mmlu_folder / split / f"astronomy_{split}.csv") for split in ("dev", "test")}
+    own = own_task("mmlu/default/mmlu_astronomy.yaml", splits, 2)
+
+    def render(messages, add_generation_prompt=True):
+        return "".join(f"<{one['role']}>{one['content']}" for one in messages) + "<assistant>" * add_generation_prompt
+
+    (task,) = read_mmlu(str(mmlu_folder)).tasks
+    own.build_all_requests(limit=3, apply_chat_template=True, fewshot_as_multiturn=True, chat_template=render)
+    theirs = [instance.args for instance in own.instances]
+    ours = prompts(HarnessTask(task, 2, render=render), 3)
+    assert ours == theirs
+    assert ours[0][0].startswith("<system>The following are multiple choice questions (with answers) about astronomy.")
+    assert ours[0][0].count("<user>") == 3
+    assert [text for _, text in ours[:4]] == list("ABCD")
+
+
+def test_real_mmlu_agrees(real_data, start, theirs):
+    """On the same prompts the scores are the same; both strip questions."""
+    tasks = {task.name: task for task in read_mmlu(str(real_data / "mmlu")).tasks}
     assert len(tasks) == 4
     for name, task in tasks.items():
         subject = name.partition("/")[2]
         splits = {split: csv_rows(real_data / "mmlu" / split / f"{subject}_{split}.csv") for split in ("dev", "test")}
         own = own_task(f"mmlu/default/mmlu_{subject}.yaml", splits, 0)
         assert prompts(own, None) == prompts(HarnessTask(task), None)
+        plain = own_task(f"mmlu/continuation/mmlu_{subject}.yaml", splits, 5)
+        assert prompts(plain, 40) == prompts(HarnessTask(task.cloze, 5), 40)
         limit = 20
         expected = score(theirs, own, "acc,none", limit)
         assert run_tasks(HarnessModel(start), [task], limit=limit)[name].scores.mean() == pytest.approx(
             expected, abs=0.005
         )
-        kept = as_they_are[name].examples
-        assert [one.worth for one in kept] == [one.worth for one in task.examples]
-        assert [one.prompt.split() for one in kept] == [one.prompt.split() for one in task.examples]
 
 
 def right_answer(request):
@@ -140,12 +157,15 @@ class Reciter(HarnessModel):
 
 @pytest.mark.parametrize("name", ["navigate", "word_sorting", "object_counting"])
 def test_bbh_agrees(real_data, start, theirs, name):
-    """Their prompt without its description, which no data file holds; then theirs and ours are the same bytes."""
+    """Their prompts, with the sentence on the task and the three solved questions, and ours are the same bytes."""
     rows = json.loads((real_data / "bigbench" / "bbh" / f"{name}.json").read_text(encoding="utf-8"))["examples"]
-    own = own_task(f"bbh/fewshot/{name}.yaml", {"test": rows}, 0, description="")
     (task,) = (one for one in read_bbh(str(real_data / "bigbench")).tasks if one.name == f"bbh/{name}")
-    ours = prompts(HarnessTask(task), None)
-    assert [context for context, _ in prompts(own, None)] == [context for context, _ in ours]
+    solved = own_task(f"bbh/fewshot/{name}.yaml", {"test": rows}, 3)
+    ours = prompts(HarnessTask(task, 3), 40)
+    assert [context for context, _ in prompts(solved, 40)] == [context for context, _ in ours]
+    own = own_task(f"bbh/fewshot/{name}.yaml", {"test": rows}, 0)
+    ours = prompts(HarnessTask(task), 40)
+    assert [context for context, _ in prompts(own, 40)] == [context for context, _ in ours]
     right = score(Reciter(start), own, "exact_match,none", 30)
     assert right == pytest.approx(2 / 3)
     assert run_tasks(Reciter(start), [task], limit=30)[task.name].scores.mean() == pytest.approx(right)
@@ -169,14 +189,45 @@ class Rephraser(HarnessModel):
 def test_bbh_agrees_where_white_space_stands_around_an_answer(real_data, start):
     """The harness's zero-shot task scores twice; the strict way knows only the bare answer."""
     rows = json.loads((real_data / "bigbench" / "bbh" / "navigate.json").read_text(encoding="utf-8"))["examples"]
-    own = own_task("bbh/zeroshot/navigate.yaml", {"test": rows}, 0, description="")
+    own = own_task("bbh/zeroshot/navigate.yaml", {"test": rows}, 0)
     strict, flexible = (
         score(Rephraser(start), own, f"exact_match,{way}", 50) for way in ("strict-match", "flexible-extract")
     )
     (task,) = (one for one in read_bbh(str(real_data / "bigbench")).tasks if one.name == "bbh/navigate")
-    ours = run_tasks(Rephraser(start), [task], limit=50)["bbh/navigate"].scores.mean()
-    assert ours == pytest.approx(flexible) == pytest.approx(0.8)
+    ours = run_tasks(Rephraser(start), [task], limit=50)["bbh/navigate"]
+    assert ours.scores.mean() == pytest.approx(flexible) == pytest.approx(0.8)
+    assert ours.others["flexible_extract"].mean() == pytest.approx(flexible)
     assert strict == pytest.approx(0.2)
+
+
+SAID = (
+    "I think it is {}.",
+    "\n\n{}\n\nBut no.",
+    "The answer: {}, or not",
+    "42",
+    " (B) or {}",
+    "a word",
+    "plausible {}",
+)
+
+
+class Talker(HarnessModel):
+    """Writes sentences with an answer somewhere in them."""
+
+    def generate_until(self, requests):
+        return [SAID[i % len(SAID)].format(right_answer(request)) for i, request in enumerate(requests)]
+
+
+@pytest.mark.parametrize(
+    "name", ["navigate", "date_understanding", "object_counting", "sports_understanding", "word_sorting"]
+)
+def test_an_answer_is_searched_as_the_harness_searches_it(real_data, start, name):
+    rows = json.loads((real_data / "bigbench" / "bbh" / f"{name}.json").read_text(encoding="utf-8"))["examples"]
+    own = own_task(f"bbh/zeroshot/{name}.yaml", {"test": rows}, 0)
+    (task,) = (one for one in read_bbh(str(real_data / "bigbench")).tasks if one.name == f"bbh/{name}")
+    found = run_tasks(Talker(start), [task], limit=35)[task.name].others["flexible_extract"].mean()
+    assert found == pytest.approx(score(Talker(start), own, "exact_match,flexible-extract", 35))
+    assert 0.2 < found < 0.95
 
 
 CONTEXTS = ["My dog ate my shoe.", "Q: what now?\nA:", "  Once  more \n\n", "My cat ran away " * 120, "{{ braces }}"]

@@ -1,5 +1,6 @@
 """``prefgym benchmark`` from files to a report, on tiny models, made-up tasks and the real files."""
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -133,6 +134,51 @@ def test_two_models_have_a_before_an_after_and_a_gain(run, model_folder, other_f
     alone = tmp_path / "alone"
     assert run("benchmark", other_folder, *flags, "--output", alone, "--batch-size", 3).code == 0
     assert json.loads((alone / "metrics.json").read_text())["tasks"] == second["tasks"]
+
+
+def test_options_are_chosen_by_letter_and_by_their_text(run, model_folder, suites, tmp_path):
+    flags = ("--mmlu", suites / "mmlu", "--bigbench", suites / "bigbench", *SHORT)
+    folder = tmp_path / "both"
+    result = run("benchmark", model_folder, *flags, "--formulation", "both", "--output", folder)
+    assert result.code == 0, result.err
+    metrics = json.loads((folder / "metrics.json").read_text())
+    again = ["mmlu (cloze)/law", "bigbench (cloze)/counts"]
+    assert list(metrics["tasks"]) == ["mmlu/law", again[0], "bigbench/counts", again[1], "bigbench/sums"]
+    law = metrics["tasks"][again[0]]
+    assert (law["metric"], law["random"], law["longest_option"]) == ("acc_norm", 0.25, 0.25)
+    assert law["metrics"].keys() == {"acc", "acc_bytes"}
+    assert "longest_option" not in metrics["tasks"]["mmlu/law"]
+    page = (folder / "report.md").read_text()
+    for text in (result.out, page):
+        assert again[0] in text
+        assert "longest option" in text
+        assert "all tasks asked again (cloze)" in text
+    assert "arXiv:2406.08446" in page
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    asked = next(row for row in rows if row["task"] == again[0])
+    assert asked["prompt"].endswith("Question: Number 0,\nwhat is it?\nAnswer:")
+    assert asked["right"] == ["1"]
+    plain = tmp_path / "plain"
+    assert run("benchmark", model_folder, *flags, "--output", plain).code == 0
+    before = json.loads((plain / "metrics.json").read_text())
+    assert before["tasks"] == {name: row for name, row in metrics["tasks"].items() if name not in again}
+    assert before["average"] == metrics["average"]
+
+
+def test_models_are_asked_through_their_chat_template(run, refused, model_folder, language_model, suites, tmp_path):
+    tokenizer = copy.deepcopy(language_model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}\n{% endfor %}"
+    chat = tmp_path / "chat"
+    LanguageModel(language_model.model, tokenizer, "chat").save(chat)
+    flags = ("--mmlu", suites / "mmlu", "--shots", 1, "--apply-chat-template", "--output")
+    result = run("benchmark", chat, *flags, tmp_path / "report")
+    assert result.code == 0, result.err
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "through each model's chat template." in page.splitlines()[0]
+    assert "each demonstration a turn of the user and one of the assistant" in page
+    line = refused("benchmark", chat, model_folder, *flags, tmp_path / "none")
+    assert f"{model_folder} has no chat template; leave apply_chat_template out" in line
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_run_folder_and_the_embedded_models_can_be_asked(run, finished_run, suites, tmp_path):
