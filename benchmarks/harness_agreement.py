@@ -1,7 +1,7 @@
 """Whether `prefgym benchmark` scores a model as lm-evaluation-harness does: its model class, its task definitions.
 
     python benchmarks/harness_agreement.py --model DIR --data DIR --output benchmarks/harness_agreement    resumes
-    python benchmarks/harness_agreement.py --quick --data DIR --output /tmp/agreement    the embedded model, two minutes
+    python benchmarks/harness_agreement.py --quick --data DIR --output /tmp/agreement    the embedded model, half a minute
 
 The harness's side is its own throughout: `HFLM` loads the folder; prompts, filters and metrics are those of the task
 definitions it ships (`mmlu`, `mmlu_continuation`, `bbh_zeroshot`, `bbh_fewshot`); only their rows come from local files
@@ -50,7 +50,7 @@ def main() -> None:
     begun = time.perf_counter()
     model: list[HFLM] = []  # loaded when first needed
     for suite, names in (("mmlu", given.subjects), ("bbh", given.tasks)):
-        for shots in SHOTS[suite]:
+        for shots in SHOTS[suite][: 1 if given.quick else None]:
             ours = _ours(given, suite, shots, files / suite)
             for name in names:
                 for form in ("letter", "cloze") if suite == "mmlu" else ("written",):
