@@ -1,7 +1,7 @@
 """Whether `prefgym benchmark` scores a model as lm-evaluation-harness does: its model class, its task definitions.
 
     python benchmarks/harness_agreement.py --model DIR --data DIR --output benchmarks/harness_agreement    resumes
-    python benchmarks/harness_agreement.py --quick --data DIR --output /tmp/agreement    the embedded model, half a minute
+    python benchmarks/harness_agreement.py --quick --data DIR --output /tmp/agreement   the embedded model: does it run
 
 The harness's side is its own throughout: `HFLM` loads the folder; prompts, filters and metrics are those of the task
 definitions it ships (`mmlu`, `mmlu_continuation`, `bbh_zeroshot`, `bbh_fewshot`); only their rows come from local files

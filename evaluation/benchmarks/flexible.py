@@ -6,6 +6,7 @@ search for the options, and compares what it finds with case and some punctuatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -20,7 +21,7 @@ FLEXIBLE = "flexible_extract"
 
 
 def flexible_extract(task: str, prompt: str, text: str, answers: Sequence[str]) -> float:
-    """Whether the answer that the harness's filter finds is right, 0 or 1.
+    """Whether the answer that the harness's filter finds is right, 0 or 1; 0 too where the filter fails.
 
     Args:
         task: its name, ``"bbh/navigate"``; one that the harness ships.
@@ -30,8 +31,12 @@ def flexible_extract(task: str, prompt: str, text: str, answers: Sequence[str]) 
     """
     steps, compared = _definition(task.partition("/")[2])
     found: Any = [[text]]
-    for step in steps:
-        found = list(step.apply(found, [{"input": prompt.removeprefix("Q: ").removesuffix("\nA:")}]))
+    asked = {"input": prompt.removeprefix("Q: ").removesuffix("\nA:")}
+    try:
+        for step in steps:
+            found = list(step.apply(found, [asked]))
+    except (ValueError, IndexError, re.error):  # "and million" is no number to its parser, and a question may be other
+        return 0.0
     return max(float(exact_match_hf_evaluate(found, [answer], **compared)["exact_match"]) for answer in answers)
 
 

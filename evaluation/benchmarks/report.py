@@ -79,7 +79,7 @@ def write_benchmark(folder: str | Path, metrics: Row, texts: Texts, *, title: st
         Heading("Tasks"),
         Table(*task_table(metrics)),
         Picture("scores.png", "Score of every task with its 95 % interval, and a line for a random guess"),
-        Paragraph(f"{EXPLAINED} {ASKED[metrics.get('apply_chat_template', False)]}"),
+        Paragraph(f"{EXPLAINED} {ASKED[metrics['apply_chat_template']]}"),
         *_cloze(metrics),
         *_further(metrics),
         *_named("Not scored", metrics["unscored"]),
@@ -188,7 +188,7 @@ def notice(metrics: Row) -> str:
     """The report's first line: models, how they were asked, and what models of that size cannot do."""
     limit = "all questions" if metrics["limit"] is None else f"the first {metrics['limit']} questions of each task"
     told = f"{_models_told(metrics)}. Asked {limit}, with {metrics['shots']} demonstrations, seed {metrics['seed']}"
-    told += ", through each model's chat template." if metrics.get("apply_chat_template") else ", as plain text."
+    told += ", through each model's chat template." if metrics["apply_chat_template"] else ", as plain text."
     for name, figures in by_model(metrics).items():
         if not figures["model"]["keeps_white_space"]:
             told += f" The tokenizer of {name} does not keep white space, so it cannot see pictures made of letters."

@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from prefgym.data.benchmarks import read_suites
 from prefgym.data.benchmarks.bbh import read_bbh
 from prefgym.data.benchmarks.mmlu import read_mmlu
+from prefgym.evaluation.benchmarks.flexible import flexible_extract
 from prefgym.evaluation.benchmarks.harness import HarnessTask, run_tasks
 from prefgym.evaluation.benchmarks.harness_model import HarnessModel, cut_at
 from prefgym.models.language_model import LanguageModel
@@ -228,6 +229,11 @@ def test_an_answer_is_searched_as_the_harness_searches_it(real_data, start, name
     found = run_tasks(Talker(start), [task], limit=35)[task.name].others["flexible_extract"].mean()
     assert found == pytest.approx(score(Talker(start), own, "exact_match,flexible-extract", 35))
     assert 0.2 < found < 0.95
+
+
+def test_a_filter_that_fails_finds_nothing():
+    assert flexible_extract("bbh/word_sorting", "Q: no such words\nA:", "a b", ["a b"]) == 0
+    assert flexible_extract("bbh/object_counting", "Q: How many?\nA:", " I count five.", ["5"]) == 1
 
 
 CONTEXTS = ["My dog ate my shoe.", "Q: what now?\nA:", "  Once  more \n\n", "My cat ran away " * 120, "{{ braces }}"]

@@ -12,6 +12,8 @@ pytest.importorskip("lm_eval")
 
 import yaml
 
+from prefgym.commands import benchmark
+from prefgym.data.benchmarks import FORMULATIONS
 from prefgym.models.language_model import LanguageModel
 
 ROW = {"score", "random", "normalised", "low", "high", "n"}
@@ -292,6 +294,7 @@ def test_without_the_harness_one_sentence_tells_how_to_install_it(refuses, suite
 def test_help_teaches(run):
     result = run("benchmark", "--help")
     assert result.code == 0
+    assert next(one.choices for one in benchmark.OPTIONS if one.key == "formulation") == FORMULATIONS
     for text in ("--natural-instructions DIR", "random guess", "prefgym[eval]", "--limit", "--shots", "--batch-size"):
         assert text in result.out
 
@@ -304,7 +307,6 @@ def test_a_report_is_replaced_only_when_asked(run, refused, model_folder, suites
 
 
 def test_an_interrupted_benchmark_goes_on_with_the_tasks_that_are_left(model_folder, other_folder, suites, tmp_path):
-    from prefgym.commands import benchmark
     from prefgym.config import COMMAND_LINE, resolve
     from prefgym.evaluation.benchmarks import harness
 
