@@ -1,6 +1,7 @@
 """Advantage actor-critic, the synchronous form of Mnih et al. 2016: one gradient step per rollout, no clipping.
 
-Departures from the paper: whole episodes instead of n steps, so no value is bootstrapped; Adam instead of RMSProp.
+Departures from the paper: whole episodes instead of n steps, so no value is bootstrapped; AdamW instead of RMSProp
+(which is ``optimizer="RMSprop"``).
 """
 
 from __future__ import annotations

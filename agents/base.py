@@ -37,6 +37,7 @@ from .inputs import inputs_of
 from .kl_term import KLTerm
 from .losses import masked_mean
 from .minibatch import Minibatch, minibatches
+from .optimizer import lr_factor, make_optimizer
 from .policy import LMPolicy, Observation
 from .returns import explained_variance
 from .rollout import Rollout
@@ -114,11 +115,7 @@ class PolicyGradient:
         self.env.reset(seed=seed)
         self.settings = EnvSettings(self.env)
         self.kl = KLTerm(h, self.settings)
-        self.optimizer = torch.optim.Adam(
-            [parameter for parameter in self.policy.parameters() if parameter.requires_grad],
-            lr=self.hyperparameters.learning_rate,
-            eps=1e-5,
-        )
+        self.optimizer = make_optimizer(self.policy, h)
         self.generator = torch.Generator(self.policy.device).manual_seed(seed)  # draws tokens
         self.rng = np.random.default_rng(seed)  # shuffles minibatches
         self.history: list[dict[str, float]] = []
@@ -175,7 +172,7 @@ class PolicyGradient:
                 it that is not this agent's moves to ``OUTPUT.previous-1``, and a warning says so.
             save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
                 the command line) saves the last complete iteration first; the copy kept for that takes three numbers
-                per trained parameter.
+                per trained parameter (with AdamW).
 
         Raises:
             RewardError: a reward failed; the policy is as before that iteration.
@@ -215,7 +212,8 @@ class PolicyGradient:
             while (done := self.num_episodes - start) < total_episodes:
                 self.settings["trainer_state"] = {"global_step": self.iteration, "max_steps": last}
                 with self._whole_when_stopped(save_every is not None), processes.together():
-                    rollout, scalars = self._iterate(progress=done / total_episodes)
+                    self._set_learning_rate(done / total_episodes, size / total_episodes)
+                    rollout, scalars = self._iterate()
                     with uninterrupted():
                         self._end_iteration(scalars)
                         monitor.log(rollout, scalars)
@@ -306,7 +304,7 @@ class PolicyGradient:
         finally:
             self._snapshot = None
 
-    def _iterate(self, progress: float) -> tuple[Rollout, dict[str, float]]:
+    def _iterate(self) -> tuple[Rollout, dict[str, float]]:
         """One iteration: a rollout, the update on it, and the scalars of both."""
         h, began = self.hyperparameters, time.perf_counter()
         num_prompts = h.episodes_per_iteration // h.samples_per_prompt
@@ -317,7 +315,6 @@ class PolicyGradient:
                 check_first_rollout(self.policy, self.env, rollout)
             if self._snapshot is not None:
                 self._snapshot.keep(self)
-            self._set_learning_rate(progress)
             scalars = rollout.scalars() | self.train(rollout)
             ended = time.perf_counter()
         scalars |= {
@@ -384,10 +381,11 @@ class PolicyGradient:
         self.optimizer.step()
         return float(norm)
 
-    def _set_learning_rate(self, progress: float) -> None:
+    def _set_learning_rate(self, progress: float, step: float) -> None:
+        """Set the rate of the next iteration, which takes the share ``step`` of the training, after ``progress``."""
         h = self.hyperparameters
         for group in self.optimizer.param_groups:
-            group["lr"] = h.learning_rate * (1 - progress if h.lr_schedule == "linear" else 1)
+            group["lr"] = h.learning_rate * lr_factor(h.lr_schedule, h.warmup, progress, step)
 
     def _summary(self, rollout: Rollout, advantages: Advantages, stats: list[dict[str, float]]) -> dict[str, float]:
         """Mean of each scalar over the minibatches that have it, and the explained variance of the values."""

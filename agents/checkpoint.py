@@ -2,8 +2,8 @@
 
     run/checkpoints/iteration-000040/
         (the files of a run folder)   the policy as it was
-        state.safetensors             optimiser moments, generator state
-        state.json                    counters, shuffling, prompt order, baseline, history
+        state.safetensors             tensors of the optimiser, generator state
+        state.json                    rest of the optimiser, counters, shuffling, prompt order, baseline, history
 
 A checkpoint is written under another name, with the checksum of every file, and renamed when complete: a run killed at
 any moment leaves only complete checkpoints, and bytes that change later are noticed.
@@ -24,6 +24,7 @@ from ..files import write_text
 from ..storage.manifest import FILES, managed
 from ..storage.whole import discard, is_whole, whole_folder
 from .inputs import check_inputs
+from .optimizer_state import packed, put_back
 from .run_folder import DAMAGE, load_run, save_run, save_tensors
 
 if TYPE_CHECKING:
@@ -106,12 +107,7 @@ def resume_run(
 
 def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Everything beyond the weights that the next iteration depends on: tensors, and JSON."""
-    optimizer = agent.optimizer.state_dict()
-    tensors = {
-        f"optimizer.{index}.{name}": value
-        for index, values in optimizer["state"].items()
-        for name, value in values.items()
-    }
+    tensors, optimizer = packed(agent.optimizer)
     tensors["generator"] = agent.generator.get_state()
     base = agent.env.unwrapped
     return tensors, {
@@ -123,7 +119,7 @@ def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, 
         "cut": sorted(base.mdp.source.cut, key=str) if hasattr(base, "mdp") else [],
         "agent": agent.extra_state(),
         "kl": agent.kl.state(),
-        "optimizer": optimizer["param_groups"],
+        "optimizer": optimizer,
         "history": agent.history,
         "inputs": agent.inputs,
     }
@@ -132,11 +128,7 @@ def training_state(agent: PolicyGradient) -> tuple[dict[str, Tensor], dict[str, 
 def restore(agent: PolicyGradient, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Restore the state given by ``training_state``; weights are loaded elsewhere."""
     agent.generator.set_state(tensors.pop("generator"))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        _, index, name = key.split(".")
-        moments.setdefault(int(index), {})[name] = value
-    agent.optimizer.load_state_dict({"state": moments, "param_groups": state["optimizer"]})
+    put_back(agent.optimizer, tensors, state["optimizer"])
     agent.iteration, agent.num_episodes = state["iteration"], state["num_episodes"]
     agent.learn_start = state["learn_start"]
     agent.history = state["history"]

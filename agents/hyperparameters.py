@@ -14,8 +14,8 @@ from ..errors import InputError, nearest
 from ..models.lora import EVERY_LINEAR, LoRA
 from ..numbers import is_number, is_whole, plain
 from ..rewards.kl import ESTIMATORS
+from .optimizer import LR_SCHEDULES, check_optimizer
 
-LR_SCHEDULES = ("constant", "linear")
 LOSS_REDUCTIONS = ("token_mean", "episode_sum")
 VALUE_TRUNKS = ("shared", "separate")
 PRECISIONS = ("fp32", "bf16")
@@ -29,8 +29,13 @@ class Hyperparameters:
     """Hyperparameters that all policy-gradient agents share.
 
     Attributes:
-        learning_rate: Adam's learning rate.
-        lr_schedule: learning rate schedule: ``constant``, or ``linear`` from learning_rate to 0 over one ``learn``.
+        learning_rate: the optimiser's learning rate, at its peak.
+        lr_schedule: learning rate after the warm-up: ``constant``, or ``linear`` or ``cosine`` from learning_rate to 0
+            at the end of one ``learn``.
+        warmup: share of one ``learn`` (0 to below 1) over which the learning rate rises linearly to learning_rate.
+        optimizer: class of torch.optim, such as ``AdamW``, ``SGD`` or ``Adafactor``, with its own defaults, but for an
+            eps of 1e-5 in Adam and AdamW.
+        weight_decay: the optimiser's, on matrices only (no biases, no norms).
         episodes_per_iteration: episodes per rollout.
         samples_per_prompt: responses to each prompt; must divide episodes_per_iteration.
         batch_size: episodes per optimiser step; None takes the whole rollout.
@@ -62,6 +67,9 @@ class Hyperparameters:
 
     learning_rate: float = 1e-4
     lr_schedule: str = "constant"
+    warmup: float = 0.0
+    optimizer: str = "AdamW"
+    weight_decay: float = 0.0
     episodes_per_iteration: int = 64
     samples_per_prompt: int = 1
     batch_size: int | None = None
@@ -99,13 +107,16 @@ class Hyperparameters:
             "n_epochs",
             "lora_rank",
         )
-        self.check_at_least_zero("vf_coef", "ent_coef", "kl_loss_coef")
+        self.check_at_least_zero("vf_coef", "ent_coef", "kl_loss_coef", "weight_decay", "warmup")
+        if self.warmup >= 1:
+            raise InputError(f"warmup is a share of the training from 0 to below 1, not {self.warmup}.")
         self.check_choice("lr_schedule", LR_SCHEDULES)
         self.check_choice("loss_reduction", LOSS_REDUCTIONS)
         self.check_choice("value_trunk", VALUE_TRUNKS)
         self.check_choice("precision", PRECISIONS)
         self.check_choice("kl_level", KL_LEVELS)
         self.check_choice("kl_loss_estimator", tuple(ESTIMATORS))
+        check_optimizer(self)
         if self.kl_loss_coef > 0 and self.kl_level == "sequence" and self.kl_loss_estimator == "exact":
             raise InputError('kl_loss_estimator "exact" is a sum over tokens; use it with kl_level "token".')
         if self.lora_rank is not None and self.value_trunk == "separate":

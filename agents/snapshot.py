@@ -17,7 +17,7 @@ class Snapshot:
     """The state of an agent between two iterations.
 
     Random states and counters are copied on creation; weights and optimiser only by :meth:`keep`, before they change.
-    They are three numbers per trained parameter.
+    With AdamW they are three numbers per trained parameter.
     """
 
     def __init__(self, agent: PolicyGradient) -> None:

@@ -200,7 +200,11 @@ def test_vector_and_wrapped_environments_train(env: gym.Env) -> None:
         ({"ent_coef": -0.1}, "ent_coef must be a number of at least 0"),
         ({"clip_range": 0}, "clip_range must be a number above 0"),
         ({"loss_reduction": "token-mean"}, 'Did you mean "token_mean"'),
-        ({"lr_schedule": "cosine"}, "constant, linear"),
+        ({"lr_schedule": "cosin"}, 'constant, linear, cosine. Did you mean "cosine"'),
+        ({"warmup": 1}, "warmup is a share of the training from 0 to below 1, not 1"),
+        ({"warmup": -0.1}, "warmup must be a number of at least 0"),
+        ({"weight_decay": -0.1}, "weight_decay must be a number of at least 0"),
+        ({"weight_decay": "much"}, "weight_decay must be a number of at least 0"),
         ({"learning_rat": 1e-4}, 'There is no hyperparameter "learning_rat". Did you mean "learning_rate"'),
     ],
 )

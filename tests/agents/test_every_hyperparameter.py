@@ -25,6 +25,9 @@ IN_LOSS = {"kl_loss_coef": 0.5, "kl_loss_estimator": "k2"}
 CHANGES: dict[str, dict[str, Any]] = {
     "learning_rate": {"learning_rate": 0.02},
     "lr_schedule": {"lr_schedule": "linear"},
+    "warmup": {"warmup": 0.5},
+    "optimizer": {"optimizer": "SGD"},
+    "weight_decay": {"weight_decay": 0.1},
     "episodes_per_iteration": {"episodes_per_iteration": 32},
     "samples_per_prompt": {"samples_per_prompt": 2},
     "batch_size": {"batch_size": 4},
