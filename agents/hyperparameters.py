@@ -32,10 +32,10 @@ class Hyperparameters:
         learning_rate: the optimiser's learning rate, at its peak.
         lr_schedule: learning rate after the warm-up: ``constant``, or ``linear`` or ``cosine`` from learning_rate to 0
             at the end of one ``learn``.
-        warmup: share of one ``learn`` (0 to below 1) over which the learning rate rises linearly to learning_rate.
-        optimizer: class of torch.optim, such as ``AdamW``, ``SGD`` or ``Adafactor``, with its own defaults, but for an
-            eps of 1e-5 in Adam and AdamW.
-        weight_decay: the optimiser's, on matrices only (no biases, no norms).
+        warmup: share of the training (one ``learn``), from 0 to below 1, over which the learning rate rises linearly.
+        optimizer: class of torch.optim, such as ``AdamW``, ``SGD`` or ``Adafactor``, with its own defaults except that
+            Adam and AdamW have an eps of 1e-5.
+        weight_decay: weight decay of the optimiser, on matrices only (no biases, no norms).
         episodes_per_iteration: episodes per rollout.
         samples_per_prompt: responses to each prompt; must divide episodes_per_iteration.
         batch_size: episodes per optimiser step; None takes the whole rollout.

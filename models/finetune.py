@@ -19,6 +19,7 @@ from ..errors import InputError
 from .attention import plain_attention
 from .encoder_decoder import is_encoder_decoder
 from .forward import from_logits, read_responses
+from .learning_rate import usual_learning_rate
 from .low_rank import low_rank
 from .packing import check_packable
 from .shared_prompt import numbered
@@ -194,7 +195,8 @@ def finetune(
         packing: let examples share rows, with the same result; it saves padding between long and short ones.
         epochs_of: which pairs are in an epoch, such as ``data.mixing.Mixture`` for many tasks; None for all.
         tokens: the tokens of a pair, if the caller already has them; None tokenises.
-        options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
+        options: fields of :class:`prefgym.models.supervised.TrainingOptions`; without ``learning_rate`` it is
+            :func:`prefgym.models.learning_rate.usual_learning_rate`.
 
     Returns:
         The metrics of :func:`run`.
@@ -208,7 +210,8 @@ def finetune(
     train, held_out = examples(lm, pairs, tokens), examples(lm, eval_pairs or (), tokens)
     if not train:
         raise InputError("Fine-tuning needs at least one pair of prompt and response.")
-    settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
+    rate = usual_learning_rate(lm.num_parameters, adapter=options.get("lora_rank") is not None)
+    settings = TrainingOptions(**{"learning_rate": rate, **options})
     lm.unfreeze()
     learned = low_rank(lm.model, settings.lora, seed=settings.seed, name=lm.name)
     with learned, plain_attention(lm.model, wanted=settings.bf16):

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..storage.lock import locked
 from ..storage.manifest import managed
 from ..storage.signals import uninterrupted
@@ -28,6 +28,7 @@ from .resumable import ResumableTrainer
 from .supervised_checkpoint import Best, digest, put_weights, weights_of
 from .watching import Events, Progress, StopOnDivergence
 
+SCHEDULES = ("cosine", "linear", "constant_with_warmup")
 _HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
 """Options that do not affect how a run ends."""
 _ADAPTER = {"lora_rank", "lora_alpha", "lora_targets"}
@@ -97,6 +98,12 @@ class TrainingOptions:
             raise InputError("A training run needs epochs or max_steps above 0.")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is a share of the steps from 0 to below 1, not {self.warmup}.")
+        if self.schedule not in SCHEDULES:
+            raise InputError(
+                f'schedule "{self.schedule}" is not one of {", ".join(SCHEDULES)}.{nearest(self.schedule, SCHEDULES)}'
+            )
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay must be at least 0, not {self.weight_decay}.")
         if self.writes and self.output_dir is None:
             raise InputError("save_every, resume and tensorboard need an output_dir.")
         if self.lora_rank is not None and not self.lora_rank >= 1:

@@ -19,6 +19,7 @@ from ..data.chat_template import Asked
 from ..data.comparisons import Comparison
 from ..errors import InputError
 from ..models.attention import plain_attention
+from ..models.learning_rate import usual_learning_rate
 from ..models.low_rank import low_rank
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from ..numbers import takes_numbers
@@ -109,12 +110,15 @@ def train_scorer(
         examples: the judgements to learn.
         eval_examples: held-out ones.
         keep_best: with held-out ones, end with the weights of the smallest evaluation loss.
-        options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
+        options: fields of :class:`prefgym.models.supervised.TrainingOptions`; without ``learning_rate`` it is
+            :func:`prefgym.models.learning_rate.usual_learning_rate`, of a small model 3e-4.
 
     Returns:
         The metrics of :func:`prefgym.models.supervised.train_with`, and how many training texts did not fit.
     """
-    settings = TrainingOptions(**{"learning_rate": 3e-4, **options})
+    size, adapter = sum(p.numel() for p in pm.model.parameters()), options.get("lora_rank") is not None
+    rate = usual_learning_rate(size, adapter, small=3e-4)
+    settings = TrainingOptions(**{"learning_rate": rate, **options})
     pm.shift, pm.temperature, pm.cuts = 0.0, 1.0, Cuts()
     pm.model.requires_grad_(True)
     train = encode(pm, examples)

@@ -43,6 +43,7 @@ class Option:
         minimum: the smallest value.
         maximum: the largest value; by default ``LARGEST`` for integers.
         above: the value must be larger than this.
+        below: the value must be smaller than this.
         optional: whether "none" is a value; it is where the default is ``None``.
         several: whether it takes all words up to the next option, as a list.
         only_typed: whether it is given on the command line alone, and a file must not say it.
@@ -56,6 +57,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
+    below: float | None = None
     optional: bool = False
     several: bool = False
     only_typed: bool = False
@@ -78,6 +80,8 @@ class Option:
             raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be at most {maximum}.")
         if self.above is not None and not value > self.above:
             raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be above {self.above:g}.")
+        if self.below is not None and not value < self.below:
+            raise InputError(f"{origin}: {self.key} is {_shown(value)}, but must be below {self.below:g}.")
         return value
 
     @property

@@ -204,6 +204,7 @@ def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
     keep = ResumableTrainer.keep_checkpoints
     known = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "seed", "max_steps")
+    known += ("warmup_steps", "lr_scheduler_type", "weight_decay")
 
     def keep_checkpoints(trainer: Any, folder: Path, inputs: Any, resume: bool, accept_changes: bool) -> None:
         seen.update({"folder": under_here(folder), "resumed": resume, "accept_changes": accept_changes})

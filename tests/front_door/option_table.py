@@ -191,6 +191,9 @@ PLAY = {
 TRAINING = {
     "training.epochs": told("max_steps", "5"),
     "training.learning_rate": told("learning_rate", "0.5", value=0.5),
+    "training.warmup": told("warmup_steps", "0.5"),
+    "training.schedule": told("lr_scheduler_type", "linear", value="linear"),
+    "training.weight_decay": told("weight_decay", "0.3", value=0.3),
     "training.batch_size": told("per_device_train_batch_size, max_steps", "2", value=2),
     "training.gradient_accumulation": told("gradient_accumulation_steps", "2", value=2),
     "training.bf16": told("bf16", value=True),

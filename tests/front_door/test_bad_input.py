@@ -108,6 +108,7 @@ def test_template_plus_budget_that_does_not_fit_the_context(refuses_to_train):
         ("env.kl_coef", -0.1, "at least 0"),
         ("env.temperature", 0, "above 0"),
         ("agent.learning_rate", -1e-4, "above 0"),
+        ("agent.warmup", 1, "below 1"),
         ("agent.total_episodes", 0, "at least 1"),
         ("agent.samples_per_prompt", 3, "multiple"),
         ("evaluation.prompts", -1, "at least 0"),
@@ -132,6 +133,7 @@ def test_unknown_key_agent_and_preset_name_the_nearest(refuses_to_train, tmp_pat
     names(refuses_to_train("--config", tmp_path / "mine.yaml"), "mine.yaml", 'Did you mean "agent.learning_rate"?')
     names(refuses_to_train("--env.kl_estimator", "k4"), "k1, k2, k3, exact")
     names(refuses_to_train("--agent.lr_schedule", "linaer"), 'Did you mean "linear"?')
+    names(refuses_to_train("--agent.optimizer", "adamw"), 'agent.optimizer "adamw"', 'Did you mean "AdamW"?')
     names(refuses_to_train("--env.device", "gpu"), "gpu")
 
 
@@ -296,6 +298,7 @@ def test_pairs_that_are_none(refused, write_rows, model_folder, tmp_path):
     names(refuse([{"instruction": "a", "output": "word " * 200}]), "pair 1", "pairs.jsonl", "128 tokens")
     names(refuse([{"instruction": "a", "output": "b"}], "--data.held_out", 1), "data.held_out")
     names(refuse([{"instruction": "a", "output": "b"}], "--training.learning_rate", 0), "training.learning_rate")
+    names(refuse([{"instruction": "a", "output": "b"}], "--training.warmup", 1), "training.warmup", "below 1")
 
 
 def test_sampling_does_not_write_over_a_file(refused, finished_run, tmp_path):

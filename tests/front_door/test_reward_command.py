@@ -18,6 +18,17 @@ def pairs() -> list[dict]:
     return rows
 
 
+def test_the_learning_rate_suits_the_model_and_is_told(run, model_folder, write_rows, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("prefgym.models.learning_rate.SMALL", 10)
+    file, folder = write_rows("pairs.jsonl", pairs[:4]), tmp_path / "reward"
+    flags = ("--model", model_folder, "--folds", 2, "--training.epochs", 1, "--data.held_out", 0)
+    result = run("reward", "--data.comparisons", file, *flags, "--output", folder)
+    assert result.code == 0, result.err
+    assert result.out.count("learning rate 5e-05, as usual for a model of") == 1
+    assert json.loads((folder / "metrics.json").read_text())["learning_rate"] == 5e-5
+    assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["learning_rate"] == 5e-5
+
+
 def test_a_preference_is_learned_and_used_as_a_reward(run, model_folder, write_rows, pairs, tmp_path, train_flags):
     folder = tmp_path / "reward"
     flags = ("--model", model_folder, "--folds", 2, "--training.learning_rate", 0.02, "--training.batch_size", 8)

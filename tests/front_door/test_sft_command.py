@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
 from prefgym.commands.sft import OPTIONS
@@ -43,6 +44,23 @@ def test_fine_tuning_learns_and_leaves_a_model_folder_with_a_report(sft, write_r
     assert metrics["eval_loss_minimum"] < 0.9 * held_out_loss(LanguageModel.load(model_folder), posts)
     AutoModelForCausalLM.from_pretrained(folder)
     assert "cannot" in (folder / "report.md").read_text() or "no knowledge" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("small", "rate"), [(10**7, 5e-4), (10, 5e-5)])
+def test_the_learning_rate_suits_the_model_and_is_told(
+    small, rate, run, write_rows, model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("prefgym.models.learning_rate.SMALL", small)
+    file = write_rows("pairs.jsonl", [{"instruction": "Say one.", "output": "one"}])
+    folder, flags = tmp_path / "sft", ("--data.held_out", 0, "--training.epochs", 1)
+    result = run("sft", "--data.pairs", file, "--model", model_folder, *flags, "--output", folder)
+    assert result.code == 0, result.err
+    assert f"learning rate {rate:g}, as usual for a model of" in result.out
+    assert json.loads((folder / "metrics.json").read_text())["learning_rate"] == rate
+    assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["learning_rate"] == rate
+    assert "learning_rate" in (folder / "report.md").read_text()
+    told = run("sft", "--data.pairs", file, "--model", model_folder, *flags, "--dry-run", "--training.lora_rank", 2)
+    assert f"learning rate {'0.0005' if small > 10 else '0.0002'}, as usual for an adapter of a model of" in told.out
 
 
 def held_out_loss(lm: LanguageModel, posts: list[dict]) -> float:

@@ -290,6 +290,10 @@ def test_bad_input_gets_one_sentence():
         finetune(lm, [("the cat sat on the mat", "the dog ran away")])
     with pytest.raises(InputError, match="learning_rate must be positive, not -1"):
         TrainingOptions(learning_rate=-1)
+    with pytest.raises(InputError, match=r'schedule "cosin" is not one of cosine, linear.* Did you mean "cosine"'):
+        TrainingOptions(schedule="cosin")
+    with pytest.raises(InputError, match=r"weight_decay must be at least 0, not -0\.1"):
+        TrainingOptions(weight_decay=-0.1)
     with pytest.raises(InputError, match="need an output_dir"):
         TrainingOptions(save_every=3)
 

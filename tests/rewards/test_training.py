@@ -116,6 +116,13 @@ def test_loss_stays_finite_for_extreme_scores():
     assert bradley_terry_loss(torch.tensor([-1e4]), torch.tensor([1e4])).item() == pytest.approx(2e4)
 
 
+@pytest.mark.parametrize(("small", "rate"), [(10**7, 3e-4), (1, 5e-5)])
+def test_the_learning_rate_suits_the_size(small, rate, monkeypatch):
+    monkeypatch.setattr("prefgym.models.learning_rate.SMALL", small)
+    metrics = train_preference_model(preference_model(), simulated(4), max_steps=1, warmup=0, schedule="linear")
+    assert metrics["history"][0]["learning_rate"] == pytest.approx(rate)
+
+
 def test_training_learns_a_small_set_and_generalises():
     pm = preference_model()
     train, held_out = simulated(60), simulated(40, seed=1)

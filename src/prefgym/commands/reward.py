@@ -13,7 +13,7 @@ from ..files import write_json
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_output, discard_parts, new_folder, resumed_folder
 from ..pair_data import divide
 from ..resuming import config_of_run, stop_is_told, told_finished
-from .sft import CHAT_WORDS, CONTROL, DEVICE, SMALL, TRAINING, sources_of, training_options
+from .sft import CHAT_WORDS, CONTROL, DEVICE, SMALL, TRAINING, settle_learning_rate, sources_of, training_options
 
 if TYPE_CHECKING:
     from ..data.chat_template import Asked
@@ -124,9 +124,10 @@ def read_config(arguments: list[str]) -> Config:
 
 
 def _inputs(config: Config) -> tuple[PreferenceModel, list[Comparison], list[tuple[Asked, str]]]:
-    """The model to start from, the comparisons, and the references."""
+    """The model to start from, by which the learning rate is settled, the comparisons, and the references."""
     check_device(config["device"])
     model = _start(config)
+    settle_learning_rate(config, _parameters(model))
     comparisons = _comparisons(config, model)
     return model, comparisons, _references(config, comparisons, model)
 
@@ -207,6 +208,7 @@ def _train(
     metrics: dict[str, Any] = {
         "seed": config["seed"],
         "parameters": _parameters(model),
+        "learning_rate": config["training.learning_rate"],
         "agreement": agreed,
         "noise_ceiling": ceiling_bounds(agreed["low"], agreed["high"]) if agreed else None,
     }

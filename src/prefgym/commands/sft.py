@@ -20,7 +20,25 @@ SMALL = 100_000_000
 
 TRAINING = [
     Option("training.epochs", float, 3.0, "Passes over the training data.", above=0),
-    Option("training.learning_rate", float, 5e-4, "Peak learning rate (AdamW, warm-up, cosine).", above=0),
+    Option(
+        "training.learning_rate",
+        float,
+        None,
+        "Peak learning rate of AdamW (default: 5e-4 for a model under 10 million parameters, 5e-5 for a larger one, "
+        "2e-4 for an adapter of a larger one).",
+        above=0,
+    ),
+    Option(
+        "training.warmup", float, 0.05, "Share of the steps over which the learning rate rises.", minimum=0, below=1
+    ),
+    Option(
+        "training.schedule",
+        str,
+        "cosine",
+        "Learning rate after the warm-up: by a cosine or a line down to 0, or constant.",
+        choices=("cosine", "linear", "constant_with_warmup"),
+    ),
+    Option("training.weight_decay", float, 0.01, "AdamW's weight decay, on matrices only.", minimum=0),
     Option("training.batch_size", int, 16, "Examples per forward pass.", minimum=1),
     Option("training.gradient_accumulation", int, 1, "Forward passes per optimiser step.", minimum=1),
     Option("training.bf16", bool, False, "Matrix products in bfloat16."),
@@ -177,12 +195,25 @@ def training_options(config: Config, folder: Path) -> dict[str, Any]:
     }
 
 
+def settle_learning_rate(config: Config, parameters: int) -> None:
+    """Put the usual learning rate for a model of that size into a config without one, and say so."""
+    from ..models.learning_rate import usual_learning_rate
+
+    if config["training.learning_rate"] is not None:
+        return
+    adapter = config["training.lora_rank"] is not None
+    config["training.learning_rate"] = rate = usual_learning_rate(parameters, adapter)
+    what = "an adapter of a model" if adapter else "a model"
+    print(f"learning rate {rate:g}, as usual for {what} of {parameters:,} parameters", flush=True)
+
+
 def _start(config: Config) -> tuple[LanguageModel, PairData]:
-    """The model to start from, and the data."""
+    """The model to start from, by which the learning rate is settled, and the data."""
     check_device(config["device"])
     from ..models.language_model import LanguageModel
 
     model = LanguageModel.load(config["model"], device=config["device"])
+    settle_learning_rate(config, model.num_parameters)
     return model, read_pairs(config, model)
 
 
@@ -206,7 +237,8 @@ def _train(config: Config, folder: Path, model: LanguageModel, data: PairData) -
     model.save(folder)
     history = facts.pop("history")
     numbers = {"pairs": len(train), "held_out": len(held_out), "prompts_cut": cut, "left_out": left_out}
-    metrics = {"seed": config["seed"], **numbers, **facts}
+    rate = config["training.learning_rate"]
+    metrics = {"seed": config["seed"], "learning_rate": rate, **numbers, **facts}
     write_json(folder / METRICS_FILE, {**metrics, "tasks": mixture.table()})
     notice = (
         f"{config['model']} ({model.num_parameters:,} parameters, vocabulary {model.vocab_size:,}) fine-tuned on "
