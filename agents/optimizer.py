@@ -23,7 +23,7 @@ UNFIT = {
 OWN_STEP_SIZES = ("Rprop",)
 """Those that read the learning rate only before their first step."""
 OWN_DEFAULTS: dict[str, dict[str, Any]] = {"Adam": {"eps": 1e-5}, "AdamW": {"eps": 1e-5}}
-"""Arguments that are not torch's own: the eps of PPO's first implementation (Huang et al. 2022, detail 3)."""
+"""Arguments that are not torch's own: the eps of OpenAI's PPO (Huang et al. 2022, detail 3)."""
 
 
 def optimizers() -> dict[str, type[torch.optim.Optimizer]]:

@@ -50,6 +50,8 @@ def put_back(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest:
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
+        while name in tensors:  # the keys "a.b" and "b" in "a" give the same
+            name += "_"
         tensors[name] = value
         return {TENSOR: name}
     if isinstance(value, dict):

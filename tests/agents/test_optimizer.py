@@ -241,7 +241,7 @@ def test_any_state_becomes_tensors_and_json_and_comes_back() -> None:
     weight = nn.Parameter(torch.ones(2))
     made = Keeping([weight], lr=torch.tensor(0.5), momentum=0.9)
     made.keep(weight, count=3, never=None, last=[torch.ones(2), [torch.zeros(1)]], pair=(1, 2.5))
-    made.keep(weight, **{"by.size": {2: torch.ones(1), "x": True}})
+    made.keep(weight, **{"by.size": {2: torch.ones(1), "x": True}, "last.0": torch.zeros(3)})
     made.state["of all"] = {"seen": torch.tensor(4)}
     tensors, rest = packed(made)
     assert all(name.startswith("optimizer.") for name in tensors)
@@ -254,6 +254,7 @@ def test_any_state_becomes_tensors_and_json_and_comes_back() -> None:
         "pair": (1, 2.5),
     }
     assert torch.equal(state[weight]["last"][0], torch.ones(2))
+    assert torch.equal(state[weight]["last.0"], torch.zeros(3))
     assert torch.equal(state[weight]["last"][1][0], torch.zeros(1))
     assert state[weight]["by.size"] == {2: torch.ones(1), "x": True}
     assert state["of all"] == {"seen": torch.tensor(4)}
