@@ -90,7 +90,7 @@ def test_an_optimiser_that_is_listed_takes_a_plain_step_and_one_that_is_not_does
 
 
 def test_a_run_of_an_optimiser_without_state_is_killed_and_resumed(tmp_path: Path) -> None:
-    options = {"optimizer": "SGD", "warmup": 0.5, "lr_schedule": "cosine", "weight_decay": 0.1}
+    options: dict[str, Any] = {"optimizer": "SGD", "warmup": 0.5, "lr_schedule": "cosine", "weight_decay": 0.1}
     whole = agent(**options).learn(24)
     assert type(whole.optimizer) is torch.optim.SGD
     assert not same(whole, agent(**options))
@@ -242,7 +242,7 @@ def test_any_state_becomes_tensors_and_json_and_comes_back() -> None:
     made = Keeping([weight], lr=torch.tensor(0.5), momentum=0.9)
     made.keep(weight, count=3, never=None, last=[torch.ones(2), [torch.zeros(1)]], pair=(1, 2.5))
     made.keep(weight, **{"by.size": {2: torch.ones(1), "x": True}, "last.0": torch.zeros(3)})
-    made.state["of all"] = {"seen": torch.tensor(4)}
+    made.state["of all"] = {"seen": torch.tensor(4)}  # type: ignore[index]
     tensors, rest = packed(made)
     assert all(name.startswith("optimizer.") for name in tensors)
     again = Keeping([weight], lr=0.1)

@@ -194,7 +194,7 @@ TRAINING = {
     "training.warmup": told("warmup_steps", "0.5"),
     "training.schedule": told("lr_scheduler_type", "linear", value="linear"),
     "training.weight_decay": told("weight_decay", "0.3", value=0.3),
-    "training.batch_size": told("per_device_train_batch_size, max_steps", "2", value=2),
+    "training.batch_size": told("per_device_train_batch_size, max_steps, warmup_steps", "2", value=2),
     "training.gradient_accumulation": told("gradient_accumulation_steps", "2", value=2),
     "training.bf16": told("bf16", value=True),
     "training.lora_rank": told("adapted, model", "2"),
