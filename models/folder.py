@@ -48,8 +48,9 @@ _ALWAYS_READ = (
     "chat_template.jinja",
     "additional_chat_templates/*.jinja",
     PROMPTING_FILE,
+    "training_rows.json",
 )
-"""What libraries read from a model folder if it is there, whatever wrote it: one of an earlier save would count."""
+"""What is read from a model folder if it is there, whatever wrote it: one of an earlier save would count."""
 MOST_LABELS = 100_000
 _LAYERS = re.compile(r"(^|_)(n_)?(num_)?(\w+_)?(layers?|blocks?|depth)$")
 

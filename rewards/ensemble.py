@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from ..data.chat_template import Asked
 from ..errors import InputError, nearest
 from .preference_model import PreferenceModel
+from .training_rows import TrainingRows
 
 Combination = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -84,6 +87,11 @@ class PreferenceEnsemble:
         models, combine = spec["models"], spec.get("combine", "mean")
         _check(models, combine)
         return cls([_member(model, where) for model in models], combine)
+
+    @property
+    def rows(self) -> TrainingRows:
+        """Hashes of what any member was trained on."""
+        return reduce(or_, (model.rows for model in self.models))
 
     def scores(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
         """Return the scores of B responses by each of M members: (M, B)."""

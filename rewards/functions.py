@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from rouge_score import rouge_scorer
-
 from ..data.given import is_missing
-
-
-@lru_cache(maxsize=1)
-def _rouge_scorer() -> rouge_scorer.RougeScorer:
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
+from .rouge import best_rouge
 
 
 def rouge_l(
@@ -35,15 +28,13 @@ def rouge_l(
     A row with a list of ``references`` is scored against the best of them, as for instructions with several right
     answers (Y. Wang et al., "Super-NaturalInstructions" (2022)).
 
-    Source: C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004), as the ``rouge-score`` package
-    computes it, without stemming.
+    Words are not stemmed, unlike in the ROUGE of an evaluation; see :mod:`prefgym.rewards.rouge`.
 
     Raises:
         ValueError: a row has no reference.
     """
-    scorer = _rouge_scorer()
     pairs = zip(_accepted("rouge_l", reference, references), completions, strict=True)
-    return [max(scorer.score(target, text)["rougeL"].fmeasure for target in targets) for targets, text in pairs]
+    return [best_rouge(["rougeL"], text, targets, stem=False)["rougeL"] for targets, text in pairs]
 
 
 def exact_match(

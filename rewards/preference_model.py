@@ -39,6 +39,7 @@ from .encoded import Cuts, Encoded, padded
 from .plain_texts import JoinedTexts, TextPairs
 from .preference_folder import FACTS_FILE, read_classifier, tokenizer_to_save, told_beside
 from .scorer import Scorer, fold_into_head, init_head
+from .training_rows import UNKNOWN, TrainingRows
 
 _UNBOUNDED = 1_000_000  # tokenizers express "no limit" by numbers far above this
 
@@ -71,6 +72,7 @@ class PreferenceModel:
         types: whether an encoder that takes token types gets them; else as its tokenizer gives them, which is how
             models are read that are trained elsewhere.
         cuts: how many of the texts scored so far were cut.
+        rows: hashes of what it was trained on, as saved next to the weights.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class PreferenceModel:
         chat: bool | None = None,
         template: AnyTemplate | None = None,
         types: bool = True,
+        rows: TrainingRows = UNKNOWN,
     ) -> None:
         """Check that model and tokenizer belong together.
 
@@ -122,6 +125,7 @@ class PreferenceModel:
         self.template = template if isinstance(template, ChatTemplate) == chat else None
         self.types = types
         self.cuts = Cuts()
+        self.rows = rows
 
     def _check_length(self, asked: int | None) -> int:
         limits = [getattr(self.model.config, "max_position_embeddings", None), self.tokenizer.model_max_length]
@@ -158,7 +162,7 @@ class PreferenceModel:
         facts = {**told_beside(folder, model), "template": template}
         facts = facts if chat is None else {**facts, "chat": chat}
         model.to(device)  # type: ignore[arg-type]
-        return cls(model, tokenizer, name=name, **facts).freeze()
+        return cls(model, tokenizer, name=name, rows=TrainingRows.read(folder), **facts).freeze()
 
     @classmethod
     def start(
@@ -189,8 +193,9 @@ class PreferenceModel:
             init_head(model, seed)
         kept = {} if missing else told_beside(locate(name), model)
         kept = {key: kept[key] for key in ("skipped_token_id", "chat", "types") if key in kept}
+        rows = TrainingRows() if missing else TrainingRows.read(locate(name))
         model.to(device_named(device))  # type: ignore[arg-type]
-        return cls(model, tokenizer, name=name, max_length=max_length, **kept)
+        return cls(model, tokenizer, name=name, max_length=max_length, rows=rows, **kept)
 
     @classmethod
     def from_language_model(cls, lm: LanguageModel, *, max_length: int | None = None, seed: int = 0) -> PreferenceModel:
@@ -204,10 +209,12 @@ class PreferenceModel:
         model.base_model.load_state_dict(lm.model.base_model.state_dict())
         init_head(model, seed)
         model.to(lm.device)
-        return cls(model, lm.tokenizer, name=lm.name, max_length=max_length)
+        return cls(model, lm.tokenizer, name=lm.name, max_length=max_length, rows=TrainingRows())
 
     def save(self, folder: str | Path) -> None:
         """Write a model folder (safetensors, JSON, tokenizer) with ``preference.json`` next to the weights.
+
+        What it was trained on stands there too, as hashes in ``training_rows.json``.
 
         Afterwards :meth:`fold` holds for this model too. Padding is a token at which no text ends, if there is one, as
         transformers looks for the end of a text by the padding id.
@@ -228,6 +235,7 @@ class PreferenceModel:
             tokenizer.save_pretrained(temporary)
             (temporary / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
             write_prompting(temporary, self.template.stored() if self.template else None)
+            self.rows.write(temporary)
 
     def fold(self) -> PreferenceModel:
         """Divide the head by the temperature, and subtract the shift in its bias; scores stay the same. Return self.

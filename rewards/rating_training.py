@@ -17,6 +17,7 @@ from ..models.supervised import SupervisedTrainer
 from .preference_model import PreferenceModel
 from .ratings import Rating
 from .training import train_scorer
+from .training_rows import TrainingRows
 
 
 def train_on_ratings(
@@ -27,7 +28,7 @@ def train_on_ratings(
     keep_best: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``pm`` in place to predict ratings by squared error.
+    """Train ``pm`` in place to predict ratings by squared error. ``pm.rows`` then has their prompts.
 
     Args:
         pm: as in :func:`prefgym.rewards.training.train_preference_model`.
@@ -47,6 +48,8 @@ def train_on_ratings(
         raise InputError("A preference model needs at least one rating to train on.")
     collate = _RatingCollator(pm)
     metrics = train_scorer(pm, RatingTrainer, collate, encode_ratings, ratings, eval_ratings, keep_best, options)
+    rated = [rating.prompt for rating in (*ratings, *(eval_ratings or ()))]
+    pm.rows |= TrainingRows.of_prompts(rated, pm.around)
     return {**metrics, "ratings": len(ratings)}
 
 

@@ -29,6 +29,7 @@ from .chat_texts import asked_and_said
 from .encoded import Cuts, Encoded
 from .preference_model import PreferenceModel
 from .scorer import head_of
+from .training_rows import TrainingRows
 
 
 def bradley_terry_loss(
@@ -62,7 +63,7 @@ def train_preference_model(
     keep_best: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train ``pm`` in place on comparisons, with those of a prompt adjacent.
+    """Train ``pm`` in place on comparisons, with those of a prompt adjacent. ``pm.rows`` then has all of them.
 
     Args:
         pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature are reset to 0 and 1.
@@ -84,6 +85,7 @@ def train_preference_model(
     metrics = train_scorer(
         pm, PreferenceTrainer, _PairCollator(pm), encode_comparisons, comparisons, eval_comparisons, keep_best, options
     )
+    pm.rows |= TrainingRows.of([*comparisons, *(eval_comparisons or ())], pm.around)
     metrics.update(comparisons=len(comparisons), ties=sum(c.tie for c in comparisons))
     if eval_comparisons:
         metrics["accuracy"] = accuracy(pm, eval_comparisons)

@@ -6,11 +6,10 @@ With several right answers, the best match counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
-
-from rouge_score import rouge_scorer
+from functools import partial
 
 from ...rewards.functions import exact_match, rouge_l
+from ...rewards.rouge import best_rouge
 
 Metric = Callable[[str, Sequence[str]], float]
 """``(written answer, right answers) -> 0-1``."""
@@ -38,16 +37,8 @@ def bleu(text: str, answers: Sequence[str]) -> float:
 
 
 def rouge(kind: str, text: str, answers: Sequence[str]) -> float:
-    """The F-measure of ``rouge1``, ``rouge2``, ``rougeL`` or ``rougeLsum``, stemmed, as in BIG-bench.
-
-    Source: C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004).
-    """
-    return max(float(_scorer(kind).score(answer, text)[kind].fmeasure) for answer in answers)
-
-
-@lru_cache
-def _scorer(kind: str) -> rouge_scorer.RougeScorer:
-    return rouge_scorer.RougeScorer([kind], use_stemmer=True)
+    """The F-measure of ``rouge1``, ``rouge2``, ``rougeL`` or ``rougeLsum``, stemmed, as in BIG-bench."""
+    return best_rouge([kind], text, answers, stem=True)[kind]
 
 
 def _reward(function: Callable[..., list[float]], text: str, answers: Sequence[str]) -> float:

@@ -28,8 +28,9 @@ class Candidate:
     responses: tokens and log-probabilities, for policies only.
     kl: nats from the reference, (n,) or one known number for all; ``None`` for yardsticks.
     scores: score name -> (n,).
+    measures: of the text alone, name -> (n,), NaN where a prompt has none; set by ``measures.figures``.
     outcomes: figure -> (n,) outcome against an opponent on each prompt, NaN if one has no text; set by
-        ``figures.figures``.
+        ``measures.figures``.
     temperature: of sampling, if it was selected.
     """
 
@@ -39,6 +40,7 @@ class Candidate:
     responses: Responses | None = None
     kl: NDArray[np.float64] | float | None = None
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    measures: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     temperature: float | None = None
 

@@ -114,7 +114,7 @@ def _ways(evaluation: Evaluation) -> dict[str, dict[str, Candidate]]:
 def _by_prompt(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
     """Figure -> its value for each run on each prompt, (S, n)."""
     rows = [
-        {**own.outcomes, **own.scores, "kl": np.asarray(own.kl, dtype=np.float64), "length": own.lengths.astype(float)}
+        {**own.outcomes, **own.scores, **own.measures, "kl": np.asarray(own.kl, dtype=np.float64), "length": own.lengths.astype(float)}
         for own in (candidates[run.name] for run in runs)
     ]
     keys = [key for key in (*RATES, *rows[0]) if key in rows[0]]

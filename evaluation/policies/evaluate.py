@@ -37,6 +37,7 @@ from .decode import (
     prepare,
 )
 from .fingerprint import fingerprint
+from .independence import functions_of, independence
 from .judge import Columns, Judge, ScoreJudge, resolve_judge
 from .measures import figures, has_facts
 from .parts import Parts
@@ -77,6 +78,7 @@ def evaluate_policies(
     reference: LanguageModel | None = None,
     preference: RewardFunction | None = None,
     rewards: Mapping[str, RewardFunction] | None = None,
+    trained_for: Sequence[RewardFunction] | None = None,
     judge: Any = None,
     validation: Prompts | None = None,
     settings: DecodeSettings | None = None,
@@ -100,6 +102,8 @@ def evaluate_policies(
         reference: the model the KL is measured from; by default the start policy.
         preference: the preference model.
         rewards: further scores to report by name, such as the training reward.
+        trained_for: the functions that policies were trained for, by default ``preference`` and ``rewards``. A judge's
+            training rows are compared with theirs; ``judge_shares`` counts what they have in common.
         judge: ``"gold"``, ``"preference"``, or anything ``resolve_judge`` accepts. By default gold if there are facts,
             else the preference model, else the first reward.
         validation: prompts to choose the temperature on; without them that yardstick is left out.
@@ -121,8 +125,12 @@ def evaluate_policies(
     settings = settings or DecodeSettings()
     data = resolve_prompts(prompts)
     prepared, truncated = prepare(start, data, settings)
-    scorers = _scorers(prepared, preference, rewards or {}, start.encode)
-    judge_name, judge = _judge(judge, scorers, start.encode)
+    functions = _functions(prepared, preference, rewards or {})
+    scorers = {name: as_scorer(name, function, start.encode) for name, function in functions.items()}
+    judge_name, judge, asked = _judge(judge, scorers, functions, start.encode)
+    if trained_for is None:
+        trained_for = [*([] if preference is None else [preference]), *(rewards or {}).values()]
+    relation = independence(asked, trained_for, [row["prompt"] for row in data])
     exam = _Exam(prepared, start, reference or start, settings, scorers, seed)
     held = None if validation is None else resolve_prompts(validation)
     memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
@@ -142,6 +150,7 @@ def evaluate_policies(
         "episodes": episodes,
         "seconds": seconds,
         "judge": judge_name,
+        **relation.told(),
         "prompts": len(prepared),
         "truncated_prompts": truncated,
         "data": {"name": data.name, "synthetic": data.synthetic},
@@ -270,29 +279,31 @@ class _RememberedJudge:
         return self._memo.remember(f"judged {fingerprint(prompts, a, b)}", ask)
 
 
-def _scorers(
-    prompts: Sequence[Prompt],
-    preference: RewardFunction | None,
-    rewards: Mapping[str, RewardFunction],
-    encode: Encode,
-) -> dict[str, Scorer]:
-    """Score name -> scorer, the preference score first; nothing is scored twice under two names."""
+def _functions(
+    prompts: Sequence[Prompt], preference: RewardFunction | None, rewards: Mapping[str, RewardFunction]
+) -> dict[str, RewardFunction]:
+    """Score name -> function, the preference score first; nothing is scored twice under two names."""
     named: dict[str, RewardFunction] = {} if preference is None else {"preference_score": preference}
     last = {"gold_score": gold} if has_facts(prompts) else {}
     taken = [*named.values(), *last.values()]
     named.update({name: function for name, function in rewards.items() if function not in taken})
-    return {name: as_scorer(name, function, encode) for name, function in {**named, **last}.items()}
+    return {**named, **last}
 
 
-def _judge(spec: Any, scorers: dict[str, Scorer], encode: Encode) -> tuple[str, Judge | str]:
-    """The judge's name, and the judge; for one that only scores, the name of its score, added to ``scorers``."""
+def _judge(
+    spec: Any, scorers: dict[str, Scorer], functions: Mapping[str, RewardFunction], encode: Encode
+) -> tuple[str, Judge | str, list[RewardFunction]]:
+    """The judge's name, the judge, and the functions that it asks.
+
+    For a judge that only scores, it is the name of its score, added to ``scorers``.
+    """
     if spec is None:
         names = [name for name in ("gold_score", "preference_score", *scorers) if name in scorers]
         if not names:
             raise InputError("There is nothing to judge by; name a judge, a preference model or a reward.")
-        return names[0].removesuffix("_score"), names[0]
+        return names[0].removesuffix("_score"), names[0], [functions[names[0]]]
     if spec in ("gold", "preference") and f"{spec}_score" in scorers:
-        return spec, f"{spec}_score"
+        return spec, f"{spec}_score", [functions[f"{spec}_score"]]
     if spec == "gold":
         raise InputError(
             'These prompts have no known facts, so "gold" cannot judge them; name a preference model or a function.'
@@ -300,5 +311,5 @@ def _judge(spec: Any, scorers: dict[str, Scorer], encode: Encode) -> tuple[str, 
     judge = resolve_judge(spec)
     if isinstance(judge, ScoreJudge):
         scorers[JUDGE_SCORE] = as_scorer(judge.name, judge.reward, encode)
-        return judge.name, JUDGE_SCORE
-    return judge.name, judge
+        return judge.name, JUDGE_SCORE, functions_of(judge)
+    return judge.name, judge, functions_of(judge)

@@ -1,10 +1,16 @@
-"""Measures of a text that need no judge: its length and how much it repeats itself."""
+"""Measures of a text that need no judge: its length, how much it repeats itself, and what references have of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ...rewards.rouge import best_rouge, has_words
+
+ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
 def repetition(text: str, n: int = 3) -> float:
@@ -30,3 +36,26 @@ def mean_repetition(texts: Sequence[str]) -> float:
 def mean_words(texts: Sequence[str]) -> float:
     """The mean number of words."""
     return float(np.mean([len(text.split()) for text in texts]))
+
+
+def references_of(row: Mapping[str, Any]) -> list[str]:
+    """The human texts of a prompt: all that its column ``references`` lists, or else the one in ``reference``."""
+    several, one = row.get("references"), row.get("reference")
+    if hasattr(several, "tolist"):
+        several = several.tolist()
+    if isinstance(several, list | tuple) and several and all(isinstance(text, str) for text in several):
+        return [text for text in several if text.strip()]
+    return [one] if isinstance(one, str) and one.strip() else []
+
+
+def rouge_by_text(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L of n texts, (n,) each: F, stemmed, against the best of each one's references.
+
+    NaN where there is no reference that ROUGE can read.
+    """
+    found = {kind: np.full(len(texts), np.nan) for kind in ROUGE}
+    for index, (text, targets) in enumerate(zip(texts, references, strict=True)):
+        readable = [target for target in targets if has_words(target)]
+        for kind, value in best_rouge(ROUGE, text, readable, stem=True).items() if readable else ():
+            found[kind][index] = value
+    return found
