@@ -29,6 +29,7 @@ Split: TypeAlias = str | None
 class PromptSet(Sequence[dict[str, Any]]):
     """Prompts, each a dict: ``"prompt"`` (raw text), ``"reference"`` (text or ``None``), and any other columns.
 
+    ``"references"`` is the list of all human texts where there may be several; ``"reference"`` is the first of them.
     Where the data hold a conversation as the prompt, ``"conversation"`` is the list of its messages,
     ``{"role": ..., "content": ...}``, and ``"prompt"`` the same as plain text.
 
@@ -80,6 +81,7 @@ def load_prompts(
         source: the file, hub id, preset or data.
         prompt_column: column of the post; a conversation (list of messages) is rendered as text.
         reference_column: column of the human text; the default ``"reference"`` may be missing, and so may its values.
+            A list of texts in it, or several columns (``a,b,c``), are several references; empty ones are left out.
         split: ``"train"``, ``"validation"``, ``"test"`` or ``None``.
         seed: a different seed splits the same prompts differently.
         limit: at most this many prompts.
@@ -125,13 +127,31 @@ def _prompt_rows(table: Table, prompt_column: str, reference_column: str) -> _Pr
     conversations = {
         index: messages for index, cell in enumerate(cells) if (messages := table.messages(cell, index, prompt_column))
     }
-    references: list[str | None] | None = None
+    references: list[list[str]] | None = None
     if reference_column != "reference" or table.has(reference_column):
-        cells = table.column(reference_column, "Map it with --data.reference_column.", optional=True)
-        references = [
-            None if cell is None else table.as_text(cell, index, reference_column) for index, cell in enumerate(cells)
-        ]
+        references = _references(table, reference_column)
     return _PromptRows(table, prompts, references, conversations)
+
+
+def _references(table: Table, column: str) -> list[list[str]]:
+    """The references of every row, of one column or of several."""
+    names = [column] if column in table.columns else [name.strip() for name in column.split(",")]
+    cells = [table.column(name, "Map it with --data.reference_column.", optional=True) for name in names]
+    found: list[list[str]] = [[] for _ in range(len(table))]
+    for name, values in zip(names, cells, strict=True):
+        for index, value in enumerate(values):
+            texts = _texts_of(value, may_lack=len(names) > 1)
+            found[index] += [table.as_text(text, index, name) for text in texts]
+    return found
+
+
+def _texts_of(value: Any, may_lack: bool) -> list[Any]:
+    """The texts in a cell: those of a list of texts that are not empty, or else its value."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    listed = isinstance(value, list) and all(text is None or isinstance(text, str) for text in value)
+    texts = value if listed else [value]
+    empty = [text is None or ((listed or may_lack) and isinstance(text, str) and not text.strip()) for text in texts]
+    return [text for text, out in zip(texts, empty, strict=True) if not out]
 
 
 @takes_numbers
@@ -231,25 +251,29 @@ class _Selected(Sequence[Mapping[str, Any]]):
 class _PromptRows(Sequence[Mapping[str, Any]]):
     """Rows of a table with the mapped columns called ``prompt`` and ``reference``.
 
-    A prompt that is a conversation is text there, and under ``conversation`` the list of its messages.
+    A prompt that is a conversation is text there, and under ``conversation`` the list of its messages. Where any row
+    has several references, all have the list of theirs under ``references``.
     """
 
     def __init__(
         self,
         table: Table,
         prompts: list[str],
-        references: list[str | None] | None,
+        references: list[list[str]] | None,
         conversations: Mapping[int, list[Message]],
     ) -> None:
         self.table, self.prompts, self._references = table, prompts, references
+        self._several = any(len(texts) > 1 for texts in references or ())
         self._conversations = conversations
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: Any) -> Any:
-        reference = None if self._references is None else self._references[index]
-        row = {**self.table.rows[index], "prompt": self.prompts[index], "reference": reference}
+        texts = [] if self._references is None else self._references[index]
+        row = {**self.table.rows[index], "prompt": self.prompts[index], "reference": texts[0] if texts else None}
+        if self._several:
+            row["references"] = list(texts)
         messages = self._conversations.get(index)
         return row if messages is None else {**row, "conversation": messages}
 

@@ -7,6 +7,7 @@ loss. Every interval is 95 %. One prompt gives one outcome, so prompts are the i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,6 +86,19 @@ def crossed_interval(values: ArrayLike) -> Interval:
     over_runs = t_quantile(runs - 1) * float(values.mean(1).std(ddof=1)) / math.sqrt(runs)
     half = math.hypot(over_runs, found["high"] - found["mean"])
     return {"mean": found["mean"], "low": found["mean"] - half, "high": found["mean"] + half}
+
+
+def mean_over_runs(found: Sequence[Interval]) -> Interval:
+    """The mean of S runs, each with an interval for other prompts, with an interval for other runs too.
+
+    As :func:`crossed_interval`, where a figure has no value for each prompt: the part for prompts is the mean distance
+    of the runs' bounds, which is conservative.
+    """
+    means = np.array([one["mean"] for one in found])
+    mean, runs = float(means.mean()), len(means)
+    over_runs = t_quantile(runs - 1) * float(means.std(ddof=1)) / math.sqrt(runs) if runs > 1 else 0.0
+    low, high = (float(np.mean([abs(one[bound] - one["mean"]) for one in found])) for bound in ("low", "high"))
+    return {"mean": mean, "low": mean - math.hypot(over_runs, low), "high": mean + math.hypot(over_runs, high)}
 
 
 def t_quantile(df: int) -> float:

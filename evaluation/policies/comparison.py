@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..win_rate import Interval, crossed_interval, win_rate_of
+from ..win_rate import Interval, crossed_interval, length_controlled_win_rate, mean_over_runs, win_rate_of
 from .candidates import Candidate
 from .evaluate import Evaluation
 
 RATES = ("win_rate_vs_references", "win_rate_vs_start")
+CONTROLLED = "win_rate_vs_start_length_controlled"
 WAYS = {"sampled": "policies", "greedy": "greedy"}
 """How texts were decoded; the keys of every run's figures in an evaluation's metrics."""
 
@@ -41,8 +42,8 @@ class Run:
     seconds: float = 0.0
 
 
-def compare_agents(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any]:
-    """What ``metrics.json`` contains besides the figures of every run.
+def compare_agents(evaluation: Evaluation, runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
+    """What ``metrics.json`` contains besides the figures of every run; ``seed`` is that of the bootstrap.
 
     Returns:
         ``"agents"``: agent -> ``runs``, ``seeds``, ``episodes`` and ``seconds`` (per run, on average), ``over``, and
@@ -58,28 +59,29 @@ def compare_agents(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any
     pairs = combinations(agents.items(), 2)
     differences = (_difference(evaluation, a, b, _pairs(own, other)) for (a, own), (b, other) in pairs)
     return {
-        "agents": {name: _agent(evaluation, own) for name, own in agents.items()},
+        "agents": {name: _agent(evaluation, own, seed) for name, own in agents.items()},
         "differences": [found for found in differences if found is not None],
     }
 
 
-def _agent(evaluation: Evaluation, runs: Sequence[Run]) -> dict[str, Any]:
+def _agent(evaluation: Evaluation, runs: Sequence[Run], seed: int) -> dict[str, Any]:
     return {
         "runs": [run.name for run in runs],
         "seeds": [run.seed for run in runs],
         "episodes": float(np.mean([run.episodes for run in runs])),
         "seconds": float(np.mean([run.seconds for run in runs])),
         "over": _over(runs),
-        **{way: _figures(candidates, runs) for way, candidates in _ways(evaluation).items()},
+        **{way: _figures(candidates, runs, seed) for way, candidates in _ways(evaluation).items()},
     }
 
 
-def _figures(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, Any]:
+def _figures(candidates: Mapping[str, Candidate], runs: Sequence[Run], seed: int) -> dict[str, Any]:
     """Every figure of one agent, and its differences to the start policy."""
     mine, start = _by_prompt(candidates, runs), _by_prompt(candidates, [Run("start", "start", None)])
     gains = {key: mine[key] - start[key] for key in mine if key not in ("win_rate_vs_start", "kl")}
     return {
         **{key: _rate(values) if key in RATES else _interval(values) for key, values in mine.items()},
+        CONTROLLED: _controlled(candidates, runs, seed),
         "minus_start": {key: _interval(values) for key, values in gains.items()},
     }
 
@@ -114,11 +116,28 @@ def _ways(evaluation: Evaluation) -> dict[str, dict[str, Candidate]]:
 def _by_prompt(candidates: Mapping[str, Candidate], runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
     """Figure -> its value for each run on each prompt, (S, n)."""
     rows = [
-        {**own.outcomes, **own.scores, **own.measures, "kl": np.asarray(own.kl, dtype=np.float64), "length": own.lengths.astype(float)}
+        {
+            **own.outcomes,
+            **own.scores,
+            **own.measures,
+            "kl": np.asarray(own.kl, dtype=np.float64),
+            "length": own.lengths.astype(float),
+        }
         for own in (candidates[run.name] for run in runs)
     ]
-    keys = [key for key in (*RATES, *rows[0]) if key in rows[0]]
+    keys = [key for key in (*RATES, *rows[0]) if key in rows[0] and not np.isnan(rows[0][key]).all()]
     return {key: np.stack([row[key] for row in rows]) for key in dict.fromkeys(keys)}
+
+
+def _controlled(candidates: Mapping[str, Candidate], runs: Sequence[Run], seed: int) -> Interval:
+    """The win rate against the start policy that is predicted for texts of the same length."""
+    rates = []
+    for own in (candidates[run.name] for run in runs):
+        outcome = own.outcomes["win_rate_vs_start"]
+        known = ~np.isnan(outcome)
+        lengths = own.lengths[known], candidates["start"].lengths[known]
+        rates.append(length_controlled_win_rate(outcome[known], *lengths, seed=seed))
+    return {name: min(1.0, max(0.0, value)) for name, value in mean_over_runs(rates).items()}
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

@@ -50,14 +50,16 @@ class Independence:
         }
 
     def told(self) -> dict[str, Any]:
-        """What ``metrics.json`` contains: ``judge_is_reward``, ``judge_shares`` and whether all of that is known.
+        """What ``metrics.json`` contains: ``judge_is_reward``, ``judge_shares``, and how far all of that is known.
 
-        ``judge_record`` is whether the judge's record, and the reward's, is ``"complete"``, ``"partial"`` or
-        ``"none"``; ``None`` for a judge that is no preference model.
+        ``judge_record`` says whether what the ``"judge"`` and the ``"reward"`` were trained on is known as
+        ``"complete"``, ``"partial"`` or ``"none"``; ``None`` for a judge that is no preference model.
         """
-        kinds = [rows for rows in (self.rows, self.reward_rows) if rows is not None]
-        states = ["complete" if rows.complete else "partial" if rows.known else "none" for rows in kinds]
-        record = dict(zip(("judge", "reward"), states, strict=False)) if self.rows is not None else None
+        sides = {} if self.rows is None else {"judge": self.rows, "reward": self.reward_rows}
+        states = {
+            name: "complete" if rows.complete else "partial" if rows.known else "none" for name, rows in sides.items()
+        }
+        record = states or None
         return {"judge_is_reward": self.is_reward, "judge_shares": self.shares, "judge_record": record}
 
     def check(self, judge: str) -> None:

@@ -20,12 +20,12 @@ _SHORTENED = re.compile(rf"(?:^|\W)(?:{'|'.join(_TITLES)}|\w)$")
 _NUMBER = re.compile(r"(?<![^\W\d_])(?<!\d)(?<!\d\.)\d+(?:,\d{3})*(?!\d)(?:\.\d+)?")
 _ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SMALL = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * (i + 2) for i, word in enumerate(_TENS)}
+_BELOW_TWENTY = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen"""
+_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {word: value for value, word in enumerate(_BELOW_TWENTY.split())}
+_SMALL |= {word: 10 * value for value, word in enumerate(_TENS.split()) if value > 1}
 _LARGE = {"thousand": 1000, "million": 1_000_000}
 
 
@@ -33,10 +33,10 @@ def invented_names(prompt: str, text: str) -> int:
     """How many names a text states that its prompt does not have; each counts once.
 
     A name is a word with a capital letter that stands, at least once, where no sentence begins. A possessive ('s) is
-    left out, the parts of a hyphenated word count each, and single letters (I, initials) and titles (Dr) do not. The prompt has a name
-    if it has the word in any case, so a speaker such as ``#Person1#`` is no invention. A text in capitals throughout
-    states no names, and neither does one in a script without them (Korean, Chinese, Arabic); Latin names in it do
-    count. Inflected names (America, American) are different words, and in German every noun is a name.
+    left out, the parts of a hyphenated word count each, and single letters (I, initials) and titles (Dr) do not. The
+    prompt has a name if it has the word in any case, so a speaker such as ``#Person1#`` is no invention. A text in
+    capitals throughout states no names, and neither does one in a script without them (Korean, Chinese, Arabic); Latin
+    names in it do count. Inflected names (America, American) are different words, and in German every noun is a name.
 
     >>> invented_names("#Person1#: Is tom in?", "Person1 asks for Tom's friend Mary-Ann.")
     2
@@ -83,7 +83,7 @@ def _words(text: str) -> Iterator[tuple[str, bool]]:
     text, end = unicodedata.normalize("NFC", text), 0
     for match in _WORD.finditer(text):
         before, gap, end = text[max(0, end - 5) : end], text[end : match.start()], match.end()
-        begins = not before or bool(_BEGINS.search(gap)) and not _is_title(before, gap)
+        begins = not before or (bool(_BEGINS.search(gap)) and not _is_title(before, gap))
         for place, word in enumerate(_cased(_POSSESSIVE.sub("", match.group()))):
             yield word, begins and not place
 

@@ -14,7 +14,7 @@ from ..win_rate import Interval, length_controlled_win_rate, mean_interval, win_
 from .candidates import Candidate, compare
 from .inventions import invented_names, invented_numbers
 from .judge import Judge
-from .text_metrics import ROUGE, mean_repetition, mean_words, references_of, rouge_by_text
+from .text_metrics import ROUGE, mean_repetition, mean_words, other_references, references_of, rouge_by_text
 
 FIGURES = (
     "gold_score",
@@ -118,7 +118,7 @@ def _alone(candidate: Candidate, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 def _measures(candidate: Candidate, prompts: Sequence[Prompt], itself: bool) -> dict[str, NDArray[np.float64]]:
     """What can be said of each text alone, (n,) each; of the references ``itself``, the first against the others."""
-    references = [references_of(prompt.row)[1 if itself else 0 :] for prompt in prompts]
+    references = [(other_references if itself else references_of)(prompt.row) for prompt in prompts]
     found = rouge_by_text(candidate.texts, references)
     pairs = [(prompt.row["prompt"], text) for prompt, text in zip(prompts, candidate.texts, strict=True)]
     found |= {name: np.array([count(*pair) for pair in pairs], np.float64) for name, count in INVENTED.items()}

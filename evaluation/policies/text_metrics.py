@@ -43,9 +43,17 @@ def references_of(row: Mapping[str, Any]) -> list[str]:
     several, one = row.get("references"), row.get("reference")
     if hasattr(several, "tolist"):
         several = several.tolist()
-    if isinstance(several, list | tuple) and several and all(isinstance(text, str) for text in several):
-        return [text for text in several if text.strip()]
-    return [one] if isinstance(one, str) and one.strip() else []
+    listed = isinstance(several, list | tuple) and all(isinstance(text, str) for text in several)
+    found = [text for text in several if text.strip()] if listed else []
+    return found or ([one] if isinstance(one, str) and one.strip() else [])
+
+
+def other_references(row: Mapping[str, Any]) -> list[str]:
+    """All but the one in ``reference``, which stands for people where candidates are compared."""
+    found = references_of(row)
+    if row.get("reference") in found:
+        found.remove(row["reference"])
+    return found
 
 
 def rouge_by_text(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..policies.comparison import RATES, WAYS
+from ..policies.comparison import CONTROLLED, RATES, WAYS
 from ..policies.evaluate import Evaluation
 from .document import Heading, Paragraph, Part, Picture, Table
-from .formats import NONE, difference, estimate, interval, label, number
+from .formats import NONE, difference, digits_of, estimate, interval, label, label_figure, number
 from .frontier import frontier
+from .judge_words import judged_by
 from .plots import win_rates
 from .run_report import FIGURES_EXPLAINED, every_text, model_size, notice, sample_parts, write_pages
 from .tables import align, figure_table
@@ -21,6 +22,7 @@ Cells = tuple[list[str], list[list[str]]]
 TITLES = {
     "win_rate_vs_references": "vs references",
     "win_rate_vs_start": "vs start",
+    CONTROLLED: "vs start, equal length",
     "kl": "KL",
     "length": "tokens",
 }
@@ -62,7 +64,7 @@ def write_comparison(
 def agent_table(metrics: Metrics, way: str = "sampled") -> Cells:
     """Header and rows: the start policy, then one agent per row, every figure with its interval."""
     agents, start = metrics["agents"], metrics[WAYS[way]]["start"]
-    known = {key for agent in agents.values() for key in agent[way]} - {"minus_start", "win_rate_vs_start"}
+    known = {key for agent in agents.values() for key in agent[way]} - {"minus_start", "win_rate_vs_start", CONTROLLED}
     own = {key: start[key] for key in start if key in known}
     told = {label("start"): [NONE, NONE, NONE]} | {
         name: [str(len(agent["runs"])), f"{agent['episodes']:,.0f}", f"{agent['seconds']:.0f} s"]
@@ -77,12 +79,12 @@ def gap_table(metrics: Metrics, way: str = "sampled") -> Cells:
     pairs = {f"{pair['a']} − {pair['b']}": pair for pair in metrics["differences"]}
     told = {name: [_paired(pair)] for name, pair in pairs.items()}
     figures = {name: pair[way] for name, pair in pairs.items()}
-    return _cells(["paired"], told, figures, lambda key, v: difference(v, share=key in RATES))
+    return _cells(["paired"], told, figures, lambda key, v: difference(v, key in RATES, digits_of(key)))
 
 
 def comparison_summary(metrics: Metrics) -> str:
     """The tables as aligned text."""
-    parts = [f"{metrics['prompts']} prompts, judged by {metrics['judge']}; [95 % interval]; KL in nats"]
+    parts = [f"{metrics['prompts']} prompts; [95 % interval]; KL in nats\n{judged_by(metrics)}"]
     for way in WAYS:
         parts += [_way(metrics, way), align(*agent_table(metrics, way))]
     if metrics["differences"]:
@@ -105,7 +107,7 @@ def headline(metrics: Metrics) -> str:
             f"{pair['a']} minus {pair['b']}: {_title(key)} {difference(pair['sampled'][key])}, {_paired(pair)}."
             for pair in metrics["differences"]
         ]
-    sentences.append(f"Judge: {metrics['judge']}.")
+    sentences.append(judged_by(metrics))
     return " ".join(sentences)
 
 
@@ -187,7 +189,7 @@ def _cells(
 ) -> Cells:
     """A table of figures by name, without those that nobody has."""
     scores = dict.fromkeys(key for row in figures.values() for key in row if key not in (*TITLES, "minus_start"))
-    keys = [key for key in (*RATES, *scores, "kl", "length") if any(key in row for row in figures.values())]
+    keys = [key for key in (*RATES, CONTROLLED, *scores, "kl", "length") if any(key in row for row in figures.values())]
     rows = [
         [name, *told[name], *(show(key, row[key]) if key in row else NONE for key in keys)]
         for name, row in figures.items()
@@ -196,14 +198,13 @@ def _cells(
 
 
 def _figure(key: str, values: Mapping[str, float] | float) -> str:
-    digits = 1 if key == "length" else 2
     if isinstance(values, float):
-        return number(values, digits)
-    return interval(values) if key in RATES else estimate(values, digits)
+        return number(values, digits_of(key))
+    return interval(values) if key in (*RATES, CONTROLLED) else estimate(values, digits_of(key))
 
 
 def _title(key: str) -> str:
-    return TITLES.get(key, key.removesuffix("_score"))
+    return TITLES.get(key, label_figure(key.removesuffix("_score")))
 
 
 def _paired(pair: Mapping[str, Any]) -> str:

@@ -15,6 +15,16 @@ LABELS = {
     "start_best_of_4": "start, best of 4",
 }
 
+FIGURE_LABELS = {
+    "win_rate_vs_references": "win rate against references",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "invented_names": "invented names",
+    "invented_numbers": "invented numbers",
+}
+"""Titles of figures, where their names do not say enough."""
+
 NONE = "–"
 
 
@@ -23,9 +33,19 @@ def label(name: str) -> str:
     return LABELS.get(name, name)
 
 
+def label_figure(name: str) -> str:
+    """The title of a figure."""
+    return FIGURE_LABELS.get(name, name.replace("_", " "))
+
+
 def label_one(name: str) -> str:
     """The same for a single text."""
     return "reference" if name == "references" else label(name)
+
+
+def digits_of(figure: str) -> int:
+    """The digits after the point that a figure is told with: a hundredth of ROUGE is much."""
+    return 3 if figure.startswith("rouge") else 1 if figure == "length" else 2
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -82,7 +102,7 @@ def points(values: Mapping[str, float], digits: int = 0) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def difference(values: Mapping[str, float], share: bool = False) -> str:
+def difference(values: Mapping[str, float], share: bool = False, digits: int = 2) -> str:
     """A signed difference with its 95 % interval; for two rates in percentage points.
 
     >>> difference({"mean": 0.2, "low": 0.15, "high": 0.25}, share=True)
@@ -92,4 +112,5 @@ def difference(values: Mapping[str, float], share: bool = False) -> str:
     """
     if share:
         return f"{100 * values['mean']:+.1f} points [{100 * values['low']:+.1f}, {100 * values['high']:+.1f}]"
-    return f"{values['mean']:+.2f} [{values['low']:+.2f}, {values['high']:+.2f}]"
+    mean, low, high = (f"{values[bound]:+.{digits}f}" for bound in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"

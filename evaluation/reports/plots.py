@@ -136,12 +136,14 @@ def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") 
     Comparisons of a candidate with itself are left out.
     """
     policies, greedy = metrics["policies"], metrics.get("greedy", {})
-    panels = {"win_rate_vs_references": "Against the references", "win_rate_vs_start": "Against the start policy"}
-    controlled = "references"
+    panels = {
+        "win_rate_vs_references": "Against the references",
+        "win_rate_length_controlled": "Against the references, at equal length",
+        "win_rate_vs_start": "Against the start policy",
+        "win_rate_vs_start_length_controlled": "Against the start policy, at equal length",
+    }
     if policies["start"]["win_rate_vs_references"] is None:
-        del panels["win_rate_vs_references"]
-        controlled = "start policy"
-    panels["win_rate_length_controlled"] = f"Against the {controlled}, at equal length"
+        del panels["win_rate_vs_references"], panels["win_rate_length_controlled"]
     names, colours = list(policies)[::-1], _colours(policies)
     figure = canvas.figure(3.5 * len(panels) + 1.6, 0.4 * len(names) + 1.9, "Win rates", subtitle)
     axes = figure.subplots(1, len(panels), sharey=True)

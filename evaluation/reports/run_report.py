@@ -12,6 +12,7 @@ from ..policies.evaluate import Evaluation
 from . import token_colours
 from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table, to_html, to_markdown
 from .formats import difference, interval, label, label_one, number
+from .judge_words import judged_by
 from .plots import History, learning_curves, score_against_kl, win_rates
 from .tables import difference_table, figure_table, shown, training_table
 
@@ -22,12 +23,15 @@ SMALL = 100_000_000
 
 FIGURES_EXPLAINED = (
     "Win rates are asked in both orders, count a tie as half, and have 95 % intervals (Wilson, over "
-    'prompts). "Equal length" is the win rate against the references, or against the start policy if there are '
-    "none, that a logistic regression predicts for two texts of the same number of tokens, with a bootstrap "
-    "interval. KL is in nats per response, of the policy as sampled, relative to the reference policy; for greedy "
-    'responses it is their log-ratio. "Tokens" excludes EOS, "EOS" is the share of responses that ended within '
+    'prompts). "Equal length" is the same win rate as a logistic regression predicts it for two texts of the same '
+    "number of tokens, with a bootstrap interval. KL is in nats per response, of the policy as sampled, relative to "
+    "the reference policy; for greedy responses it is their log-ratio. "
+    '"Tokens" excludes EOS, "EOS" is the share of responses that ended within '
     'the budget, "repeated" the share of word triples that occurred earlier in the same text, "invented" the number '
-    "of stated facts that are not in the post."
+    'of stated facts that are not in the post. "Names" and "numbers" are those per text that its whole prompt does not '
+    "have: capitalised words where no sentence begins, and numbers in digits; both are lower bounds, and references "
+    "invent too. ROUGE (F) is of stemmed words, against the best of a prompt's references; the references' own is that "
+    "of the first against the others, where there are several."
 )
 """Explains the columns of a table of figures."""
 
@@ -128,10 +132,14 @@ def headline(metrics: Metrics) -> str:
                 f"policy on {interval(start['win_rate_vs_references'])}: {gain}."
             )
         sentences.append(
-            f"Head to head with the start policy, the {label(name)} wins {interval(row['win_rate_vs_start'])}, at a "
-            f"mean KL of {number(row['kl'], 1)} nats."
+            f"Head to head with the start policy, the {label(name)} wins {interval(row['win_rate_vs_start'])}, "
+            f"{interval(row['win_rate_vs_start_length_controlled'])} at equal length, at a mean KL of "
+            f"{number(row['kl'], 1)} nats."
         )
-    sentences.append(f"Judge: {metrics['judge']}.")
+        if row["rougeL"] is not None:
+            gain = difference(row["minus_start"]["rougeL"], digits=3)
+            sentences.append(f"ROUGE-L: {number(row['rougeL']['mean'], 3)}, {gain} beside the start policy.")
+    sentences.append(judged_by(metrics))
     if metrics["episodes"]:
         sentences.append(f"Training: {metrics['episodes']:,} episodes in {metrics['seconds'] / 60:.1f} minutes.")
     return " ".join(sentences)

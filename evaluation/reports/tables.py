@@ -10,19 +10,38 @@ import numpy as np
 
 from ..policies.evaluate import Evaluation
 from ..policies.measures import FIGURES
-from .formats import NONE, difference, interval, label, label_one, number, percent
+from ..policies.text_metrics import ROUGE
+from .formats import (
+    NONE,
+    difference,
+    digits_of,
+    estimate,
+    interval,
+    label,
+    label_figure,
+    label_one,
+    number,
+    percent,
+)
+from .judge_words import judged_by
 from .plots import History, score_parts
 
 Metrics = Mapping[str, Any]
+
+WIN_RATES = {
+    "win_rate_vs_references": "vs references",
+    "win_rate_length_controlled": "vs references, equal length",
+    "win_rate_vs_start": "vs start",
+    "win_rate_vs_start_length_controlled": "vs start, equal length",
+}
+"""Columns of win rates."""
 
 
 def figure_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: one candidate per row, one figure per column; columns that apply to nobody are left out."""
     extra = dict.fromkeys(key for row in policies.values() for key in row if key not in FIGURES)
     columns = [
-        ("vs references", lambda row: interval(_unless_itself(row["win_rate_vs_references"]))),
-        ("vs start", lambda row: interval(_unless_itself(row["win_rate_vs_start"]))),
-        ("equal length", lambda row: interval(_unless_itself(row["win_rate_length_controlled"]))),
+        *((title, lambda row, key=key: interval(_unless_itself(row[key]))) for key, title in WIN_RATES.items()),
         ("gold", lambda row: number(row["gold_score"])),
         ("preference", lambda row: number(row["preference_score"])),
         *((name.removesuffix("_score"), lambda row, name=name: number(row[name])) for name in extra),
@@ -31,7 +50,13 @@ def figure_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], 
         ("EOS", lambda row: percent(row["eos_rate"])),
         ("repeated", lambda row: percent(row["repetition"], 1)),
         ("invented", lambda row: number(row["invented_facts"])),
+        ("names", lambda row: number(row["invented_names"])),
+        ("numbers", lambda row: number(row["invented_numbers"])),
+        *((label_figure(kind), lambda row, kind=kind: number((row[kind] or {}).get("mean"), 3)) for kind in ROUGE[:2]),
+        ("ROUGE-L", lambda row: estimate(row["rougeL"], 3)),
     ]
+    if all(row["win_rate_vs_references"] is None for row in policies.values()):
+        del columns[1]  # which is then that of the win rate against the start policy
     cells = {title: [show(row) for row in policies.values()] for title, show in columns}
     kept = {title: column for title, column in cells.items() if any(cell != NONE for cell in column)}
     rows = zip(*kept.values(), strict=True)
@@ -46,8 +71,7 @@ def difference_table(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[st
             continue
         for key, values in row["minus_start"].items():
             share = key.startswith("win_rate")
-            what = "win rate against references" if share else key.replace("_", " ")
-            rows.append([f"{label(name)}: {what}", difference(values, share)])
+            rows.append([f"{label(name)}: {label_figure(key)}", difference(values, share, digits_of(key))])
     return ["", "minus the start policy"], rows
 
 
@@ -70,7 +94,7 @@ def summary_table(metrics: Metrics) -> str:
     """All figures as aligned text: sampled first, then greedy."""
     temperature = number(metrics["temperature"], 1)
     parts = [
-        f"{metrics['prompts']} prompts, judged by {metrics['judge']}; [95 % interval]; KL in nats",
+        f"{metrics['prompts']} prompts; [95 % interval]; KL in nats\n{judged_by(metrics)}",
         f"sampled at temperature {temperature}",
         align(*figure_table(metrics["policies"])),
     ]

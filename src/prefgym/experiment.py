@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .data.templates import Template
     from .envs.prompt_source import Prompt
     from .evaluation.policies.evaluate import Evaluation
+    from .evaluation.policies.judge import Judge
     from .models.language_model import LanguageModel
 
 VALIDATION_PROMPTS = 100
@@ -219,8 +220,11 @@ def _texts(prompts: Sequence[Prompt], template: AnyTemplate) -> list[str]:
     return [template.render_response(prompt.row.get("reference") or SAMPLE) for prompt in prompts]
 
 
-def check_judge(config: Config, prompts: PromptSet) -> None:
+def check_judge(config: Config, prompts: PromptSet) -> Judge | None:
     """Ask the judge once about a few of the prompts, so that a broken one fails now, not after training.
+
+    Returns:
+        The judge, where the config names one of its own.
 
     Raises:
         InputError: nothing has that name, or it needs a column that the prompts do not have.
@@ -235,13 +239,57 @@ def check_judge(config: Config, prompts: PromptSet) -> None:
             'evaluation.judge is "gold", which knows the embedded posts only; name a preference model or a function.'
         )
     if judge in (None, "gold"):
-        return
+        return None
     asked = resolve_judge("embedded" if judge == "preference" else judge)
     template = world_of(config["env.id"]).template.template  # no model is loaded yet that could say another
     few = _few(prompts, template)
     if few and config["evaluation.prompts"]:
         texts, other = _texts(few, template), [template.render_response(SAMPLE)] * len(few)
         asked.compare([prompt.text for prompt in few], texts, other, columns_of(few))
+    return None if judge == "preference" else asked
+
+
+def check_independence(
+    config: Config, judge: Judge | None, env: Any, prompts: PromptSet, trained_for: Sequence[Any] = ()
+) -> None:
+    """Refuse a judge that learned from the rows that the reward learned from, or from the prompts to be judged.
+
+    Args:
+        config: of the run.
+        judge: from :func:`check_judge`.
+        env: its environment.
+        prompts: that are judged.
+        trained_for: rewards that runs were trained with, as their configs name them, where it is not that of ``env``.
+
+    Raises:
+        InputError: it did, and the config does not accept that.
+    """
+    from .evaluation.policies.independence import functions_of, independence
+
+    if judge is None or config["evaluation.accept_shared_rows"] or not config["evaluation.prompts"]:
+        return
+    rewards = paid_functions(env.unwrapped.reward)
+    for spec in trained_for:
+        rewards += _rewards_named(spec)
+    asked = [row["prompt"] for row in prompts]
+    independence(functions_of(judge), rewards, asked).check(judge.name)
+
+
+def paid_functions(reward: Any) -> list[Any]:
+    """The parts of a reward that are paid, not only watched."""
+    return [function for function, weight in reward.parts.values() if weight != 0]
+
+
+def _rewards_named(spec: Any) -> list[Any]:
+    """The preference models in the reward of an earlier run; none where they are no longer there."""
+    from .rewards.reward import code_named, resolve_reward
+
+    if code_named(spec):
+        return []
+    try:
+        return paid_functions(resolve_reward(spec))
+    except InputError:
+        return []
 
 
 def make_agent(config: Config, env: Any) -> PolicyGradient:
@@ -303,6 +351,7 @@ def evaluate_run(
         reference=core.reference,
         preference=rewards.pop("preference_score", None),
         rewards={name: function for name, function in rewards.items() if name != "gold_score"},
+        trained_for=paid_functions(core.reward),
         judge=judge,
         validation=splits["validation"] if len(splits["validation"]) else None,
         settings=DecodeSettings(

@@ -104,7 +104,13 @@ WORLD_OPTIONS = [option for option in ENV_OPTIONS if option is not KL_ESTIMATOR]
 DATA_OPTIONS = [
     Option("data.prompts", str, None, "JSONL, JSON, CSV or Parquet file, hub id, or corpus (default: embedded posts)."),
     Option("data.prompt_column", str, "prompt", "Column with the prompt."),
-    Option("data.reference_column", str, "reference", "Column with the human text, if there is one."),
+    Option(
+        "data.reference_column",
+        str,
+        "reference",
+        "Column with the human text, if there is one. Several (a,b,c), or a list in it, are several references: ROUGE "
+        "takes the best of them, all else the first.",
+    ),
     Option(
         "data.held_out",
         float,
@@ -121,9 +127,16 @@ EVALUATION_OPTIONS = [
     ),
     Option(
         "evaluation.judge",
-        str,
+        object,
         None,
-        "gold, preference, a preference-model folder or a function (default: gold where it exists, else the reward).",
+        "gold, preference, a preference-model folder, several as one as in env.reward, or a function (default: gold "
+        "where it exists, else the reward).",
+    ),
+    Option(
+        "evaluation.accept_shared_rows",
+        bool,
+        False,
+        "Let a preference model judge that learned from prompts that are judged, or that the reward learned from too.",
     ),
 ]
 

@@ -97,15 +97,16 @@ def test_gold_has_a_panel_of_its_own(tmp_path, drawn, evaluation):
 
 def test_win_rates_draw_every_candidate(tmp_path, drawn, evaluation):
     assert_png(plots.win_rates(evaluation.metrics, tmp_path / "rates.png"))
-    first, second, third = drawn[0].axes
+    first, second, third, fourth = drawn[0].axes
     policies = evaluation.metrics["policies"]
     names = [text.get_text() for text in first.get_yticklabels()]
     assert len(names) == len(policies)
     assert names[-1] == "start policy"
-    widths = {round(bar.get_width(), 6) for bar in second.patches}
+    widths = {round(bar.get_width(), 6) for bar in third.patches}
     rates = [figures["win_rate_vs_start"] for name, figures in policies.items() if name != "start"]
     assert widths == {round(rate["mean"], 6) for rate in rates if rate["low"] < rate["high"]}
-    assert "references" in third.get_title(loc="left")
+    assert "references" in second.get_title(loc="left")
+    assert "equal length" in fourth.get_title(loc="left")
 
 
 def test_win_rates_without_references(tmp_path, drawn, evaluation):

@@ -10,6 +10,7 @@ from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset
 from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
 from ..errors import InputError
 from ..experiment import (
+    check_independence,
     check_judge,
     evaluate_run,
     load_splits,
@@ -102,8 +103,10 @@ def run(arguments: list[str]) -> None:
 
     check_names(run.name for run in runs)
     splits = load_splits(config)
-    check_judge(config, splits["test"])
+    judge = check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
+    trained_for = [run.settings.get("env.reward") for run in runs if "env.reward" in flags and not run.planned]
+    check_independence(config, judge, env, splits["test"], trained_for)
     if not control["accept_changes"]:
         for run in runs:
             if not run.planned or (run.complete and not control["overwrite"]):
@@ -199,7 +202,7 @@ def _report(
         trained.append(Run(run.name, run.agent, run.seed, episodes, training_seconds(history)))
     metrics = evaluation.metrics
     metrics |= {"episodes": max(run.episodes for run in trained), "seconds": sum(run.seconds for run in trained)}
-    metrics |= compare_agents(evaluation, trained)
+    metrics |= compare_agents(evaluation, trained, config["seed"])
     metrics["runs"] = {
         run.name: {
             "agent": run.agent,

@@ -8,6 +8,7 @@ from ..config import Config, Option, describe
 from ..errors import InputError
 from ..experiment import (
     check_device,
+    check_independence,
     check_judge,
     evaluate_run,
     load_splits,
@@ -15,7 +16,7 @@ from ..experiment import (
     template_of,
     write_run_report,
 )
-from ..finished_run import ACCEPT_START, check_start, read_history, read_run
+from ..finished_run import ACCEPT_START, check_start, read_history, read_run, settings_of_run
 from ..options import DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
@@ -72,9 +73,11 @@ def run(arguments: list[str]) -> None:
     stored = dtype_named(config["env.dtype"], config["env.device"])
     trained = LanguageModel.load(name, device=config["env.device"], dtype=stored, check=config["env.check_model"])
     splits = load_splits(config)
-    check_judge(config, splits["test"])
+    judge = check_judge(config, splits["test"])
     template = template_of(config, trained, as_trained="env.id" not in given)
+    trained_for = [settings_of_run(path, OPTIONS).get("env.reward")] if "env.reward" in given else []
     env = make_env(config, splits["train"], splits["test"], splits["validation"], template=template)
+    check_independence(config, judge, env, splits["test"], trained_for)
     if not config["accept_changes"]:
         check_start(user_path(name), env, given)
     history = read_history(user_path(name))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..blame import blaming
 from ..config import Config, Option, describe, preset_names
 from ..experiment import (
+    check_independence,
     check_judge,
     evaluate_run,
     load_splits,
@@ -68,8 +69,10 @@ def train(config: Config) -> None:
     if not config["dry_run"]:
         check_output(folder, "train", overwrite=config["overwrite"], inputs=config)
     splits = load_splits(config)
-    check_judge(config, splits["test"])
-    agent = make_agent(config, make_env(config, splits["train"], splits["test"], splits["validation"]))
+    judge = check_judge(config, splits["test"])
+    env = make_env(config, splits["train"], splits["test"], splits["validation"])
+    check_independence(config, judge, env, splits["test"])
+    agent = make_agent(config, env)
     if config["dry_run"]:
         from ..dry_run import print_dry_run
 
