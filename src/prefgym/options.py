@@ -98,6 +98,8 @@ ENV_OPTIONS = [
     ),
 ]
 
+ACCEPT_SHARED = "evaluation.accept_shared_rows"
+
 WORLD_OPTIONS = [option for option in ENV_OPTIONS if option is not KL_ESTIMATOR]
 """Those of ``ENV_OPTIONS`` that mean something where nothing is trained."""
 
@@ -133,7 +135,7 @@ EVALUATION_OPTIONS = [
         "where it exists, else the reward).",
     ),
     Option(
-        "evaluation.accept_shared_rows",
+        ACCEPT_SHARED,
         bool,
         False,
         "Let a preference model judge that learned from prompts that are judged, or that the reward learned from too.",

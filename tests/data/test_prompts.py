@@ -151,3 +151,27 @@ def test_a_preset_brings_its_columns(monkeypatch):
     assert load_pairs("tldr", split="train") == [Pair("POST: p\n\nTL;DR:", " c")]
     prompt = "### Instruction:\nd\n\n### Input:\ni\n\n### Response:"
     assert load_pairs("natural-instructions") == [Pair(prompt, " o", "t")]
+
+
+def test_several_references(tmp_path):
+    rows = [
+        {"prompt": "a", "tldr": ["one", "", None, "two"], "b": "", "c": "three"},
+        {"prompt": "b", "tldr": [], "b": "four", "c": "five"},
+        {"prompt": "c", "tldr": "six"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    def read(column):
+        return [(row["reference"], row.get("references")) for row in load_prompts(path, reference_column=column)]
+
+    assert read("tldr") == [("one", ["one", "two"]), (None, []), ("six", ["six"])]
+    assert read("b, c") == [("three", ["three"]), ("four", ["four", "five"]), (None, [])]
+    assert read("c") == [("three", None), ("five", None), (None, None)]
+    with pytest.raises(InputError, match=r'No column "d".*--data.reference_column'):
+        read("c,d")
+    with pytest.raises(InputError, match=r"Empty b at line 1"):
+        read("b")
+    path.write_text(json.dumps({"prompt": "a", "reference": [1, 2]}))
+    with pytest.raises(InputError, match=r'Column "reference" at line 1 .* holds list, not text'):
+        read("reference")

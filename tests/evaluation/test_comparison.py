@@ -11,7 +11,7 @@ from PIL import Image
 
 from prefgym.data.prompts import embedded_prompts
 from prefgym.evaluation.policies.candidates import Candidate
-from prefgym.evaluation.policies.comparison import Run, compare_agents
+from prefgym.evaluation.policies.comparison import CONTROLLED, Run, compare_agents
 from prefgym.evaluation.policies.decode import DecodeSettings
 from prefgym.evaluation.policies.evaluate import evaluate_policies
 from prefgym.evaluation.reports import canvas
@@ -86,6 +86,7 @@ def test_single_runs_are_compared_over_prompts(made_up):
     """c scores 5 and 7, b0 1.5 and 3.5: every difference is 3.5, so the interval has no width."""
     result = compare_agents(made_up, [Run("c", "c", None), Run("b0", "b", 4)])
     figures = result["agents"]["c"]["sampled"]
+    assert figures[CONTROLLED] == figures["win_rate_vs_start"]  # all texts have the same length
     assert result["agents"]["c"]["over"] == "prompts"
     assert figures["gold_score"] == around(6.0, Z)
     assert figures["minus_start"]["gold_score"] == around(4.0, 0.0)

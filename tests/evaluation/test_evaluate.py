@@ -14,6 +14,12 @@ from prefgym.evaluation.win_rate import win_rate
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.gold import gold
 
+RATES = (
+    "win_rate_vs_references",
+    "win_rate_vs_start",
+    "win_rate_length_controlled",
+    "win_rate_vs_start_length_controlled",
+)
 INTERVAL = {"mean", "low", "high"}
 EVEN = {"mean": 0.5, "low": 0.5, "high": 0.5}
 
@@ -58,7 +64,7 @@ def test_the_metrics_have_the_agreed_form(embedded):
     assert set(metrics["greedy"]) == {"start", "trained"}
     for figures in [*metrics["policies"].values(), *metrics["greedy"].values()]:
         assert set(figures) == set(FIGURES)  # gold and the preference score are not there twice under other names
-        for name in ("win_rate_vs_references", "win_rate_vs_start", "win_rate_length_controlled"):
+        for name in RATES:
             assert set(figures[name]) == INTERVAL
             assert 0 <= figures[name]["low"] <= figures[name]["mean"] <= figures[name]["high"] <= 1
         assert 0 <= figures["repetition"] <= 1
@@ -211,3 +217,42 @@ def test_a_policy_of_another_vocabulary_is_refused(start, prompts):
     other = LanguageModel.load("embedded")
     with pytest.raises(InputError, match="another vocabulary"):
         evaluate_policies({"trained": other}, start, prompts)
+
+
+def test_rouge_and_inventions_by_prompt(start, trained, settings, count_words):
+    """What is told of the references is worked by hand."""
+    prompts = [
+        {"prompt": "My dog ate it at five. " * 30 + "Tom left.", "reference": "So Tom left at 5.", "references": []},
+        {"prompt": "It rains.", "reference": "The dog of Bob.", "references": ["The dog of Bob.", "A dog of 7."]},
+        {"prompt": "It rains.", "reference": None},
+    ]
+    metrics = evaluate_policies(
+        {"trained": trained}, start, prompts, rewards={"w": count_words}, settings=settings
+    ).metrics
+    found = metrics["policies"]["references"]
+    assert (found["invented_names"], found["invented_numbers"]) == (0.5, 0.0)  # Bob; the prompt counts uncut
+    assert found["rouge1"]["mean"] == 0.5  # of the second prompt alone: "dog of" of 4 words each
+    assert found["rouge1"]["low"] == found["rouge1"]["high"] == 0.5
+    for row in (metrics["policies"]["trained"], metrics["greedy"]["trained"]):
+        for name in ("rouge1", "rouge2", "rougeL", "invented_names", "invented_numbers"):
+            assert set(row["minus_start"][name]) == INTERVAL
+        assert set(row["rougeL"]) == INTERVAL
+    assert metrics["policies"]["start"]["win_rate_vs_start_length_controlled"] == EVEN
+
+
+def test_the_best_of_several_references_counts(start, trained, settings):
+    def judge(prompts, completions):
+        return [0.0] * len(prompts)
+
+    prompts = [{"prompt": "It rains.", "reference": "Nothing alike.", "references": ["Nothing alike.", "It rains."]}]
+    policies = evaluate_policies({"t": trained}, start, prompts, rewards={"z": judge}, settings=settings).metrics
+    assert policies["policies"]["lead"]["rougeL"]["mean"] == 1.0
+    assert policies["policies"]["references"]["rougeL"]["mean"] == 0.0
+
+
+def test_without_readable_references_there_is_no_rouge(start, trained, settings, count_words):
+    for reference in (None, "비가 온다."):
+        rows = [{"prompt": "It rains.", "reference": reference}]
+        metrics = evaluate_policies({"t": trained}, start, rows, rewards={"w": count_words}, settings=settings).metrics
+        assert metrics["policies"]["t"]["rougeL"] is None
+        assert "rougeL" not in metrics["policies"]["t"]["minus_start"]

@@ -9,6 +9,7 @@ from prefgym.evaluation.win_rate import (
     fit_logistic,
     length_controlled_win_rate,
     mean_interval,
+    mean_over_runs,
     outcomes,
     wilson_interval,
     win_rate,
@@ -132,3 +133,12 @@ def test_the_fit_stays_finite_where_the_feature_separates():
     assert np.isfinite(theta).all()
     assert theta[0, 0] == pytest.approx(0, abs=1e-6)
     assert theta[0, 1] > 4
+
+
+def test_the_mean_over_runs_by_hand():
+    """Means 0.4 and 0.6: standard error 0.1, t of one degree 12.7; bounds lie 0.1 below and 0.2 above on average."""
+    found = [{"mean": 0.4, "low": 0.35, "high": 0.5}, {"mean": 0.6, "low": 0.45, "high": 0.9}]
+    t = 12.706204736
+    expected = {"mean": 0.5, "low": 0.5 - math.hypot(0.1 * t, 0.1), "high": 0.5 + math.hypot(0.1 * t, 0.2)}
+    assert mean_over_runs(found) == pytest.approx(expected)
+    assert mean_over_runs(found[:1]) == pytest.approx(found[0])

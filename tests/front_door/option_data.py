@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prefgym.data.prompts import embedded_prompts
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.preference_model import PreferenceModel
+from prefgym.rewards.training_rows import TrainingRows
 
 PAIRS = [
     {
@@ -52,6 +54,9 @@ def _models(home: Path, language_model: LanguageModel) -> None:
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     LanguageModel(language_model.model, tokenizer, "chat").save(home / "chat")
     PreferenceModel.from_language_model(language_model, seed=2).save(home / "preference2")
+    seen = PreferenceModel.from_language_model(language_model, seed=3)
+    seen.rows = TrainingRows.of_prompts([embedded_prompts("test", 1)[0]["prompt"]])
+    seen.save(home / "seen")
 
 
 def _texts(home: Path, posts: list[dict[str, Any]]) -> None:

@@ -77,6 +77,7 @@ TRAIN = {
     "agent.save_every": told("save_every", "3", value=3),
     "evaluation.prompts": told("held out, validation", "2", scene="train to the report"),
     "evaluation.judge": told("judge", "preference", value="preference", scene="train to the report"),
+    "evaluation.accept_shared_rows": told("refused", beside="--evaluation.judge @seen"),
 }
 
 EVALUATE = {
@@ -108,6 +109,7 @@ EVALUATE = {
     "data.held_out": told("held out, validation", "0.5", beside="--data.prompts @posts"),
     "evaluation.prompts": told("held out, validation", "2"),
     "evaluation.judge": told("judge", "preference", value="preference"),
+    "evaluation.accept_shared_rows": told("refused", beside="--evaluation.judge @seen"),
 }
 
 CONFIGS = {"scene": "compare configs"}

@@ -21,7 +21,7 @@ from ..experiment import (
 )
 from ..files import write_json
 from ..finished_run import ACCEPT_START, check_start, read_history
-from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
+from ..options import ACCEPT_SHARED, DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, check_output, discard_parts, kept_folder
 from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
@@ -158,7 +158,8 @@ def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Conf
     """The settings that all are judged by: those they share, and the command line's."""
     known = {option.key for option in JUDGED} - {"seed", "evaluation.prompts"}
     first: Mapping[str, Any] = next((run.settings for run in runs if run.settings), {})
-    shared = {key: value for key, value in first.items() if key in known}
+    judged = {ACCEPT_SHARED} if "evaluation.judge" in flags else set()  # what a run's config accepts is another judge
+    shared = {key: value for key, value in first.items() if key in known - judged}
     given = {key: value for key, value in flags.items() if key in known | {"seed", "evaluation.prompts"}}
     return resolve(JUDGED, [("the runs compared", shared), (COMMAND_LINE, given)])
 

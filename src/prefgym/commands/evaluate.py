@@ -17,7 +17,7 @@ from ..experiment import (
     write_run_report,
 )
 from ..finished_run import ACCEPT_START, check_start, read_history, read_run, settings_of_run
-from ..options import DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
+from ..options import ACCEPT_SHARED, DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
 from ..resuming import told_to_go_on
@@ -58,6 +58,8 @@ def help_text() -> str:
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
     name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR])
+    if "evaluation.judge" in given and ACCEPT_SHARED not in given:
+        config[ACCEPT_SHARED] = False  # what the run's config accepts is another judge
     check_trust(Path(name), config, given, config["trust"])
     own = config["output"] is None
     path = user_path(name)
