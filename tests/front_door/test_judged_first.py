@@ -9,7 +9,8 @@ from prefgym.config import Config
 from prefgym.data.prompts import PromptSet, embedded_prompts
 from prefgym.errors import InputError, RewardError
 from prefgym.evaluation.policies.parts import Parts
-from prefgym.experiment import check_judge, make_env
+from prefgym.experiment import make_env
+from prefgym.judging import check_judge
 from prefgym.options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
 from prefgym.output import PARTS
 

@@ -10,8 +10,6 @@ from ..config import COMMAND_LINE, Config, Option, describe, parse_flags, preset
 from ..contestants import Contestant, check_comparable, check_unchanged, finished_runs, planned_runs
 from ..errors import InputError
 from ..experiment import (
-    check_independence,
-    check_judge,
     evaluate_run,
     load_splits,
     make_env,
@@ -21,6 +19,7 @@ from ..experiment import (
 )
 from ..files import write_json
 from ..finished_run import ACCEPT_START, check_start, read_history
+from ..judging import check_independence, check_judge
 from ..options import ACCEPT_SHARED, DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, check_output, discard_parts, kept_folder
 from ..resuming import told_to_go_on

@@ -8,8 +8,6 @@ from ..config import Config, Option, describe
 from ..errors import InputError
 from ..experiment import (
     check_device,
-    check_independence,
-    check_judge,
     evaluate_run,
     load_splits,
     make_env,
@@ -17,6 +15,7 @@ from ..experiment import (
     write_run_report,
 )
 from ..finished_run import ACCEPT_START, check_start, read_history, read_run, settings_of_run
+from ..judging import check_independence, check_judge
 from ..options import ACCEPT_SHARED, DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path

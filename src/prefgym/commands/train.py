@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ..blame import blaming
 from ..config import Config, Option, describe, preset_names
 from ..experiment import (
-    check_independence,
-    check_judge,
     evaluate_run,
     load_splits,
     make_agent,
@@ -19,6 +17,7 @@ from ..experiment import (
     write_run_report,
 )
 from ..files import write_json
+from ..judging import check_independence, check_judge
 from ..options import (
     agent_class,
     agent_options,
