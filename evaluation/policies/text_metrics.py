@@ -40,9 +40,8 @@ def mean_words(texts: Sequence[str]) -> float:
 
 def references_of(row: Mapping[str, Any]) -> list[str]:
     """The human texts of a prompt: all that its column ``references`` lists, or else the one in ``reference``."""
-    several, one = row.get("references"), row.get("reference")
-    if hasattr(several, "tolist"):
-        several = several.tolist()
+    several: Any = row.get("references")
+    several, one = several.tolist() if hasattr(several, "tolist") else several, row.get("reference")
     listed = isinstance(several, list | tuple) and all(isinstance(text, str) for text in several)
     found = [text for text in several if text.strip()] if listed else []
     return found or ([one] if isinstance(one, str) and one.strip() else [])
