@@ -36,6 +36,7 @@ from .hyperparameters import Hyperparameters, make_hyperparameters
 from .inputs import inputs_of
 from .kl_term import KLTerm
 from .losses import masked_mean
+from .memory import fitted
 from .minibatch import Minibatch, minibatches
 from .optimizer import lr_factor, make_optimizer
 from .policy import LMPolicy, Observation
@@ -120,6 +121,7 @@ class PolicyGradient:
         self.rng = np.random.default_rng(seed)  # shuffles minibatches
         self.history: list[dict[str, float]] = []
         self.iteration = self.num_episodes = 0
+        self.hyperparameters = fitted(self)
         self.learn_start: int | None = None  # num_episodes at the start of the learn() that a resumed agent continues
         self._own_runs = OwnRuns()  # what learn and save may replace
         self._snapshot: Snapshot | None = None  # the last complete state, while an iteration changes it

@@ -49,10 +49,11 @@ class DPOHyperparameters(Hyperparameters):
         samples = self.samples_per_prompt
         if samples < 2:
             raise InputError("DPO compares samples of one prompt; set samples_per_prompt to 2 or more.")
-        if (self.batch_size or self.episodes_per_iteration) % samples or self.gradient_accumulation > 1:
+        whole = self.gradient_accumulation == 1 and self.memory_limit is None
+        if (self.batch_size or self.episodes_per_iteration) % samples or not whole:
             raise InputError(
                 f"DPO keeps the samples of a prompt together: batch_size must be a multiple of samples_per_prompt "
-                f"({samples}), and gradient_accumulation 1."
+                f"({samples}), and gradient_accumulation 1 without a memory_limit."
             )
 
 

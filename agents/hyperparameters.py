@@ -40,6 +40,8 @@ class Hyperparameters:
         samples_per_prompt: responses to each prompt; must divide episodes_per_iteration.
         batch_size: episodes per optimiser step; None takes the whole rollout.
         gradient_accumulation: pieces that a minibatch is run in, to save memory; the result is the same.
+        memory_limit: GiB that the process may take; gradient_accumulation then is the smallest number of pieces, from
+            the given one on, that is predicted to fit. A resumed run keeps the number. None sets no limit.
         n_epochs: passes over a rollout.
         max_grad_norm: maximum L2 norm of the gradient; None does not clip.
         vf_coef: weight of the value loss, whose gradient flows into the shared trunk.
@@ -74,6 +76,7 @@ class Hyperparameters:
     samples_per_prompt: int = 1
     batch_size: int | None = None
     gradient_accumulation: int = 1
+    memory_limit: float | None = None
     n_epochs: int = 1
     max_grad_norm: float | None = 1.0
     vf_coef: float = 0.1
@@ -98,7 +101,7 @@ class Hyperparameters:
 
     def check(self) -> None:
         """Raise ``InputError`` for a value out of range; subclasses check their own fields too."""
-        self.check_positive("learning_rate", "max_grad_norm", "kl_target", "lora_alpha")
+        self.check_positive("learning_rate", "max_grad_norm", "kl_target", "lora_alpha", "memory_limit")
         self.check_counts(
             "episodes_per_iteration",
             "samples_per_prompt",

@@ -69,9 +69,14 @@ def load_run(cls: type[A], folder: str | Path, env: Any, overrides: dict[str, An
     settings = _read_settings(Path(folder))
     if settings["agent"] != cls.name:
         raise InputError(f'"{folder}" holds an agent "{settings["agent"]}", not "{cls.name}"; load it with that class.')
-    options = {"seed": settings["seed"], **settings["hyperparameters"], **overrides}
+    chosen: dict[str, Any] = settings["hyperparameters"]
+    options = {"seed": settings["seed"], **chosen, **overrides}
     policy = _load_policy(Path(folder), env, accept_changes)
-    return cls(policy, env, **options)
+    if set(overrides) & set(chosen):
+        return cls(policy, env, **options)
+    agent = cls(policy, env, **{**options, "memory_limit": None})  # the number of pieces was chosen when the run began
+    agent.hyperparameters = dataclasses.replace(agent.hyperparameters, memory_limit=chosen.get("memory_limit"))
+    return agent
 
 
 def write_card(folder: str | Path, agent: PolicyGradient, facts: dict[str, Any]) -> None:
