@@ -106,7 +106,7 @@ def _generate(
         with part("values"):
             values = _separate_values(policy, tokens, attention_mask, mask, groups)
     with part("reference"), policy.autocast():
-        ref_log_probs, kl = _reference(env, policy, tokens, attention_mask, mask, generation.log_probs, groups)
+        ref_log_probs, kl = read_reference(env, policy, tokens, attention_mask, mask, generation.log_probs, groups)
     with part("reward"):
         scores = env.score(batch, generation.tokens, mask)
     total = torch.as_tensor(scores.total, dtype=torch.float32, device=device)
@@ -142,7 +142,7 @@ def _separate_values(policy: LMPolicy, tokens: Tensor, attention_mask: Tensor, m
     return values
 
 
-def _reference(
+def read_reference(
     env: Any,
     policy: LMPolicy,
     tokens: Tensor,

@@ -15,7 +15,7 @@ With w bytes of trained weights, an update of pieces of at most G prompts and n 
     added         = d + (q (G - 1) + s (n - 1)) L / l
 
 Kept is what is alive when the loss is known, added what the backward pass needs beyond it at its peak. The letters come
-from three pieces of ``l`` columns, one prompt with one response, one prompt with m, and two prompts with one each; ``L``
+from three pieces of ``l`` columns: one prompt with one response, one prompt with m, and two prompts with one each. ``L``
 are the columns of the longest text. So nothing is assumed about layers, vocabularies or how log-probs are computed; but
 attention that stores a square of scores would need more than in proportion to its length.
 
@@ -279,5 +279,7 @@ def _lengths(agent: PolicyGradient) -> tuple[int, int]:
     size = sum(parameter.numel() for parameter in agent.policy.parameters())
     tokens = max(2 * sum(longest), longest[0] + several * longest[1])
     times = min(1.0, WORK / size / tokens)
-    prompt, response = (max(math.ceil(part * times), min(part, least)) for part, least in zip(longest, LEAST, strict=True))
+    prompt, response = (
+        max(math.ceil(part * times), min(part, least)) for part, least in zip(longest, LEAST, strict=True)
+    )
     return prompt, response

@@ -54,13 +54,18 @@ class LanguageModelTrainer(SupervisedTrainer):
 
     def eval_loss_sum(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Return the summed cross-entropy of the labelled tokens, in nats, and their number."""
-        labels, num_response = inputs["labels"], inputs["num_response"]
-        reading = read_responses(
-            model, inputs["input_ids"], inputs["attention_mask"], num_response, inputs["prompt_of"], inputs["packed"]
-        )
-        wanted = reading.slots.gather(labels[:, -num_response:]).masked_fill(~reading.slots.real, IGNORED)  # (T,)
-        (sums,) = from_logits(lambda *given: (token_loss_sum(*given)[None],), [reading], wanted)
-        return sums.sum(), int((labels != IGNORED).sum())
+        return batch_loss_sum(model, inputs)
+
+
+def batch_loss_sum(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    """Return the summed cross-entropy of the labelled tokens of a batch of :class:`Collator`, and their number."""
+    labels, num_response = inputs["labels"], inputs["num_response"]
+    reading = read_responses(
+        model, inputs["input_ids"], inputs["attention_mask"], num_response, inputs["prompt_of"], inputs["packed"]
+    )
+    wanted = reading.slots.gather(labels[:, -num_response:]).masked_fill(~reading.slots.real, IGNORED)  # (T,)
+    (sums,) = from_logits(lambda *given: (token_loss_sum(*given)[None],), [reading], wanted)
+    return sums.sum(), int((labels != IGNORED).sum())
 
 
 def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

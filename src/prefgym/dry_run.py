@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .agents.memory import GIB
 from .config import Config
+from .estimate import Trial, told
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from .pair_data import PairData
 
 SHOWN_TASKS = 40
-MEASURED_STEPS = 2
 
 
 def print_dry_run(config: Config, agent: PolicyGradient, splits: Mapping[str, PromptSet]) -> None:
-    """Print everything; one iteration is run to measure time and memory, and its result thrown away."""
+    """Print everything; pieces of an iteration are run to foretell time and memory, and the agent is not to be used."""
     env: Any = agent.env.unwrapped
     print(config.to_yaml())
     for split, prompts in splits.items():
@@ -32,24 +30,61 @@ def print_dry_run(config: Config, agent: PolicyGradient, splits: Mapping[str, Pr
         print(
             f"\n--- prompt {prompt.index}: {len(prompt.ids)} tokens of at most {env.max_prompt_tokens}\n{prompt.text}"
         )
+    print("\ntiming pieces of an iteration ...", flush=True)
+    trial = Trial(agent)
+    estimate = trial.run()
     episodes = agent.hyperparameters.episodes_per_iteration
-    began = time.perf_counter()
-    agent.learn(episodes)
-    seconds = time.perf_counter() - began
     iterations = -(-config["agent.total_episodes"] // episodes)
+    parts = ", ".join(f"{name} {seconds:.2g}" for name, seconds in estimate.seconds.items())
+    print(told(estimate))
     print(
-        f"\n{env.language_model.num_parameters:,} parameters; {iterations} iterations of {episodes} episodes, "
-        f"{seconds:.1f} s each (measured on one): about {iterations * seconds / 60:.1f} minutes of training, and "
-        f"{peak_memory():.1f} GiB of memory. Nothing was written."
+        f"training: {env.language_model.num_parameters:,} parameters; {iterations} iterations of {episodes} episodes, "
+        f"{estimate.iteration:.3g} s each ({parts}): about {minutes(iterations * estimate.iteration)}, checkpoints "
+        "not counted"
+    )
+    print(_evaluation_told(config, trial, splits))
+    print(
+        f"memory: {estimate.peak / GIB:.2f} GiB at the peak of an iteration, {_in_pieces(agent)}. Nothing was written."
     )
 
 
+def _evaluation_told(config: Config, trial: Trial, splits: Mapping[str, PromptSet]) -> str:
+    """The line about the evaluation in the end."""
+    from .evaluation.policies.workload import workload
+
+    if not config["evaluation.prompts"]:
+        return "evaluation: none"
+    work = workload(1, len(splits["test"]), len(splits["validation"]))
+    return (
+        f"evaluation: {work.written} responses to {len(splits['test'])} held-out prompts, about "
+        f"{minutes(trial.evaluation(work))}, the judge not counted"
+    )
+
+
+def minutes(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> minutes(40), minutes(600), minutes(36000)
+    ('40 seconds', '10.0 minutes', '10.0 hours')
+    """
+    for name, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+def _in_pieces(agent: PolicyGradient) -> str:
+    """In how many pieces a minibatch is run."""
+    pieces = agent.hyperparameters.gradient_accumulation
+    return "each minibatch in one piece" if pieces == 1 else f"each minibatch in {pieces} pieces"
+
+
 def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixture: Mixture) -> None:
-    """Print the same for ``prefgym sft``, with the share of each task; a few steps are run to measure time and memory.
+    """Print the same for ``prefgym sft``, with the share of each task; pieces of a step are run to foretell time and memory.
 
     The model must not be used afterwards.
     """
-    from .models.finetune import finetune
+    from .estimate_sft import estimate_finetuning
     from .models.supervised import TrainingOptions
 
     train = data.train
@@ -62,16 +97,22 @@ def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixt
     for pair in _of_different_tasks(train):
         ids = data.tokens(pair.prompt, pair.response)
         print(f"\n--- {pair.task or 'example'}: {len(ids[0])} + {len(ids[1])} tokens\n{pair.prompt}{pair.response}")
-    options = {name: value for name, value in config.section("training").items() if name != "save_every"}
-    steps = TrainingOptions(**{k: v for k, v in options.items() if k != "packing"}).steps(len(mixture))
-    texts = [(pair.prompt, pair.response) for pair in train]
-    facts = finetune(model, texts, max_steps=MEASURED_STEPS, epochs_of=mixture, tokens=data.tokens, **options)
-    seconds = facts["seconds"] / MEASURED_STEPS
+    options = {
+        name: value for name, value in config.section("training").items() if name not in ("save_every", "packing")
+    }
+    settings = TrainingOptions(**{"learning_rate": 5e-4, **options})
+    print("\ntiming pieces of a step ...", flush=True)
+    estimate = estimate_finetuning(model, data, settings, len(mixture), config["training.packing"])
+    print(estimate.told())
     print(
-        f"\n{model.num_parameters:,} parameters; {steps} steps, {seconds:.2f} s each (measured on {MEASURED_STEPS}): "
-        f"about {steps * seconds / 60:.1f} minutes of training without evaluations, and {peak_memory():.1f} GiB of "
-        "memory. Nothing was written."
+        f"training: {model.num_parameters:,} parameters; {estimate.steps} steps, {estimate.step:.3g} s each: about "
+        f"{minutes(estimate.steps * estimate.step)}, checkpoints not counted"
     )
+    print(
+        f"evaluation: {estimate.evaluations} times {len(data.held_out)} pairs, about "
+        f"{minutes(estimate.evaluations * estimate.evaluation)} in all"
+    )
+    print(f"memory: {estimate.peak / GIB:.2f} GiB at the peak of a step. Nothing was written.")
 
 
 def _print_mixture(mixture: Mixture) -> None:
@@ -89,9 +130,3 @@ def _of_different_tasks(pairs: list[Pair], count: int = 3) -> list[Pair]:
     """A few pairs, from different tasks where there are enough."""
     first = {pair.task: pair for pair in reversed(pairs)}
     return [*list(first.values())[::-1], *pairs[1:]][:count]
-
-
-def peak_memory() -> float:
-    """The peak memory of this process so far, in GiB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
