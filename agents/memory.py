@@ -15,7 +15,7 @@ With w bytes of trained weights, an update of pieces of at most G prompts and n 
     added         = d + (q (G - 1) + s (n - 1)) L / l
 
 Kept is what is alive when the loss is known, added what the backward pass needs beyond it at its peak. The letters come
-from three pieces of ``l`` columns: one prompt with one response, one prompt with m, and two prompts with one each. ``L``
+from three pieces of ``l`` columns: one prompt with one response, one prompt with m, and two prompts with one each. L
 are the columns of the longest text. So nothing is assumed about layers, vocabularies or how log-probs are computed; but
 attention that stores a square of scores would need more than in proportion to its length.
 
@@ -25,6 +25,7 @@ the two phases counts.
 
 from __future__ import annotations
 
+import inspect
 import math
 import resource
 import sys
@@ -159,7 +160,7 @@ def largest_piece(rows: int, samples: int, pieces: int) -> tuple[int, int]:
     """Prompts and responses of the largest of so many pieces of a minibatch, whose rows are in the order of prompts.
 
     >>> largest_piece(32, 8, 1), largest_piece(32, 8, 3)
-    ((4, 32), (3, 11))
+    ((4, 32), (2, 11))
     """
     sizes = [len(piece) for piece in torch.arange(rows).tensor_split(min(pieces, rows))]
     ends = torch.tensor(sizes).cumsum(0).tolist()
@@ -240,7 +241,8 @@ def state_per_weight(optimizer: torch.optim.Optimizer) -> float:
 
 def optimizer_like(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
     """Another optimiser of the same kind and settings, for other weights."""
-    settings = {name: value for name, value in optimizer.param_groups[0].items() if name in optimizer.defaults}
+    taken = inspect.signature(type(optimizer)).parameters
+    settings = {name: value for name, value in optimizer.param_groups[0].items() if name in taken and name != "params"}
     return type(optimizer)(weights, **settings)
 
 

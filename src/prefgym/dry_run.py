@@ -80,7 +80,7 @@ def _in_pieces(agent: PolicyGradient) -> str:
 
 
 def print_sft_dry_run(config: Config, model: LanguageModel, data: PairData, mixture: Mixture) -> None:
-    """Print the same for ``prefgym sft``, with the share of each task; pieces of a step are run to foretell time and memory.
+    """Print the same for ``prefgym sft``, with the share of each task; pieces of a step foretell time and memory.
 
     The model must not be used afterwards.
     """

@@ -43,7 +43,7 @@ class FinetuningEstimate:
     def told(self) -> str:
         """The line that says what was timed, and how it was scaled."""
         return (
-            f"Timed on {self.timed} of the {self.wanted} examples of a forward pass and scaled to all of them; examples "
+            f"Timed on {self.timed} of the {self.wanted} examples of a forward pass and scaled to all; examples "
             f"are taken to have {self.prompt} + {self.response} tokens."
         )
 
@@ -104,14 +104,14 @@ def _batch(model: LanguageModel, rows: int, prompt: int, response: int, packed: 
     return {name: part.to(model.device) if isinstance(part, torch.Tensor) else part for name, part in batch.items()}
 
 
-def _learn(model: LanguageModel, *shape: Any) -> None:
+def _learn(model: LanguageModel, rows: int, prompt: int, response: int, packed: bool) -> None:
     with without_gradients(model.model):
-        batch_loss_sum(model.model, _batch(model, *shape))[0].backward()
+        batch_loss_sum(model.model, _batch(model, rows, prompt, response, packed))[0].backward()
 
 
-def _read(model: LanguageModel, *shape: Any) -> None:
+def _read(model: LanguageModel, rows: int, prompt: int, response: int, packed: bool) -> None:
     with torch.no_grad():
-        batch_loss_sum(model.model, _batch(model, *shape))
+        batch_loss_sum(model.model, _batch(model, rows, prompt, response, packed))
 
 
 def _bytes(model: LanguageModel, prompt: int, response: int, packed: bool) -> tuple[tuple[float, float], int]:
@@ -120,7 +120,7 @@ def _bytes(model: LanguageModel, prompt: int, response: int, packed: bool) -> tu
     shape = [max(round(part * times), min(part, least)) for part, least in zip((prompt, response), LEAST, strict=True)]
     kept, added = [], []
     for rows in (1, 2):
-        batch = _batch(model, rows, *shape, packed)
+        batch = _batch(model, rows, shape[0], shape[1], packed)
         with without_gradients(model.model), TensorMemory() as memory:
             loss, _ = batch_loss_sum(model.model, batch)
             kept.append(float(memory.alive))

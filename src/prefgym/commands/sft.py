@@ -146,7 +146,9 @@ def run(arguments: list[str]) -> None:
             with resumed_folder(folder, "sft") as folder, stop_is_told("sft", folder):
                 _train(config, folder, *_start(config))
         return
-    if not config["dry_run"]:
+    if config["dry_run"]:
+        print("dry run: reading data and model ...", flush=True)
+    else:
         check_output(folder, "sft", overwrite=config["overwrite"], inputs=config)
     model, data = _start(config)
     told = config.without([*CONTROL, DRY_RUN])

@@ -65,7 +65,9 @@ def train(config: Config) -> None:
     if config["resume"]:
         _resume(config, folder)
         return
-    if not config["dry_run"]:
+    if config["dry_run"]:
+        print("dry run: reading data and models ...", flush=True)
+    else:
         check_output(folder, "train", overwrite=config["overwrite"], inputs=config)
     splits = load_splits(config)
     judge = check_judge(config, splits["test"])
