@@ -117,7 +117,10 @@ def learning(patch: pytest.MonkeyPatch, seen: Seen) -> None:
         seen["resumed"] = options
         return resume(kind, folder, env, **options)
 
+    from prefgym import dry_run
+
     devices(patch, seen)
+    patch.setattr(dry_run, "Trial", lambda agent: learn(agent, 0))
     patch.setattr(PolicyGradient, "learn", learn)
     patch.setattr(PolicyGradient, "resume", classmethod(resumed))
 
@@ -226,7 +229,12 @@ def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
         )
         return stop()
 
+    def estimated(model: Any, data: Any, options: Any, epoch: int, packed: bool) -> None:
+        seen.update({"estimated": epoch})
+        stop()
+
     devices(patch, seen)
+    patch.setattr("prefgym.estimate_sft.estimate_finetuning", estimated)
     patch.setattr(ResumableTrainer, "keep_checkpoints", keep_checkpoints)
     patch.setattr(ResumableTrainer, "fit", fit)
 

@@ -47,7 +47,7 @@ TRAIN = {
         given=scenes.shared,
         beside="--resume --accept-changes --output shared",
     ),
-    "dry_run": told("episodes, folder, save_every", value=8),
+    "dry_run": told("episodes, folder, save_every", value=0),
     "profile": told("callback", value="IterationProfiler"),
     "seed": told("seed, drawn", "5", value=5),
     "env.id": told("id, prompts, read, score, kl, kl (k1)", "Instruct-v0", value="Instruct-v0"),
@@ -219,7 +219,11 @@ SFT = {
     "data.system_prompt": told("examples, held out", "Be kind", beside="--model @chat"),
     "data.instruction": told("examples, held out", "Do: {prompt}", beside="--model @chat"),
     "data.held_out": told("examples, held out, an epoch", "0.6"),
-    "dry_run": told("max_steps, folder, held out, resumed, accept_changes, save_every", value=2),
+    "dry_run": told(
+        "estimated, examples, held out, an epoch, packed, model, save_every, adapted, learning_rate, "
+        "per_device_train_batch_size, gradient_accumulation_steps, bf16, seed, max_steps, folder, resumed, "
+        "accept_changes"
+    ),
     "training.packing": told("packed", value=True),
     "data.pairs": told("examples, held out, an epoch", "@fewer_pairs"),
     "data.instruction_column": told("examples, held out, an epoch", "text"),

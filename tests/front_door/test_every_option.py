@@ -168,10 +168,10 @@ def changed_hyperparameters() -> Iterator[tuple[str, str, Any]]:
 
 
 def test_every_hyperparameter_reaches_the_agent_that_is_trained(cheap_world, monkeypatch) -> None:
-    from prefgym.agents.base import PolicyGradient
+    from prefgym import dry_run
 
     agents: list[Any] = []
-    monkeypatch.setattr(PolicyGradient, "learn", lambda agent, _: agents.append(agent) or probes.stop())
+    monkeypatch.setattr(dry_run, "Trial", lambda agent: agents.append(agent) or probes.stop())
     for agent, name, value in changed_hyperparameters():
         assert cli.main(["train", "--dry-run", "--agent.name", agent, f"--agent.{name}", str(value)]) == 2
         made = agents.pop()

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,9 +163,28 @@ def test_a_dry_run_shows_everything_and_writes_nothing(run, train_flags, tmp_pat
     assert "train: 20000 prompts from embedded world (train)" in result.out
     assert result.out.count("TL;DR:") == 3
     assert result.out.count("tokens of at most 40") == 3
-    assert "3 iterations of 8 episodes" in result.out
-    assert "minutes of training" in result.out
-    assert "GiB of memory" in result.out
+    lines = result.out.splitlines()
+    assert lines[0].startswith("dry run: reading data and models")
+    last = lines[lines.index("timing pieces of an iteration ...") + 1 :]
+    assert [line.split(":")[0].split()[0] for line in last] == ["Timed", "training", "evaluation", "memory"]
+    assert "generate 100 %, reference " in last[0]
+    assert "3 iterations of 8 episodes" in last[1]
+    assert re.search(r"about \d+ seconds, checkpoints not counted$", last[1])
+    assert "held-out prompts" in last[2]
+    assert "GiB at the peak of an iteration, each minibatch in one piece" in last[3]
+
+
+def test_a_dry_run_tells_the_pieces_that_a_limit_leads_to(run, train_flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = (*train_flags, *NO_EVALUATION, "--dry-run", "--agent.memory_limit")
+    with pytest.warns(UserWarning, match="8 episodes is run in 1 piece,"):
+        plenty = run("train", *flags, "100")
+    assert plenty.code == 0
+    assert "evaluation: none" in plenty.out
+    little = run("train", *flags, "0.1")
+    assert little.code == 2
+    assert "even one episode at a time needs about" in little.err
+    assert len(little.err.splitlines()) == 1
 
 
 def test_an_interrupted_run_resumes_to_the_same_parameters(run, train_flags, finished_run, interrupted, tmp_path):
