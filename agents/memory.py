@@ -2,13 +2,14 @@
 
 With w bytes of trained weights, an update of pieces of at most G prompts and n responses peaks at
 
-    resident + w + state + (w + state) + working(G, n)
+    resident + state + (w + state) + [w] + max(w, working(G, n))
 
     resident       what the process holds when the agent is made: libraries, and the weights of all models
-    w              the gradients
     state          the optimiser's, two numbers per trained one for Adam
     (w + state)    the copy that a run with checkpoints keeps of the last whole iteration, in case it is stopped
-    working(G, n)  what autograd keeps of a piece, and what the backward pass adds
+    [w]            the gradients of earlier pieces, where there are several
+    max(w, ...)    what autograd keeps of a piece goes while its gradients come
+    working(G, n)  what autograd keeps of a piece, and what the backward pass adds but for gradients of weights
 
     working(G, n) = kept + added
     kept          = c + (p G + r n) L / l
@@ -97,11 +98,15 @@ class MemoryModel:
         added = replace(extra, constant=constant).at(prompts - 1, responses - 1, times)
         return self.kept.at(prompts, responses, times) + added
 
-    def peak(self, prompts: int, responses: int, columns: int, written: int) -> float:
-        """The peak of an iteration that writes ``written`` responses and whose largest piece is the one given."""
-        held = self.resident + self.gradients + self.state
-        update = self.gradients + self.state + self.piece(prompts, responses, columns)
-        return held + max(update, self.writing * written * columns / self.measured)
+    def peak(self, shape: tuple[int, int], pieces: int, columns: int, written: int) -> float:
+        """The peak of an iteration that writes ``written`` responses, with minibatches in so many ``pieces``.
+
+        ``shape`` are the prompts and responses of the largest piece.
+        """
+        update = max(self.gradients, self.piece(*shape, columns)) + (self.gradients if pieces > 1 else 0)
+        writing = self.gradients + self.writing * written * columns / self.measured
+        copy = self.gradients + self.state
+        return self.resident + self.state + max(copy + update, writing)
 
 
 def measure(agent: PolicyGradient) -> MemoryModel:
@@ -139,7 +144,7 @@ def fitted(agent: PolicyGradient) -> Hyperparameters:
     model, columns = measure(agent), sum(_longest(agent))
     rows = min(h.batch_size or h.episodes_per_iteration, h.episodes_per_iteration)
     for pieces in range(min(h.gradient_accumulation, rows), rows + 1):
-        peak = model.peak(*largest_piece(rows, h.samples_per_prompt, pieces), columns, h.episodes_per_iteration)
+        peak = model.peak(largest_piece(rows, h.samples_per_prompt, pieces), pieces, columns, h.episodes_per_iteration)
         if peak <= h.memory_limit * GIB:
             break
     else:
@@ -171,9 +176,10 @@ def largest_piece(rows: int, samples: int, pieces: int) -> tuple[int, int]:
 def measured_piece(
     agent: PolicyGradient, prompts: int, samples: int, columns: int, num_response: int
 ) -> tuple[float, float]:
-    """Bytes kept for the backward pass of a piece of random tokens, and bytes that it adds at its peak."""
+    """Bytes kept for the backward pass of a piece of random tokens, and bytes that it adds but for gradients."""
     piece = random_piece(agent.policy.vocab_size, prompts, samples, columns, num_response, agent.policy.device)
-    with without_gradients(agent.policy), TensorMemory() as memory:
+    apart = [parameter.shape for parameter in agent.policy.parameters()]
+    with without_gradients(agent.policy), TensorMemory(apart) as memory:
         loss = loss_like(agent, piece)
         kept = memory.alive
         memory.peak = kept

@@ -7,8 +7,10 @@ until that is done. What a kernel allocates inside itself is not seen. The same 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,19 +19,22 @@ from torch.utils._pytree import tree_leaves
 class TensorMemory(TorchDispatchMode):
     """While open, count the bytes of tensors that are made.
 
+    Args:
+        apart: shapes that are not counted, either way round: those of weights, whose gradients are known anyway.
+
     Attributes:
         alive: bytes of those that still exist.
         peak: the most that existed at once.
 
-    >>> import torch
     >>> with TensorMemory() as memory:
     ...     made = torch.zeros(10) + 1.0  # two of 40 bytes, of which one stays
     >>> memory.peak, memory.alive
     (80, 40)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart: Iterable[torch.Size] = ()) -> None:
         super().__init__()
+        self._apart = {shape for given in apart for shape in (tuple(given), tuple(given)[::-1])}
         self.alive = self.peak = 0
         self._known: set[int] = set()
 
@@ -46,7 +51,7 @@ class TensorMemory(TorchDispatchMode):
 
     def _count(self, tensor: Tensor, given: set[int]) -> None:
         key = _key(tensor)
-        if key in self._known or key in given:
+        if key in self._known or key in given or tuple(tensor.shape) in self._apart:
             return
         storage = tensor.untyped_storage()
         self._known.add(key)

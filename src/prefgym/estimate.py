@@ -231,8 +231,9 @@ class Trial:
         h = self.h
         batch = min(h.batch_size or h.episodes_per_iteration, h.episodes_per_iteration)
         shape = largest_piece(batch, self.samples, h.gradient_accumulation)
-        response = self.budget
-        return max(model.peak(*shape, self.estimate.longest + response, h.episodes_per_iteration), peak_bytes())
+        columns = self.estimate.longest + self.budget
+        peak = model.peak(shape, h.gradient_accumulation, columns, h.episodes_per_iteration)
+        return max(peak, peak_bytes())
 
 
 def optimiser_seconds(like: torch.optim.Optimizer, trained: list[nn.Parameter]) -> tuple[float, float]:

@@ -68,14 +68,15 @@ def estimate_finetuning(
         optimiser, _ = optimiser_seconds(torch.optim.AdamW(trained), trained)
     batches = min(options.gradient_accumulation, -(-epoch // options.batch_size))
     weights = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    copies = 3 + bool(data.held_out)  # gradients, two moments, and the weights of the best evaluation
+    copies = 2 + bool(data.held_out) + (batches > 1)  # two moments, the best evaluation's weights, earlier gradients
+    work_peak = work[0] + work[1] * count * longest / measured
     every = options.eval_every or max(1, steps // 10)
     return FinetuningEstimate(
         step=batches * learnt.at(count) + optimiser,
         evaluation=read.at(count) / count * len(data.held_out),
         steps=steps,
         evaluations=-(-steps // every) if data.held_out else 0,
-        peak=max(resident + copies * weights + work[0] + work[1] * count * longest / measured, peak_bytes()),
+        peak=max(resident + copies * weights + max(weights, work_peak), peak_bytes()),
         timed=learnt.size,
         wanted=count,
         prompt=prompt,
@@ -119,9 +120,10 @@ def _bytes(model: LanguageModel, prompt: int, response: int, packed: bool) -> tu
     times = min(1.0, WORK / model.num_parameters / (2 * (prompt + response)))
     shape = [max(round(part * times), min(part, least)) for part, least in zip((prompt, response), LEAST, strict=True)]
     kept, added = [], []
+    apart = [parameter.shape for parameter in model.model.parameters()]
     for rows in (1, 2):
         batch = _batch(model, rows, shape[0], shape[1], packed)
-        with without_gradients(model.model), TensorMemory() as memory:
+        with without_gradients(model.model), TensorMemory(apart) as memory:
             loss, _ = batch_loss_sum(model.model, batch)
             kept.append(float(memory.alive))
             memory.peak = memory.alive

@@ -47,6 +47,14 @@ def test_memory_is_of_the_tensors_that_live_at_once() -> None:
     assert memory.alive == 0
 
 
+def test_gradients_of_weights_are_counted_apart() -> None:
+    x, w = torch.ones(10, 4), torch.ones(4, 5, requires_grad=True)
+    with TensorMemory(apart=[w.shape]) as memory:
+        (x @ w).sum().backward()
+    assert w.grad is not None
+    assert (memory.alive, memory.peak < 420) == (0, True)
+
+
 def test_a_line_goes_through_its_three_points() -> None:
     line = Line.through(one=100.0, several=130.0, two=150.0, count=4)
     assert line == Line(constant=50.0, prompt=40.0, response=10.0)
@@ -68,8 +76,10 @@ def test_the_peak_is_that_of_the_larger_phase() -> None:
     )
     # kept 5 + (2 * 3 + 6 * 2) * 2, added (1 + 1 + 4) + (1 * 1 + 5 * 4) * 2
     assert model.piece(2, 6, 100) == 41 + 48
-    assert model.peak(2, 6, 100, 1) == 1000 + 10 + 20 + 10 + 20 + 89
-    assert model.peak(2, 6, 100, 100) == 1000 + 10 + 20 + 1400
+    # state, its copy with the weights, and the piece; with earlier gradients; what is written, beside old gradients
+    assert model.peak((2, 6), 1, 100, 1) == 1000 + 20 + 30 + 89
+    assert model.peak((2, 6), 2, 100, 1) == 1000 + 20 + 30 + 89 + 10
+    assert model.peak((2, 6), 1, 100, 100) == 1000 + 20 + 10 + 1400
 
 
 @pytest.mark.parametrize(
