@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from .policy import LMPolicy
 
 GIB = 2**30
-WORK = 2 * 10**10
-"""Tokens times parameters of a measured piece, at most: a second or two on two CPU cores."""
+WORK = 6 * 10**9
+"""Tokens times parameters of a measured piece, at most: less than a second on two CPU cores."""
 MOST_MEASURED = 8
 """Responses to one prompt in a measured piece, at most."""
 LEAST = (4, 2)
