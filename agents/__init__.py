@@ -10,6 +10,7 @@ from .policy import LMPolicy
 from .ppo import PPO
 from .reinforce import REINFORCE
 from .rollout import Rollout
+from .validation import Validation
 
 AGENTS: dict[str, type[PolicyGradient]] = {agent.name: agent for agent in (PPO, REINFORCE, A2C, DPO, ExpertIteration)}
 """Agents by the name that configs use."""
@@ -25,5 +26,6 @@ __all__ = [
     "LMPolicy",
     "PolicyGradient",
     "Rollout",
+    "Validation",
     "collect_rollout",
 ]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -43,6 +42,7 @@ from .policy import LMPolicy, Observation
 from .returns import explained_variance
 from .rollout import Rollout
 from .timing import part, recording
+from .validation import Validation, Validator
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
@@ -124,7 +124,7 @@ class PolicyGradient:
         self.hyperparameters = fitted(self)
         self.learn_start: int | None = None  # num_episodes at the start of the learn() that a resumed agent continues
         self._own_runs = OwnRuns()  # what learn and save may replace
-        self._snapshot: Snapshot | None = None  # the last complete state, while an iteration changes it
+        self.kept_iteration: int | None = None  # whose weights the policy holds, if a validation chose them
 
     # What makes an agent.
 
@@ -162,6 +162,7 @@ class PolicyGradient:
         progress_bar: bool = False,
         output: str | Path | None = None,
         save_every: int | None = None,
+        validation: Validation | None = None,
     ) -> Self:
         """Train for ``total_episodes`` more episodes, rounded up to whole iterations.
 
@@ -175,22 +176,24 @@ class PolicyGradient:
             save_every: iterations between checkpoints in ``output``; None saves none. With it, Ctrl-C (or SIGTERM at
                 the command line) saves the last complete iteration first; the copy kept for that takes three numbers
                 per trained parameter (with AdamW).
+            validation: how to judge the policy on held-out prompts meanwhile, and which weights it ends with.
 
         Raises:
             RewardError: a reward failed; the policy is as before that iteration.
             AgentError: ``advantages`` or ``loss`` returned something of the wrong kind.
-            InputError: another process writes to ``output``, or somebody else's file there has the name of one of a
-                run's.
+            InputError: another process writes to ``output``, somebody else's file there has the name of one of a
+                run's, or the environment cannot be validated in.
         """
         total_episodes, save_every = plain(total_episodes), plain(save_every)
         if not is_whole(total_episodes) or total_episodes <= 0:
             raise InputError(f"total_episodes must be a positive whole number, not {total_episodes}.")
         if save_every is not None and (not is_whole(save_every) or save_every <= 0 or output is None):
             raise InputError("save_every must be a positive number of iterations, and needs an output folder.")
+        validator = Validator(self, validation, output)
         if output is None or not processes.is_first():  # whose folder and lock are its own
-            return self._learn(total_episodes, callback, progress_bar, None, save_every)
+            return self._learn(total_episodes, callback, progress_bar, None, save_every, validator)
         with self._own_runs.writing(output, "learn") as folder, locked(folder, "learn"):
-            return self._learn(total_episodes, callback, progress_bar, folder, save_every)
+            return self._learn(total_episodes, callback, progress_bar, folder, save_every, validator)
 
     def _learn(
         self: Self,
@@ -199,9 +202,11 @@ class PolicyGradient:
         progress_bar: bool,
         output: Path | None,
         save_every: int | None,
+        validator: Validator,
     ) -> Self:
         from .checkpoint import save_checkpoint
         from .monitor import Monitor
+        from .snapshot import whole_when_stopped
 
         start = self.num_episodes if self.learn_start is None else self.learn_start
         self.learn_start = start
@@ -211,19 +216,26 @@ class PolicyGradient:
         size, left = self.hyperparameters.episodes_per_iteration, start + total_episodes - self.num_episodes
         last = self.iteration + -(-left // size)
         try:
-            while (done := self.num_episodes - start) < total_episodes:
+            validator.begin(monitor)
+            while (done := self.num_episodes - start) < total_episodes and not validator.is_over():
                 self.settings["trainer_state"] = {"global_step": self.iteration, "max_steps": last}
-                with self._whole_when_stopped(save_every is not None), processes.together():
+                due = validator.is_due(self.iteration + 1, last)
+                with whole_when_stopped(self, save_every is not None or due) as snapshot, processes.together():
                     self._set_learning_rate(done / total_episodes, size / total_episodes)
-                    rollout, scalars = self._iterate()
+                    rollout, scalars = self._iterate(snapshot)
+                    scalars |= validator.validate(self.iteration + 1) if due else {}
                     with uninterrupted():
                         self._end_iteration(scalars)
-                        monitor.log(rollout, scalars)
+                        monitor.log(scalars, rollout)
                 if output is not None and save_every is not None and self.iteration % save_every == 0:
                     save_checkpoint(output, self)
                     saved = self.iteration
                 if processes.anyone(callback is not None and callback(self, scalars) is False):
                     break
+            if output is not None and save_every is not None and self.iteration != saved:
+                save_checkpoint(output, self)
+                saved = self.iteration  # of the last state: from here on the policy may hold the best weights
+            validator.end()
         except KeyboardInterrupt:
             self.settings.freeze()
             if output is not None and save_every is not None and self.iteration != saved:
@@ -289,24 +301,7 @@ class PolicyGradient:
         """Hashes of what the agent learns from: prompts, reward, reference and model."""
         return inputs_of(self.env)
 
-    @contextmanager
-    def _whole_when_stopped(self, wanted: bool) -> Iterator[None]:
-        """Around an iteration: a stop in it restores the agent to the end of the previous one."""
-        from .snapshot import Snapshot
-
-        before = self.iteration
-        self._snapshot = Snapshot(self) if wanted else None
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.settings.freeze()
-            if self._snapshot is not None and self.iteration == before:
-                self._snapshot.put_back(self)
-            raise
-        finally:
-            self._snapshot = None
-
-    def _iterate(self) -> tuple[Rollout, dict[str, float]]:
+    def _iterate(self, snapshot: Snapshot | None) -> tuple[Rollout, dict[str, float]]:
         """One iteration: a rollout, the update on it, and the scalars of both."""
         h, began = self.hyperparameters, time.perf_counter()
         num_prompts = h.episodes_per_iteration // h.samples_per_prompt
@@ -315,8 +310,8 @@ class PolicyGradient:
             collected = time.perf_counter()
             if self.iteration == 0:
                 check_first_rollout(self.policy, self.env, rollout)
-            if self._snapshot is not None:
-                self._snapshot.keep(self)
+            if snapshot is not None:
+                snapshot.keep(self)
             scalars = rollout.scalars() | self.train(rollout)
             ended = time.perf_counter()
         scalars |= {

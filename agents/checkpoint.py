@@ -4,6 +4,7 @@
         (the files of a run folder)   the policy as it was
         state.safetensors             tensors of the optimiser, generator state
         state.json                    rest of the optimiser, counters, shuffling, prompt order, baseline, history
+    run/checkpoints/best-000020.safetensors   the trained weights of the best validation so far (best_weights.py)
 
 A checkpoint is written under another name, with the checksum of every file, and renamed when complete: a run killed at
 any moment leaves only complete checkpoints, and bytes that change later are noticed.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +28,7 @@ from ..storage.whole import discard, is_whole, whole_folder
 from .inputs import check_inputs
 from .optimizer_state import packed, put_back
 from .run_folder import DAMAGE, load_run, save_run, save_tensors
+from .validated import best
 
 if TYPE_CHECKING:
     from .base import PolicyGradient
@@ -48,6 +51,7 @@ def save_checkpoint(folder: str | Path, agent: PolicyGradient) -> Path:
         save_tensors(writing / TENSORS, tensors)
         write_text(writing / STATE, json.dumps(state) + "\n")
     drop_old(folder)
+    drop_best(folder)
     return _checkpoints(folder)[-1]
 
 
@@ -55,6 +59,27 @@ def drop_old(folder: str | Path) -> None:
     """Remove all checkpoints but the last ``KEEP``, for a run that was killed before it could do so."""
     for old in _checkpoints(folder)[:-KEEP]:
         discard(old)
+
+
+def best_file(folder: str | Path, iteration: int) -> Path:
+    """Where the weights of a best validation are."""
+    return Path(folder) / "checkpoints" / f"best-{iteration:06d}.safetensors"
+
+
+def drop_best(folder: str | Path, *wanted: int) -> None:
+    """Remove best weights but those of the ``wanted`` iterations and of what a checkpoint calls the best."""
+    files = set((Path(folder) / "checkpoints").glob("best-*.safetensors"))
+    if not files:
+        return
+    needed = {best_file(folder, iteration) for iteration in wanted}
+    for path in _checkpoints(folder):
+        with suppress(*DAMAGE):  # a damaged one is not resumed from
+            row = best(json.loads((path / STATE).read_text(encoding="utf-8"))["history"])
+            needed |= set() if row is None else {best_file(folder, int(row["iteration"]))}
+    with managed(folder) as manifest:
+        for file in files - needed:
+            if manifest.holds(manifest.folder / file.relative_to(folder)):
+                file.unlink()
 
 
 def latest_checkpoint(folder: str | Path) -> Path:

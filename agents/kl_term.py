@@ -41,6 +41,9 @@ class KLTerm:
         hyperparameters: ``kl_level``, ``kl_loss_coef``, ``kl_loss_estimator``, ``kl_target``.
         settings: the environment's; its β moves with ``kl_target``, unless the KL is in the loss: then that coefficient
             moves.
+
+    Attributes:
+        begun_with: the coefficient that the run began with, by which its validations are compared.
     """
 
     def __init__(self, hyperparameters: Hyperparameters, settings: EnvSettings) -> None:
@@ -48,6 +51,7 @@ class KLTerm:
         env, self._settings = settings.env, settings
         self.in_loss = h.kl_loss_coef > 0
         self._loss_coef = h.kl_loss_coef
+        self.begun_with = self.coef
         self._controller = None if h.kl_target is None else AdaptiveKL(self.coef, h.kl_target)
         self.whole = self.in_loss and h.kl_loss_estimator == "exact"
         self._reference = env_attribute(env, "reference") if self.whole else None
@@ -104,8 +108,9 @@ class KLTerm:
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs, as JSON."""
-        return {"coef": self.coef}
+        return {"coef": self.coef, "begun_with": self.begun_with}
 
     def load_state(self, state: dict[str, float]) -> None:
         """Restore what ``state`` gave."""
         self.coef = state["coef"]
+        self.begun_with = state.get("begun_with", self.begun_with)

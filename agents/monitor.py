@@ -1,6 +1,7 @@
 """Watching a run: a progress bar, TensorBoard events and ``history.jsonl``.
 
-Nothing is created before the first iteration is over, so a run that fails immediately leaves nothing behind.
+Nothing is created before the first iteration, or the validation before it, is over, so a run that fails immediately
+leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..storage.atomic import replacing
 from ..storage.manifest import claim, record
 from . import processes
 from .rollout import Rollout
+from .validated import KL, SCORE, last_validation
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -55,18 +57,18 @@ class Monitor:
             start = agent.num_episodes - (agent.num_episodes if agent.learn_start is None else agent.learn_start)
             self._bar = tqdm(total=total_episodes, initial=start, unit="episode", desc=agent.name, dynamic_ncols=True)
 
-    def log(self, rollout: Rollout, scalars: Mapping[str, float]) -> None:
-        """Show and write one iteration, and flush it."""
+    def log(self, scalars: Mapping[str, float], rollout: Rollout | None = None) -> None:
+        """Show and write one iteration, or a validation before the first one, which has no rollout; and flush it."""
         if not self._begun:
             self._begin()
         if self.history_file is not None:
             with self.history_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(scalars) + "\n")
         if self._writer is not None:
-            self._write_events(self._writer, rollout, scalars)
+            self._write_events(self._writer, scalars, rollout)
         if self._bar is not None:
-            self._bar.set_postfix(shown(scalars))
-            self._bar.update(len(rollout))
+            self._bar.set_postfix(shown(scalars, last_validation(self.agent.history)))
+            self._bar.update(0 if rollout is None else len(rollout))
 
     def close(self) -> None:
         """Close the files and the bar."""
@@ -110,12 +112,12 @@ class Monitor:
             writer._get_file_writer().add_summary(summary)
         writer.add_text("hyperparameters", "\n".join(f"    {name}: {value}" for name, value in values.items()), 0)
 
-    def _write_events(self, writer: SummaryWriter, rollout: Rollout, scalars: Mapping[str, float]) -> None:
+    def _write_events(self, writer: SummaryWriter, scalars: Mapping[str, float], rollout: Rollout | None) -> None:
         step = int(scalars["episodes"])
         for name, value in scalars.items():
             if "/" in name:
                 writer.add_scalar(visible(name), value, step)
-        if (int(scalars["iteration"]) - 1) % TEXTS_EVERY == 0:
+        if rollout is not None and (int(scalars["iteration"]) - 1) % TEXTS_EVERY == 0:
             writer.add_histogram("rollout/score", rollout.scores, step)
             writer.add_histogram("rollout/kl", rollout.kl.sum(1), step)
             for place in range(min(NUM_TEXTS, len(rollout))):
@@ -128,17 +130,24 @@ def is_judged(tag: str) -> bool:
     return tag.startswith("evaluation/")
 
 
-def shown(scalars: Mapping[str, float]) -> dict[str, str]:
-    """What the progress bar shows: the score, its parts if there are several, and the KL.
+def shown(scalars: Mapping[str, float], validated: Mapping[str, float] | None = None) -> dict[str, str]:
+    """What the progress bar shows: the score, its parts if there are several, the KL, and the last validation's.
 
     >>> shown({"objective/scores": 1.5, "objective/kl": 2.0, "objective/score_fit": 1.5, "objective/score_gold": 4.0})
     {'score': '+1.500', 'fit': '+1.500', 'gold': '+4.000', 'kl': '2.00'}
+    >>> shown({}, {"validation/score": 1.25, "validation/kl": 3.0})
+    {'validation': '+1.250 kl 3.00'}
     """
     own = "objective/score_"
     parts = {key.removeprefix(own): value for key, value in scalars.items() if key.startswith(own)}
     parts.pop("missing_eos_penalty", None)  # the environment's own, not a part of the reward
-    scores = {"score": scalars["objective/scores"], **(parts if len(parts) > 1 else {})}
-    return {**{name: f"{value:+.3f}" for name, value in scores.items()}, "kl": f"{scalars['objective/kl']:.2f}"}
+    told = {}
+    if "objective/scores" in scalars:
+        scores = {"score": scalars["objective/scores"], **(parts if len(parts) > 1 else {})}
+        told = {**{name: f"{value:+.3f}" for name, value in scores.items()}, "kl": f"{scalars['objective/kl']:.2f}"}
+    if validated is not None:
+        told["validation"] = f"{validated[SCORE]:+.3f} kl {validated[KL]:.2f}"
+    return told
 
 
 def describe(rollout: Rollout, row: int) -> str:

@@ -32,10 +32,12 @@ from ..files import write_text
 from ..models.folder import is_adapter, quiet
 from ..models.language_model import LanguageModel
 from ..models.lora import AdaptedModel
+from ..numbers import is_whole
 from ..storage.atomic import machine_errors, partial_name, put, remove, sha256_of
 from ..storage.manifest import claim, managed
 from .attach import env_attribute
 from .policy import LMPolicy
+from .validated import iterations
 
 if TYPE_CHECKING:
     from .base import PolicyGradient
@@ -87,10 +89,12 @@ def write_card(folder: str | Path, agent: PolicyGradient, facts: dict[str, Any])
 def model_card(agent: PolicyGradient, facts: dict[str, Any]) -> str:
     """README.md of a run folder: what was trained, on what, against what, and how to load it."""
     settings = _settings(agent)
-    last = agent.history[-1] if agent.history else {}
+    last = next(reversed(iterations(agent.history)), {})
+    kept = agent.kept_iteration
     rows: dict[str, Any] = {
         "agent": settings["agent"],
         "episodes": agent.num_episodes,
+        "weights": None if kept is None else f"of iteration {kept} of {agent.iteration}, the best validation",
         "start model": settings["model"],
         "data": settings["data"],
         "rewards": ", ".join(f"{name} x {weight:g}" for name, weight in settings["rewards"].items()),
@@ -159,6 +163,7 @@ def _settings(agent: PolicyGradient) -> dict[str, Any]:
         "seed": agent.seed,
         "iteration": agent.iteration,
         "num_episodes": agent.num_episodes,
+        "kept_iteration": agent.kept_iteration,
         "model": agent.settings["model_name"],
         "data": getattr(prompts, "name", None),
         "synthetic": bool(getattr(prompts, "synthetic", False)),
@@ -177,6 +182,12 @@ def _versions() -> dict[str, str]:
 def inputs_of_run(folder: Path) -> Any:
     """The hashes that a run folder keeps of what it was trained on; None where it is of version 0.1, or no run."""
     return _read_settings(folder).get("inputs") if (folder / SETTINGS).is_file() else None
+
+
+def kept_iteration(folder: Path) -> int | None:
+    """The iteration whose weights are in a run folder, where the best validation chose them; else None."""
+    kept = _read_settings(folder).get("kept_iteration") if (folder / SETTINGS).is_file() else None
+    return kept if is_whole(kept) else None
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

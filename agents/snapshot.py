@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ..errors import RewardError
 from .checkpoint import restore, training_state
 
 if TYPE_CHECKING:
@@ -41,3 +44,25 @@ class Snapshot:
                 for name, weight in self.weights.items():
                     parameters[name].copy_(weight)
         restore(agent, dict(self.tensors), self.state)
+
+
+@contextmanager
+def whole_when_stopped(agent: PolicyGradient, wanted: bool) -> Iterator[Snapshot | None]:
+    """Around an iteration: a stop in it restores the agent to the end of the previous one, if ``wanted``.
+
+    So does a reward that fails after the update, in a validation. Gives the snapshot, whose ``keep`` comes before the
+    update.
+    """
+    before = agent.iteration
+    snapshot = Snapshot(agent) if wanted else None
+    try:
+        yield snapshot
+    except KeyboardInterrupt:
+        agent.settings.freeze()
+        if snapshot is not None and agent.iteration == before:
+            snapshot.put_back(agent)
+        raise
+    except RewardError:
+        if snapshot is not None and snapshot.weights is not None:
+            snapshot.put_back(agent)
+        raise

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from ...agents.validated import KL, OBJECTIVE, ROUGE, SCORE, best, validations
 from . import canvas
 from .canvas import INK, MUTED
 from .formats import NONE, label, number, percent
@@ -50,6 +51,13 @@ CURVES = (
 )
 
 
+VALIDATION_CURVES = (
+    Curve(SCORE, "Score", "score of a response"),
+    Curve(KL, "KL from the reference policy", "nats per response"),
+    Curve(OBJECTIVE, "Score − β · KL, with the first β", "objective of a response"),
+    Curve(ROUGE, "Overlap with the references", "ROUGE-L, 0 to 1"),
+)
+
 PART = "objective/score_"
 """Prefix of the scalar of each part of the reward, before its weight."""
 PENALTY = "objective/score_missing_eos_penalty"
@@ -84,12 +92,31 @@ def learning_curves(history: History, path: str | Path, subtitle: str = "") -> P
         axis.plot(episodes, values, ".", color=TRAINED[0], alpha=0.35, markersize=6, markeredgewidth=0)
         axis.plot(episodes, moving_average(values), color=TRAINED[0], linewidth=2)
         canvas.style(axis, curve.title, "episodes", curve.unit)
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        _count_episodes(axis)
         if curve.unit.startswith("share"):
             axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y, 1)))
     for axis in panels[len(drawn) :]:
         axis.set_visible(False)
+    return canvas.save(figure, path)
+
+
+def validation_curves(history: History, path: str | Path, subtitle: str = "") -> Path:
+    """Draw each figure of the validations over episodes, as a line through every one; the best is marked."""
+    rows, chosen = validations(history), best(history)
+    drawn = [curve for curve in VALIDATION_CURVES if any(curve.key in row for row in rows)]
+    columns, lines = 2, math.ceil(len(drawn) / 2)
+    figure = canvas.figure(4.4 * columns + 1.6, 2.6 * lines + 0.8, "Validation during training", subtitle)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, curve in zip(panels, drawn, strict=False):
+        axis.plot(_column(rows, "episodes"), _column(rows, curve.key), ".-", color=TRAINED[0], linewidth=2)
+        if chosen is not None:
+            place = f"best: iteration {chosen['iteration']:,.0f}"
+            axis.plot(chosen["episodes"], chosen[curve.key], "*", color=TRAINED[1], markersize=15, label=place)
+        canvas.style(axis, curve.title, "episodes", curve.unit)
+        _count_episodes(axis)
+    for axis in panels[len(drawn) :]:
+        axis.set_visible(False)
+    canvas.legend(figure, panels[0])
     return canvas.save(figure, path)
 
 
@@ -161,6 +188,12 @@ def win_rates(metrics: Mapping[str, Any], path: str | Path, subtitle: str = "") 
         axis.grid(axis="y", visible=False)
     _greedy_legend(figure, bool(greedy))
     return canvas.save(figure, path)
+
+
+def _count_episodes(axis: Axes) -> None:
+    """Whole numbers at the axis of episodes."""
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
 
 
 def _trajectory(axis: Axes, history: History) -> None:

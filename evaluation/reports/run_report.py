@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...agents.validated import since_best, validations
 from ...files import write_text
 from ..policies.evaluate import Evaluation
 from . import token_colours
 from .document import Code, Heading, Paragraph, Part, Picture, Quote, Raw, Table, to_html, to_markdown
 from .formats import difference, interval, label, label_one, number
 from .judge_words import judged_by
-from .plots import History, learning_curves, score_against_kl, win_rates
-from .tables import difference_table, figure_table, shown, training_table
+from .plots import History, learning_curves, score_against_kl, validation_curves, win_rates
+from .tables import difference_table, figure_table, shown, training_table, validation_table
 
 Metrics = Mapping[str, Any]
 
@@ -53,6 +54,7 @@ def write_report(
     missing_eos_penalty: float = 1.0,
     config: str = "",
     samples: int = 6,
+    kept: int | None = None,
 ) -> Path:
     """Write the pictures, ``samples.jsonl`` (every text), ``report.md`` and ``report.html`` into ``folder``.
 
@@ -66,6 +68,7 @@ def write_report(
         missing_eos_penalty: of training.
         config: the resolved configuration as text.
         samples: how many posts to show; always the first ones, never selected.
+        kept: the iteration whose weights are judged, if the best validation chose them; else they are the last.
 
     Returns:
         The path of ``report.html``.
@@ -79,6 +82,7 @@ def write_report(
         Paragraph(headline(metrics), "headline"),
         *_figures(metrics),
         *_draw(folder, metrics, history, max(weights, key=lambda name: abs(weights[name]))),
+        *_validation(folder, history, kept),
         *sample_parts(evaluation, samples),
         *([] if kl_coef is None else _tokens(evaluation, weights, kl_coef, missing_eos_penalty)),
         *_method(evaluation),
@@ -191,6 +195,32 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     if rows:
         parts += [Heading("Parts of the reward over training", 3), Table(header, rows), Paragraph(PARTS_EXPLAINED)]
     return parts
+
+
+def _validation(folder: Path, history: History, kept: int | None) -> list[Part]:
+    """What validation prompts showed during training, and which weights were kept."""
+    header, rows = validation_table(history)
+    if not rows:
+        return []
+    validation_curves(history, folder / "validation.png")
+    found, without = validations(history), since_best(history)
+    told = (
+        f"{len(found)} validations, all of the same prompts with the same random numbers, compared by score - β KL "
+        "with the β that the run began with. "
+    )
+    told += f"After the best, {without} in a row were not better. " if without else ""
+    last = int(found[-1]["iteration"])
+    told += (
+        f"The weights judged here are the last ones, after iteration {last}."
+        if kept is None
+        else f"The weights judged here are those after iteration {kept} of {last}, which validated best."
+    )
+    return [
+        Heading("Validation during training", 3),
+        Picture("validation.png", "Score, KL and reference overlap on validation prompts over training episodes"),
+        Table(header, rows),
+        Paragraph(told),
+    ]
 
 
 def sample_parts(evaluation: Evaluation, count: int, names: Sequence[str] = ()) -> list[Part]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...agents.validated import FIGURES as VALIDATED
+from ...agents.validated import best, iterations, validations
 from ..policies.evaluate import Evaluation
 from ..policies.measures import FIGURES
 from ..policies.text_metrics import ROUGE
@@ -83,11 +85,26 @@ def training_table(history: History, lines: int = 8) -> tuple[list[str], list[li
     parts = {**score_parts(history), "KL": "objective/kl"}
     if len(parts) == 1:
         return [], []
-    rows = []
+    rows, history = [], iterations(history)
     for stretch in np.array_split(np.arange(len(history)), min(lines, len(history))):
         means = [float(np.mean([history[i][key] for i in stretch])) for key in parts.values()]
         rows.append([f"{history[stretch[-1]]['episodes']:,.0f}", *map(number, means)])
     return ["episodes", *parts], rows
+
+
+def validation_table(history: History) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the first, the best and the last validation of training, each once; no rows without any."""
+    rows, chosen = validations(history), best(history)
+    if chosen is None:
+        return [], []
+    found = {id(row): row for row in (rows[0], chosen, rows[-1])}
+    keys = [key for key in VALIDATED if key in chosen]
+    cells = [
+        [f"{row['iteration']:,.0f}{' (best)' * (row is chosen)}", f"{row['episodes']:,.0f}"]
+        + [number(row[key]) for key in keys]
+        for row in found.values()
+    ]
+    return ["after iteration", "episodes", *(VALIDATED[key] for key in keys)], cells
 
 
 def summary_table(metrics: Metrics) -> str:

@@ -13,7 +13,14 @@ from typing import Any
 from .config import Config, Option, find_preset, read_yaml
 from .errors import InputError, nearest
 from .finished_run import check_run
-from .options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, agent_options, every_agent_option
+from .options import (
+    DATA_OPTIONS,
+    ENV_OPTIONS,
+    EVALUATION_OPTIONS,
+    VALIDATION_OPTIONS,
+    agent_options,
+    every_agent_option,
+)
 from .output import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from .paths import user_path
 from .training_config import CONTROL, SEED, resolve_config
@@ -152,7 +159,7 @@ def check_unchanged(run: Contestant) -> None:
 
 def _run_options() -> list[Option]:
     """Everything that the config of a training run may hold."""
-    return [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
+    return [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS, *VALIDATION_OPTIONS]
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
@@ -174,7 +181,8 @@ def _saved_settings(folder: Path) -> dict[str, Any]:
 
 def _recipe(settings: Mapping[str, Any]) -> str:
     """What two runs of one agent have in common; empty for a plain model folder."""
-    told = {key: value for key, value in settings.items() if key != "seed" and not key.startswith("evaluation.")}
+    others = {"seed", *(option.key for option in EVALUATION_OPTIONS)}
+    told = {key: value for key, value in settings.items() if key not in others}
     return json.dumps(told, sort_keys=True, default=str) if told else ""
 
 

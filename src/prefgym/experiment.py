@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .evaluation.policies.evaluate import Evaluation
     from .models.language_model import LanguageModel
 
-VALIDATION_PROMPTS = 100
 PROBED_PROMPTS = 4
 SAMPLE = "A summary."
 """What a reward and a judge are tried out on where there is no reference."""
@@ -125,43 +124,6 @@ def read_texts(given: Any, key: str) -> list[str] | None:
     if not (isinstance(given, list) and given and all(isinstance(text, str) and text for text in given)):
         raise InputError(f'{key} must be texts that are not empty, such as "\\n\\n" User:, not {given!r}.')
     return [text.replace("\\n", "\n") for text in given]
-
-
-def load_splits(config: Config) -> dict[str, PromptSet]:
-    """The prompt sets ``train``, ``validation`` and ``test`` of a run; no prompt is in two of them."""
-    from .data.prompts import load_prompt_splits, load_prompts
-
-    source, held_out = config["data.prompts"], config["data.held_out"]
-    number = max(config["evaluation.prompts"], 1)
-    few = min(VALIDATION_PROMPTS, number)
-    if source is None:
-        counts = {"train": None, "validation": few, "test": number}
-        made = world_of(config["env.id"]).prompts
-        return {split: made(split, count) for split, count in counts.items()}
-    columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
-    if held_out is None:
-        found = load_prompt_splits(source, ("train", "validation", "test"), **columns)
-        splits = {str(name): prompts for name, prompts in found.items()}
-    else:
-        splits = _divide(load_prompts(source, **columns), held_out)
-    return {**splits, "validation": splits["validation"][:few], "test": splits["test"][:number]}
-
-
-def _divide(prompts: PromptSet, held_out: float) -> dict[str, PromptSet]:
-    """Divide prompts by a stable hash, every row of one prompt on one side; ``validation`` stays empty."""
-    from .data.prompts import PromptSet
-    from .data.splits import split_prompts
-
-    if held_out >= 1:
-        raise InputError(f"data.held_out is {held_out:g}, but must be a share below 1.")
-    rows = list(prompts)
-    sides = split_prompts([row["prompt"] for row in rows], {"train": 1 - held_out, "test": held_out})
-    return {
-        name: PromptSet(
-            [row for row, side in zip(rows, sides, strict=True) if side == name], f"{prompts.name} ({name})"
-        )
-        for name in ("train", "validation", "test")
-    }
 
 
 def make_env(config: Config, prompts: PromptSet, *judged: PromptSet, template: AnyTemplate | None = None) -> Any:
@@ -313,13 +275,23 @@ def score_weights(reward: Any) -> dict[str, float]:
 
 def training_seconds(history: Sequence[Mapping[str, float]]) -> float:
     """Seconds of rollouts and updates, summed over every call that resumed the run."""
-    return float(sum(row["time/rollout_seconds"] + row["time/update_seconds"] for row in history))
+    from .agents.validated import iterations
+
+    return float(sum(row["time/rollout_seconds"] + row["time/update_seconds"] for row in iterations(history)))
 
 
 def write_run_report(
-    config: Config, folder: Path, env: Any, evaluation: Evaluation, history: Sequence[Mapping[str, float]]
+    config: Config,
+    folder: Path,
+    env: Any,
+    evaluation: Evaluation,
+    history: Sequence[Mapping[str, float]],
+    kept: int | None = None,
 ) -> None:
-    """Write metrics, pictures and report, add the figures to TensorBoard, and print them with a sample."""
+    """Write metrics, pictures and report, add the figures to TensorBoard, and print them with a sample.
+
+    ``kept`` is the iteration whose weights the best validation chose, if it did.
+    """
     from .evaluation.reports.run_report import write_report
     from .evaluation.reports.tables import align, sample_block, summary_table, training_table
 
@@ -335,6 +307,7 @@ def write_run_report(
         kl_coef=core.kl_coef,
         missing_eos_penalty=core.missing_eos_penalty,
         config=config.to_yaml(),
+        kept=kept,
     )
     header, rows = training_table(history)
     if rows:

@@ -13,7 +13,7 @@ from .paths import user_path
 from .typed_json import Number, read_rows
 
 _SCALARS = ("episodes", "objective/scores", "objective/kl", "time/rollout_seconds", "time/update_seconds")
-"""What every line of a history contains, whatever the agent."""
+"""What every line of a history contains, whatever the agent, but for a validation before the first iteration."""
 
 ACCEPT_START = Option(
     "accept_changes",
@@ -99,10 +99,14 @@ def read_history(run: Path) -> list[dict[str, Any]]:
     file = run / HISTORY_FILE
     if not file.is_file():
         return []
+    from .agents.validated import OBJECTIVE, is_iteration
+
     step = "remove it to evaluate without learning curves"
-    rows = read_rows(file, dict.fromkeys(_SCALARS, float), others=Number, step=step)
+    rows = read_rows(file, {"episodes": float}, others=Number, step=step)
+    found = {key for row in rows if is_iteration(row) for key in row if key.startswith("objective/")}
     for number, row in enumerate(rows, start=1):
-        lacking = sorted(key for key in rows[0].keys() - row.keys() if key.startswith("objective/"))
+        needed = found.union(_SCALARS) if is_iteration(row) or OBJECTIVE not in row else ()
+        lacking = sorted(key for key in needed if key not in row)
         if lacking:
             raise InputError(f'"{file}" is damaged: its row {number} has no "{lacking[0]}"; {step}.')
     return rows

@@ -140,7 +140,43 @@ EVALUATION_OPTIONS = [
         False,
         "Let a preference model judge that learned from prompts that are judged, or that the reward learned from too.",
     ),
+    Option(
+        "evaluation.validation_prompts",
+        int,
+        100,
+        "At most this many validation prompts, on which a temperature is chosen, and training is validated.",
+        minimum=1,
+    ),
 ]
+
+EVERY = Option(
+    "evaluation.every",
+    int,
+    None,
+    "Iterations between two validations in training: score, KL and ROUGE-L on validation prompts (default: none). "
+    "With data.held_out half of what is held out is for validation.",
+    minimum=1,
+)
+
+VALIDATION_OPTIONS = [
+    EVERY,
+    Option(
+        "evaluation.patience",
+        int,
+        None,
+        "Stop training after this many validations in a row without a better score - β KL (default: never).",
+        minimum=1,
+    ),
+    Option(
+        "evaluation.keep",
+        str,
+        None,
+        "Weights that the run ends with: best, of the validation with the highest score - β KL, or last (default: best "
+        "with evaluation.every).",
+        choices=("best", "last"),
+    ),
+]
+"""Options of training alone, which an evaluation needs only to know which prompts are held out."""
 
 AGENT_OPTIONS = [
     Option(

@@ -35,8 +35,8 @@ _BEGUN = {CONFIG_FILE, HISTORY_FILE, TENSORBOARD}
 """What a run writes before it has anything worth resuming."""
 _REPORT = (CONFIG_FILE, METRICS_FILE, PARTS, TENSORBOARD, "report.md", "report.html", "samples.jsonl")
 _PICTURES = {
-    "train": ("learning_curves.png", "score_against_kl.png", "win_rates.png", "profile.txt"),
-    "evaluate": ("learning_curves.png", "score_against_kl.png", "win_rates.png"),
+    "train": ("learning_curves.png", "score_against_kl.png", "validation.png", "win_rates.png", "profile.txt"),
+    "evaluate": ("learning_curves.png", "score_against_kl.png", "validation.png", "win_rates.png"),
     "compare": ("frontier.png", "learning_curves.png", "score_against_kl.png", "win_rates.png"),
     "sft": ("loss.png",),
     "reward": ("loss.png", "reliability.png"),

@@ -17,7 +17,9 @@ FUNCTIONS = 60
 
 def parts_table(history: Sequence[Mapping[str, float]]) -> str:
     """Return the median seconds of an iteration's parts, with their shares; the first iteration includes warm-up."""
-    rows = history[1:] or history
+    from .agents.validated import iterations
+
+    rows = iterations(history)[1:] or iterations(history)
     totals = [row["time/rollout_seconds"] + row["time/update_seconds"] for row in rows]
     whole = statistics.median(totals)
     names = [

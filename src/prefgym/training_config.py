@@ -9,7 +9,15 @@ from typing import Any
 
 from .config import COMMAND_LINE, Config, Option, find_preset, parse_flags, read_yaml, resolve
 from .experiment import check_hyperparameters
-from .options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, agent_options, every_agent_option
+from .held_out import check_validation
+from .options import (
+    DATA_OPTIONS,
+    ENV_OPTIONS,
+    EVALUATION_OPTIONS,
+    VALIDATION_OPTIONS,
+    agent_options,
+    every_agent_option,
+)
 from .resuming import ACCEPT, OVERWRITE, RESUME, config_of_run
 from .trust import TRUST
 
@@ -53,16 +61,21 @@ def resolve_config(flags: dict[str, Any]) -> Config:
         config = resolve(options_of(_agent_name(sources)), sources)
         config["output"] = config["output"] or f"runs/{Path(config['config'] or 'train').stem}"
     check_hyperparameters(config)
+    check_validation(config)
     return config
 
 
 def options_of(agent: str) -> list[Option]:
     """The options of a training run with this agent."""
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agent_options(agent), *EVALUATION_OPTIONS]
+    return _with(agent_options(agent))
 
 
 def _every_option() -> list[Option]:
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS]
+    return _with(every_agent_option())
+
+
+def _with(agents: list[Option]) -> list[Option]:
+    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agents, *EVALUATION_OPTIONS, *VALIDATION_OPTIONS]
 
 
 def _agent_name(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

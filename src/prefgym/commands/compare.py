@@ -11,7 +11,6 @@ from ..contestants import Contestant, check_comparable, check_unchanged, finishe
 from ..errors import InputError
 from ..experiment import (
     evaluate_run,
-    load_splits,
     make_env,
     score_weights,
     training_seconds,
@@ -19,8 +18,9 @@ from ..experiment import (
 )
 from ..files import write_json
 from ..finished_run import ACCEPT_START, check_start, read_history
+from ..held_out import load_splits
 from ..judging import check_independence, check_judge
-from ..options import ACCEPT_SHARED, DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, every_agent_option
+from ..options import ACCEPT_SHARED, DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, EVERY, every_agent_option
 from ..output import CONFIG_FILE, METRICS_FILE, PARTS, check_kept, check_output, discard_parts, kept_folder
 from ..resuming import told_to_go_on
 from ..trust import TRUST, check_trust
@@ -160,7 +160,9 @@ def _judged_config(runs: Sequence[Contestant], flags: Mapping[str, Any]) -> Conf
     judged = {ACCEPT_SHARED} if "evaluation.judge" in flags else set()  # what a run's config accepts is another judge
     shared = {key: value for key, value in first.items() if key in known - judged}
     given = {key: value for key, value in flags.items() if key in known | {"seed", "evaluation.prompts"}}
-    return resolve(JUDGED, [("the runs compared", shared), (COMMAND_LINE, given)])
+    config = resolve(JUDGED, [("the runs compared", shared), (COMMAND_LINE, given)])
+    validated = [every for run in runs if (every := run.settings.get(EVERY.key)) is not None]
+    return Config({**config, **({EVERY.key: validated[0]} if validated else {})})  # says which prompts are held out
 
 
 def _load(run: Contestant, env: Any) -> LanguageModel:

@@ -9,14 +9,14 @@ from ..errors import InputError
 from ..experiment import (
     check_device,
     evaluate_run,
-    load_splits,
     make_env,
     template_of,
     write_run_report,
 )
 from ..finished_run import ACCEPT_START, check_start, read_history, read_run, settings_of_run
+from ..held_out import load_splits
 from ..judging import check_independence, check_judge
-from ..options import ACCEPT_SHARED, DATA_OPTIONS, EVALUATION_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS
+from ..options import ACCEPT_SHARED, DATA_OPTIONS, EVALUATION_OPTIONS, EVERY, KL_ESTIMATOR, WORLD_OPTIONS
 from ..output import CONFIG_FILE, PARTS, check_output, discard_parts, new_folder
 from ..paths import user_path
 from ..resuming import told_to_go_on
@@ -56,7 +56,7 @@ def help_text() -> str:
 
 def run(arguments: list[str]) -> None:
     """Run the command; InputError for bad input."""
-    name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR])
+    name, config, given = read_run(arguments, OPTIONS, "prefgym evaluate RUN", own=[KL_ESTIMATOR, EVERY])
     if "evaluation.judge" in given and ACCEPT_SHARED not in given:
         config[ACCEPT_SHARED] = False  # what the run's config accepts is another judge
     check_trust(Path(name), config, given, config["trust"])
@@ -67,6 +67,7 @@ def run(arguments: list[str]) -> None:
     check_output(folder, "evaluate", overwrite=own or config["overwrite"], inputs={**config, "RUN": name})
     if not config["evaluation.prompts"]:
         raise InputError("evaluation.prompts is 0, which leaves nothing to evaluate; give a number of prompts.")
+    from ..agents.run_folder import kept_iteration
     from ..models.language_model import LanguageModel
     from ..models.placing import dtype_named
 
@@ -86,5 +87,5 @@ def run(arguments: list[str]) -> None:
         shown = Config({"run": name, **config.without(CONTROL)})
         shown.save(folder / CONFIG_FILE)
         evaluation = evaluate_run(config, env, {"trained": trained}, splits, history, parts=folder / PARTS)
-        write_run_report(shown, folder, env, evaluation, history)
+        write_run_report(shown, folder, env, evaluation, history, kept_iteration(path))
         discard_parts(folder)

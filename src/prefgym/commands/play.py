@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..config import COMMAND_LINE, Config, Option, describe, find_preset, parse_flags, preset_names, read_yaml, resolve
 from ..data.text import printable
 from ..errors import InputError
-from ..experiment import load_splits, make_env
+from ..experiment import make_env
 from ..finished_run import ACCEPT_START, check_run, check_start, settings_of_run
 from ..game import Game, Written, write_out
+from ..held_out import load_splits
 from ..options import DATA_OPTIONS, KL_ESTIMATOR, WORLD_OPTIONS, every_agent_option
 from ..output import CONFIG_FILE
 from ..play import closing, play

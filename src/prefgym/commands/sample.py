@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..config import Option, describe
 from ..errors import InputError
-from ..experiment import check_device, load_splits, prompt_shape, response_shape, template_of
+from ..experiment import check_device, prompt_shape, response_shape, template_of
 from ..finished_run import read_run
-from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS
+from ..held_out import load_splits
+from ..options import DATA_OPTIONS, ENV_OPTIONS, EVALUATION_OPTIONS, EVERY
 from ..output import check_file, write_file
 
 _USED = (
@@ -32,7 +33,7 @@ OPTIONS = [
     *[option for option in ENV_OPTIONS if option.key in USED],
     *[option for option in DATA_OPTIONS if option.key != "data.reference_column"],
 ]
-OF_THE_RUN = [*EVALUATION_OPTIONS, *(option for option in DATA_OPTIONS if option.key == "data.reference_column")]
+OF_THE_RUN = [*EVALUATION_OPTIONS, EVERY, *(option for option in DATA_OPTIONS if option.key == "data.reference_column")]
 """What says which prompts of a run are held out, and has no part in what is written to the user's."""
 
 

@@ -10,13 +10,13 @@ from ..blame import blaming
 from ..config import Config, Option, describe, preset_names
 from ..experiment import (
     evaluate_run,
-    load_splits,
     make_agent,
     make_env,
     training_seconds,
     write_run_report,
 )
 from ..files import write_json
+from ..held_out import load_splits, make_validation
 from ..judging import check_independence, check_judge
 from ..options import (
     agent_class,
@@ -70,6 +70,7 @@ def train(config: Config) -> None:
     else:
         check_output(folder, "train", overwrite=config["overwrite"], inputs=config)
     splits = load_splits(config)
+    make_validation(config, splits["validation"])  # what cannot be validated fails now
     judge = check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
     check_independence(config, judge, env, splits["test"])
@@ -113,10 +114,12 @@ def _resume(config: Config, folder: Path) -> None:
         else:  # killed before the first one
             agent = make_agent(config, env)
         agent.learn_start = 0  # the whole run counts as one call of learn, however it was extended
-        done = agent.num_episodes >= config[BUDGET]
+        done = _is_trained(config, agent)
         last_file = folder / ("report.html" if config["evaluation.prompts"] else METRICS_FILE)
         if done and last_file.is_file():
-            print(f"{folder} is finished: {agent.num_episodes} episodes, {last_file}. prefgym evaluate judges it anew.")
+            early = f", stopped early of {config[BUDGET]}" if _stopped_early(config, agent) else ""
+            told = f"{agent.num_episodes} episodes{early}, {last_file}. prefgym evaluate judges it anew."
+            print(f"{folder} is finished: {told}")
             return
         print(f"resuming after {agent.num_episodes} of {config[BUDGET]} episodes", flush=True)
         config.without(CONTROL).save(folder / CONFIG_FILE)
@@ -129,8 +132,7 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
 
     try:
         with blaming(type(agent)):
-            if agent.num_episodes < config[BUDGET]:
-                _learn(config, folder, agent)
+            _learn(config, folder, agent, splits)
             drop_old(folder)
             agent.save(folder)
         _report(config, folder, agent, splits)
@@ -138,27 +140,44 @@ def _finish(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
         raise _told_stop(error, config, folder, agent) from None
 
 
-def _learn(config: Config, folder: Path, agent: PolicyGradient) -> None:
-    """Train what is left to train."""
-    from ..agents.checkpoint import save_checkpoint
+def _learn(config: Config, folder: Path, agent: PolicyGradient, splits: Splits) -> None:
+    """Train what is left to train; the policy then has the weights that the run ends with.
+
+    A checkpoint has the last ones, from which ``--resume`` goes on.
+    """
     from ..profiling import IterationProfiler, parts_table
 
+    left = not _is_trained(config, agent)
     agent.learn(
         config[BUDGET],
         callback=IterationProfiler(folder) if config["profile"] else None,
-        progress_bar=True,
+        progress_bar=left,
         output=folder,
         save_every=config["agent.save_every"],
+        validation=make_validation(config, splits["validation"]),
     )
     if config["profile"]:
         print(parts_table(agent.history), flush=True)
-    save_checkpoint(folder, agent)  # from which --resume goes on to the report
+    if left and _stopped_early(config, agent):
+        patience = f"evaluation.patience {config['evaluation.patience']}: no better score - β KL in as many validations"
+        print(f"stopped after {agent.num_episodes} of {config[BUDGET]} episodes by {patience}", flush=True)
+
+
+def _is_trained(config: Config, agent: PolicyGradient) -> bool:
+    """Whether nothing is left to train: the budget is used, or patience ran out."""
+    return agent.num_episodes >= config[BUDGET] or _stopped_early(config, agent)
+
+
+def _stopped_early(config: Config, agent: PolicyGradient) -> bool:
+    from ..agents.validated import is_stalled
+
+    return agent.num_episodes < config[BUDGET] and is_stalled(agent.history, config["evaluation.patience"])
 
 
 def _told_stop(error: KeyboardInterrupt, config: Config, folder: Path, agent: PolicyGradient) -> KeyboardInterrupt:
     """The stop, with what is saved, what will be repeated, and how to continue."""
     stop = stopped(error)
-    done = agent.num_episodes >= config[BUDGET]
+    done = _is_trained(config, agent)
     again = "the evaluation" if done else f"iteration {agent.iteration + 1}"
     return stopped(
         stop,
@@ -173,20 +192,31 @@ def _report(config: Config, folder: Path, agent: PolicyGradient, splits: Splits)
 
     if not config["evaluation.prompts"]:
         facts = {"seed": config["seed"], "episodes": agent.num_episodes, "seconds": training_seconds(agent.history)}
-        write_json(folder / METRICS_FILE, {**facts, "judge": None, "prompts": 0, "policies": {}})
+        facts |= {"judge": None, "prompts": 0, "policies": {}}
+        write_json(folder / METRICS_FILE, facts | _validation_facts(agent))
         print(f"model: {folder}")
         return
     trained = {"trained": agent.policy.language_model}
     evaluation = evaluate_run(config, agent.env, trained, splits, agent.history, parts=folder / PARTS)
     cut = agent.env.unwrapped.truncated_prompts
     evaluation.metrics["truncated_training_prompts"] = cut
+    evaluation.metrics |= _validation_facts(agent)
     write_card(folder, agent, _card_facts(evaluation.metrics))
-    write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history)
+    write_run_report(config.without(CONTROL), folder, agent.env, evaluation, agent.history, agent.kept_iteration)
     discard_parts(folder)
     print(f"model: {folder}    curves: tensorboard --logdir {folder}")
     if cut:
         limit = agent.env.unwrapped.max_prompt_tokens
         print(f"{cut} of the training prompts read were longer than {limit} tokens and were cut.")
+
+
+def _validation_facts(agent: PolicyGradient) -> dict[str, Any]:
+    """The validation of the weights that the run ends with, where there was one."""
+    from ..agents.validated import best, last_validation
+
+    row = last_validation(agent.history) if agent.kept_iteration is None else best(agent.history)
+    names = {name: name.rpartition("/")[2] for name in row or () if name.startswith(("iteration", "episodes", "valid"))}
+    return {} if row is None else {"validation": {short: row[name] for name, short in names.items()}}
 
 
 def _card_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
