@@ -226,7 +226,7 @@ class PolicyGradient:
                     scalars |= validator.validate(self.iteration + 1) if due else {}
                     with uninterrupted():
                         self._end_iteration(scalars)
-                        monitor.log(scalars, rollout)
+                        monitor.log(rollout, scalars)
                 if output is not None and save_every is not None and self.iteration % save_every == 0:
                     save_checkpoint(output, self)
                     saved = self.iteration

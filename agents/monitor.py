@@ -57,7 +57,7 @@ class Monitor:
             start = agent.num_episodes - (agent.num_episodes if agent.learn_start is None else agent.learn_start)
             self._bar = tqdm(total=total_episodes, initial=start, unit="episode", desc=agent.name, dynamic_ncols=True)
 
-    def log(self, scalars: Mapping[str, float], rollout: Rollout | None = None) -> None:
+    def log(self, rollout: Rollout | None, scalars: Mapping[str, float]) -> None:
         """Show and write one iteration, or a validation before the first one, which has no rollout; and flush it."""
         if not self._begun:
             self._begin()
@@ -65,7 +65,7 @@ class Monitor:
             with self.history_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(scalars) + "\n")
         if self._writer is not None:
-            self._write_events(self._writer, scalars, rollout)
+            self._write_events(self._writer, rollout, scalars)
         if self._bar is not None:
             self._bar.set_postfix(shown(scalars, last_validation(self.agent.history)))
             self._bar.update(0 if rollout is None else len(rollout))
@@ -112,7 +112,7 @@ class Monitor:
             writer._get_file_writer().add_summary(summary)
         writer.add_text("hyperparameters", "\n".join(f"    {name}: {value}" for name, value in values.items()), 0)
 
-    def _write_events(self, writer: SummaryWriter, scalars: Mapping[str, float], rollout: Rollout | None) -> None:
+    def _write_events(self, writer: SummaryWriter, rollout: Rollout | None, scalars: Mapping[str, float]) -> None:
         step = int(scalars["episodes"])
         for name, value in scalars.items():
             if "/" in name:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 Row = Mapping[str, float]
 
 SCORE, KL, OBJECTIVE = "validation/score", "validation/kl", "validation/objective"
-ROUGE, LENGTH, SECONDS = "validation/rouge_l", "validation/length", "validation/seconds"
+ROUGE, LENGTH, SECONDS = "validation/rouge_l", "validation/length", "time/validation_seconds"
 FIGURES = {SCORE: "score", KL: "KL", OBJECTIVE: "score - β KL", ROUGE: "ROUGE-L", LENGTH: "tokens"}
 """Those of the policy, with their titles; the reference overlap is left out where there are no references."""
 

@@ -101,7 +101,7 @@ class Validator:
                 self._kept.keep(now["iteration"])
         with uninterrupted():
             self.agent.history.append(row)
-            monitor.log(row)
+            monitor.log(None, row)
 
     def is_due(self, iteration: int, last: int) -> bool:
         """Whether to validate after an iteration."""

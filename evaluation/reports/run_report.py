@@ -82,7 +82,7 @@ def write_report(
         Paragraph(headline(metrics), "headline"),
         *_figures(metrics),
         *_draw(folder, metrics, history, max(weights, key=lambda name: abs(weights[name]))),
-        *_validation(folder, history, kept),
+        *_validation(folder, metrics, history, kept),
         *sample_parts(evaluation, samples),
         *([] if kl_coef is None else _tokens(evaluation, weights, kl_coef, missing_eos_penalty)),
         *_method(evaluation),
@@ -197,12 +197,14 @@ def _draw(folder: Path, metrics: Metrics, history: History, score: str) -> list[
     return parts
 
 
-def _validation(folder: Path, history: History, kept: int | None) -> list[Part]:
+def _validation(folder: Path, metrics: Metrics, history: History, kept: int | None) -> list[Part]:
     """What validation prompts showed during training, and which weights were kept."""
     header, rows = validation_table(history)
     if not rows:
         return []
-    validation_curves(history, folder / "validation.png")
+    kind = "synthetic data" if metrics["data"]["synthetic"] else "data given by the user"
+    below = f"{kind}; {model_size(metrics['model'])}; scored by the reward of training; seed {metrics['seed']}"
+    validation_curves(history, folder / "validation.png", subtitle=below)
     found, without = validations(history), since_best(history)
     told = (
         f"{len(found)} validations, all of the same prompts with the same random numbers, compared by score - β KL "

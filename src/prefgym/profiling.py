@@ -17,7 +17,7 @@ FUNCTIONS = 60
 
 def parts_table(history: Sequence[Mapping[str, float]]) -> str:
     """Return the median seconds of an iteration's parts, with their shares; the first iteration includes warm-up."""
-    from .agents.validated import iterations
+    from .agents.validated import SECONDS, iterations
 
     rows = iterations(history)[1:] or iterations(history)
     totals = [row["time/rollout_seconds"] + row["time/update_seconds"] for row in rows]
@@ -27,7 +27,7 @@ def parts_table(history: Sequence[Mapping[str, float]]) -> str:
         for name in rows[-1]
         if name.startswith("time/")
         and name.endswith("_seconds")
-        and name not in ("time/rollout_seconds", "time/update_seconds")
+        and name not in ("time/rollout_seconds", "time/update_seconds", SECONDS)
     ]
     seconds = {name[5:-8]: statistics.median(row.get(name, 0.0) for row in rows) for name in names}
     seconds["everything else"] = max(0.0, whole - sum(seconds.values()))
