@@ -80,6 +80,6 @@ def make_validation(config: Config, prompts: PromptSet) -> Validation | None:
     if not len(prompts):
         raise InputError(
             f"evaluation.every is {every}, but {config['data.prompts']} has no validation prompts; mark rows as "
-            "validation in a column named split, set data.held_out, or leave evaluation.every out."
+            "validation in a column named split, or set data.held_out, of which half is then for validation."
         )
     return Validation(prompts, every, patience, keep or "best")

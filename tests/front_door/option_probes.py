@@ -97,7 +97,8 @@ def learning(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
     resume = PolicyGradient.resume.__func__  # type: ignore[attr-defined]
 
-    def learn(agent: Any, episodes: int, callback: Any = None, output: Any = None, save_every: Any = None, **_: Any):
+    def learn(agent: Any, episodes: int, callback: Any = None, output: Any = None, save_every: Any = None, **more: Any):
+        asked = more.get("validation")
         seen.update(
             {
                 "agent": type(agent).__name__,
@@ -107,6 +108,8 @@ def learning(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "callback": callback and type(callback).__name__,
                 "folder": under_here(output),
                 "save_every": save_every,
+                "validated": asked and {name: getattr(asked, name) for name in ("every", "patience", "keep")},
+                "validation": asked and len(asked.prompts),
                 "drawn": agent.env.unwrapped.sample_prompt_indices(2),
             }
         )

@@ -78,6 +78,12 @@ TRAIN = {
     "evaluation.prompts": told("held out, validation", "2", scene="train to the report"),
     "evaluation.judge": told("judge", "preference", value="preference", scene="train to the report"),
     "evaluation.accept_shared_rows": told("refused", beside="--evaluation.judge @seen"),
+    "evaluation.validation_prompts": told("validation", "2", value=2, beside="--evaluation.every 1"),
+    "evaluation.every": told(
+        "validated, validation", "2", value={"every": 2, "patience": None, "keep": "best"}, scene="train"
+    ),
+    "evaluation.patience": told("validated", "3", beside="--evaluation.every 1"),
+    "evaluation.keep": told("validated", "last", beside="--evaluation.every 1"),
 }
 
 EVALUATE = {
@@ -110,6 +116,7 @@ EVALUATE = {
     "evaluation.prompts": told("held out, validation", "2"),
     "evaluation.judge": told("judge", "preference", value="preference"),
     "evaluation.accept_shared_rows": told("refused", beside="--evaluation.judge @seen"),
+    "evaluation.validation_prompts": told("validation", "2", value=2),
 }
 
 CONFIGS = {"scene": "compare configs"}
