@@ -20,7 +20,7 @@ from ..data.prompts import PromptSet, resolve_prompts
 from ..envs.prompt_source import PromptBatch, PromptSource
 from ..errors import InputError, RewardError
 from ..numbers import is_whole, plain
-from ..rewards.functions import rouge_l
+from ..rewards.rouge import best_rouge
 from ..storage.signals import uninterrupted
 from . import processes
 from .attach import is_neutral
@@ -196,13 +196,11 @@ class _OtherPrompts:
 
 
 def reference_overlap(prompts: PromptSet, texts: Sequence[str]) -> float | None:
-    """Mean ROUGE-L F-measure of texts with the references of their prompts, where those have any; None if none has."""
-    judged = [
-        (text, row.get("reference"), row.get("references"))
-        for text, row in zip(texts, prompts, strict=True)
-        if not is_missing(row.get("reference")) or (not is_missing(row.get("references")) and len(row["references"]))
-    ]
-    if not judged:
-        return None
-    written, reference, references = zip(*judged, strict=True)
-    return float(np.mean(rouge_l([""] * len(judged), written, reference=reference, references=references)))
+    """Mean ROUGE-L (F, stemmed) of texts with the best of their prompts' references; None if no prompt has any."""
+    found = []
+    for text, row in zip(texts, prompts, strict=True):
+        several = row.get("references")
+        targets = [row.get("reference")] if is_missing(several) or not len(several) else list(several)
+        if not is_missing(targets[0]):
+            found.append(best_rouge(["rougeL"], text, targets, stem=True)["rougeL"])
+    return float(np.mean(found)) if found else None

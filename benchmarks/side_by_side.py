@@ -43,6 +43,8 @@ def work(jobs: Sequence[Job], workers: int, title: str) -> dict[str, str]:
             while left and len(running) < workers:
                 running.update([_start(left.pop(0))])
             process, status = os.wait()
+            if process not in running:  # a child that somebody else started in this process
+                continue
             job, channel = running.pop(process)
             with os.fdopen(channel, encoding="utf-8") as told:
                 error = told.read()

@@ -154,11 +154,11 @@ def _module_by_name(name: str) -> ModuleType:
     sys.path += [here for here in _here() if here not in sys.path]  # last: a user's file hides no installed package
     try:
         return importlib.import_module(name)
-    except (ModuleNotFoundError, ValueError, TypeError) as error:  # of "", "a..b" and ".a" too
+    except (ImportError, ValueError, TypeError) as error:  # of "", "a..b" and ".a" too
         if isinstance(error, ModuleNotFoundError) and not f"{name}.".startswith(f"{error.name}."):
             raise  # the module exists, but lacks another
         if not isinstance(error, ModuleNotFoundError) and _is_name(name):
-            raise
+            raise  # what its own code does
         raise InputError(
             f'There is no module "{name}" to take it from, here or among the installed packages.'
         ) from None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...agents.validated import FIGURES as VALIDATED
-from ...agents.validated import ROUGE, best, iterations, validations
+from ...agents.validated import ROUGE as VALIDATED_ROUGE
+from ...agents.validated import best, iterations, validations
 from ..policies.evaluate import Evaluation
 from ..policies.measures import FIGURES
 from ..policies.text_metrics import ROUGE
@@ -101,7 +102,7 @@ def validation_table(history: History) -> tuple[list[str], list[list[str]]]:
     keys = [key for key in VALIDATED if key in chosen]
     cells = [
         [f"{row['iteration']:,.0f}{' (best)' * (row is chosen)}", f"{row['episodes']:,.0f}"]
-        + [number(row[key], 3 if key == ROUGE else 2) for key in keys]
+        + [number(row[key], 3 if key == VALIDATED_ROUGE else 2) for key in keys]
         for row in found.values()
     ]
     return ["after iteration", "episodes", *(VALIDATED[key] for key in keys)], cells

@@ -67,19 +67,8 @@ def check_validation(config: Config) -> None:
 
 
 def make_validation(config: Config, prompts: PromptSet) -> Validation | None:
-    """How training is validated on these prompts, if at all.
-
-    Raises:
-        InputError: there are none.
-    """
+    """How training is validated on these prompts, if at all."""
     from .agents.validation import Validation
 
     every, patience, keep = (config[f"evaluation.{name}"] for name in ("every", "patience", "keep"))
-    if every is None:
-        return None
-    if not len(prompts):
-        raise InputError(
-            f"evaluation.every is {every}, but {config['data.prompts']} has no validation prompts; mark rows as "
-            "validation in a column named split, or set data.held_out, of which half is then for validation."
-        )
-    return Validation(prompts, every, patience, keep or "best")
+    return None if every is None else Validation(prompts, every, patience, keep or "best")

@@ -27,6 +27,7 @@ from prefgym.agents import (
     ExpertIteration,
     PolicyGradient,
     Rollout,
+    Validation,
     collecting,
     monitor,
     processes,
@@ -253,6 +254,30 @@ def test_target_kl_is_one_decision() -> None:
     expected = act(0)
     assert set(expected) == {True, False}
     assert in_two(act) == [expected, expected]
+
+
+def test_processes_validate_and_stop_as_one(tmp_path: Path) -> None:
+    prompts = [{"prompt": text, "table_row": row} for row, text in enumerate(("a", "b c"))] * 4
+
+    def act(number: int) -> tuple[Any, int, int | None]:
+        """Steps so large that the policy gets worse; in two processes the first alone has a folder."""
+        agent = make(REINFORCE, learning_rate=2.0)
+        output = tmp_path / f"run-{number}"
+        agent.learn(6 * ITERATION, output=output, validation=Validation(prompts, 1, patience=1))
+        return outcome(agent), agent.iteration, agent.kept_iteration
+
+    (weights, rows, _), iteration, kept = act(2)
+    assert kept is not None
+    assert iteration == kept + 1 < 6
+    for (its_weights, its_rows, _), its_iteration, its_kept in in_two(act):
+        assert (its_iteration, its_kept) == (iteration, kept)
+        assert [row.get("validation/score") for row in its_rows] == pytest.approx(
+            [row.get("validation/score") for row in rows], rel=1e-3, abs=1e-4
+        )
+        for a, b in zip(its_weights, weights, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    assert (tmp_path / "run-0" / "checkpoints").is_dir()
+    assert not (tmp_path / "run-1").exists()
 
 
 def test_a_callback_of_any_process_stops_all() -> None:

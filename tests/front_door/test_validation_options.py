@@ -10,10 +10,8 @@ from prefgym.agents.validation import Validator
 from prefgym.commands import train as train_command
 from prefgym.config import Config
 from prefgym.contestants import finished_runs
-from prefgym.data.prompts import PromptSet
-from prefgym.errors import InputError
 from prefgym.finished_run import read_history
-from prefgym.held_out import load_splits, make_validation
+from prefgym.held_out import load_splits
 from prefgym.options import DATA_OPTIONS, EVALUATION_OPTIONS
 
 OBJECTIVES = {0: 2.0, 1: 3.0, 2: 1.0}
@@ -120,9 +118,3 @@ def test_validation_prompts_do_not_depend_on_how_many_are_evaluated(posts, write
     few = {"evaluation__prompts": 0, "data__held_out": 0.4}
     assert len(splits_of(file, **few, evaluation__every=1)["validation"]) > 1
     assert len(splits_of(file, **few, evaluation__every=1, evaluation__validation_prompts=1)["validation"]) == 1
-
-
-def test_data_without_validation_prompts_are_told_how_to_get_some():
-    told = {"evaluation.every": 1, "evaluation.patience": None, "evaluation.keep": None, "data.prompts": "mine.jsonl"}
-    with pytest.raises(InputError, match=r"mine.jsonl has no validation prompts; mark rows .* or set data.held_out"):
-        make_validation(Config(told), PromptSet([], "mine"))

@@ -70,7 +70,6 @@ def train(config: Config) -> None:
     else:
         check_output(folder, "train", overwrite=config["overwrite"], inputs=config)
     splits = load_splits(config)
-    make_validation(config, splits["validation"])  # what cannot be validated fails now
     judge = check_judge(config, splits["test"])
     env = make_env(config, splits["train"], splits["test"], splits["validation"])
     check_independence(config, judge, env, splits["test"])
