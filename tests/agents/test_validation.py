@@ -354,7 +354,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], words: str) -> None:
 
 
 def test_what_cannot_be_validated_is_refused() -> None:
-    wrapped = TransformReward(make_env(), lambda reward: 2 * reward)
+    wrapped = TransformReward(make_env(), lambda reward: 2 * float(reward))
     with pytest.raises(InputError, match=r"TransformReward.*cannot be validated in"):
         make_agent(env=wrapped).learn(SIZE, validation=asked())
     with pytest.raises(InputError, match='needs the column "table_row"'):
