@@ -116,7 +116,7 @@ def measure(agent: PolicyGradient) -> MemoryModel:
     lengths = _lengths(agent)
     several = min(h.samples_per_prompt, MOST_MEASURED)
     found = [measured_piece(agent, *shape, *lengths) for shape in ((1, 1), (1, several), (2, 1))]
-    kept, added = (Line.through(*bytes_, several) for bytes_ in zip(*found, strict=True))
+    kept, added = (Line.through(one, more, two, several) for one, more, two in zip(*found, strict=True))
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
     return MemoryModel(

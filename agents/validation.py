@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..data.given import is_missing
 from ..data.prompts import PromptSet, resolve_prompts
 from ..envs.prompt_source import PromptBatch, PromptSource
 from ..errors import InputError, RewardError
 from ..numbers import is_whole, plain
-from ..rewards.rouge import best_rouge
+from ..rewards.rouge import best_rouge, references_of
 from ..storage.signals import uninterrupted
 from . import processes
 from .attach import is_neutral
@@ -197,10 +196,6 @@ class _OtherPrompts:
 
 def reference_overlap(prompts: PromptSet, texts: Sequence[str]) -> float | None:
     """Mean ROUGE-L (F, stemmed) of texts with the best of their prompts' references; None if no prompt has any."""
-    found = []
-    for text, row in zip(texts, prompts, strict=True):
-        several = row.get("references")
-        targets = [row.get("reference")] if is_missing(several) or not len(several) else list(several)
-        if not is_missing(targets[0]):
-            found.append(best_rouge(["rougeL"], text, targets, stem=True)["rougeL"])
+    pairs = [(text, references_of(row)) for text, row in zip(texts, prompts, strict=True)]
+    found = [best_rouge(["rougeL"], text, given, stem=True)["rougeL"] for text, given in pairs if given]
     return float(np.mean(found)) if found else None

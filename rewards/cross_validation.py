@@ -166,12 +166,12 @@ def better_system(comparisons: Sequence[Comparison], folds: int, seed: int = 0) 
     lead = np.zeros(len(comparisons))
     for fold in range(folds):
         outcomes: dict[str, list[float]] = defaultdict(list)
-        for i in np.flatnonzero(fold_of != fold):
+        for i in np.flatnonzero(fold_of != fold).tolist():
             chosen, rejected = comparisons[i].systems or ("", "")
             outcomes[chosen].append(0.5 if comparisons[i].tie else 1.0)
             outcomes[rejected].append(0.5 if comparisons[i].tie else 0.0)
         share = defaultdict(lambda: 0.5, {name: float(np.mean(own)) for name, own in outcomes.items()})
-        for i in np.flatnonzero(fold_of == fold):
+        for i in np.flatnonzero(fold_of == fold).tolist():
             chosen, rejected = comparisons[i].systems or ("", "")
             lead[i] = share[chosen] - share[rejected]
     return lead

@@ -6,7 +6,7 @@ stemmed; what is paid as a reward (``functions.rouge_l``) is not stemmed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,15 @@ def best_rouge(kinds: Sequence[str], text: str, references: Sequence[str], *, st
     scorer = _scorer(tuple(kinds), stem)
     scores = [scorer.score(reference, text) for reference in references]
     return {kind: max(float(score[kind].fmeasure) for score in scores) for kind in kinds}
+
+
+def references_of(row: Mapping[str, Any]) -> list[str]:
+    """The human texts of a prompt: all that its column ``references`` lists, or else the one in ``reference``."""
+    several: Any = row.get("references")
+    several, one = several.tolist() if hasattr(several, "tolist") else several, row.get("reference")
+    listed = isinstance(several, list | tuple) and all(isinstance(text, str) for text in several)
+    found = [text for text in several if text.strip()] if listed else []
+    return found or ([one] if isinstance(one, str) and one.strip() else [])
 
 
 def has_words(text: str) -> bool:

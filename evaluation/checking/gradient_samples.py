@@ -29,7 +29,7 @@ def recording_gradients(agent: PolicyGradient) -> Iterator[list[Tensor]]:
     def record(*arguments: object, **options: object) -> None:
         recorded.append(-flat([parameter.grad for parameter in parameters], parameters))
 
-    agent.optimizer.step = record  # type: ignore[method-assign]
+    agent.optimizer.step = record  # type: ignore[method-assign, assignment]
     try:
         yield recorded
     finally:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ...envs.prompt_source import Prompt
 from ...rewards.gold import invented_facts
+from ...rewards.rouge import references_of
 from ..win_rate import Interval, length_controlled_win_rate, mean_interval, win_rate_of
 from .candidates import Candidate, compare
 from .inventions import invented_names, invented_numbers
 from .judge import Judge
-from .text_metrics import ROUGE, mean_repetition, mean_words, other_references, references_of, rouge_by_text
+from .text_metrics import ROUGE, mean_repetition, mean_words, other_references, rouge_by_text
 
 FIGURES = (
     "gold_score",

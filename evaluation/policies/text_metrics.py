@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...rewards.rouge import best_rouge, has_words
+from ...rewards.rouge import best_rouge, has_words, references_of
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
@@ -36,15 +36,6 @@ def mean_repetition(texts: Sequence[str]) -> float:
 def mean_words(texts: Sequence[str]) -> float:
     """The mean number of words."""
     return float(np.mean([len(text.split()) for text in texts]))
-
-
-def references_of(row: Mapping[str, Any]) -> list[str]:
-    """The human texts of a prompt: all that its column ``references`` lists, or else the one in ``reference``."""
-    several: Any = row.get("references")
-    several, one = several.tolist() if hasattr(several, "tolist") else several, row.get("reference")
-    listed = isinstance(several, list | tuple) and all(isinstance(text, str) for text in several)
-    found = [text for text in several if text.strip()] if listed else []
-    return found or ([one] if isinstance(one, str) and one.strip() else [])
 
 
 def other_references(row: Mapping[str, Any]) -> list[str]:

@@ -215,6 +215,7 @@ def test_what_is_read_shows_in_a_deep_twin_whose_layers_are_normalised_last():
     with torch.no_grad():
         read = [model(input_ids=ids, position_ids=some).logits.log_softmax(-1) for some in (places, places + 1)]
     assert (read[0] - read[1]).abs().max() > 0.1
+    torch.manual_seed(0)
     drowned = BertLMHeadModel(config).eval()
     randomise(drowned)
     assert _scaled(drowned) < 0.1 < 1 <= _scaled(model)
