@@ -11,14 +11,19 @@ With w bytes of trained weights, an update of pieces of at most G prompts and n 
     max(w, ...)    what autograd keeps of a piece goes while its gradients come
     working(G, n)  what autograd keeps of a piece, and what the backward pass adds but for gradients of weights
 
-    working(G, n) = kept + added
+    working(G, n) = kept + added + logits
     kept          = c + (p G + r n) L / l
     added         = d + (q (G - 1) + s (n - 1)) L / l
+    logits        = v (min(n R, S) - S')
 
 Kept is what is alive when the loss is known, added what the backward pass needs beyond it at its peak. The letters come
 from three pieces of ``l`` columns: one prompt with one response, one prompt with m, and two prompts with one each. L
-are the columns of the longest text. So nothing is assumed about layers, vocabularies or how log-probs are computed; but
-attention that stores a square of scores would need more than in proportion to its length.
+are the columns of the longest text, R those of its response. So nothing is assumed about layers; but attention that
+stores a square of scores would need more than in proportion to its length.
+
+Logits are computed for at most S tokens at a time (:func:`prefgym.models.forward.from_logits`), in the three pieces for
+S', so few that each piece has more. What a token's logits need, v, is the difference to the second piece with all of
+its logits at once; 0 for a model that computes its own logits, which then are in c to s.
 
 While responses are written, gradients and state are there too, and the caches grow with the responses; the larger of
 the two phases counts.
@@ -41,6 +46,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..models import forward
+from ..models.forward import logits_at_once
+from ..models.head import head_rows
 from ..models.tensor_memory import TensorMemory
 from .hyperparameters import Hyperparameters
 from .minibatch import Minibatch
@@ -89,6 +97,9 @@ class MemoryModel:
     added: Line
     writing: float  # per response, at the measured length
     measured: int  # l
+    logits: float = 0.0  # v
+    response: int = 0  # columns of the response among l
+    at_once: tuple[int, int] = (0, 0)  # S and S'
 
     def piece(self, prompts: int, responses: int, columns: int) -> float:
         """working(G, n) for texts of ``columns`` tokens."""
@@ -96,7 +107,9 @@ class MemoryModel:
         extra = self.added
         constant = extra.constant + extra.prompt + extra.response
         added = replace(extra, constant=constant).at(prompts - 1, responses - 1, times)
-        return self.kept.at(prompts, responses, times) + added
+        most, few = self.at_once
+        logits = self.logits * max(0.0, min(responses * self.response * times, most) - few)
+        return self.kept.at(prompts, responses, times) + added + logits
 
     def peak(self, shape: tuple[int, int], pieces: int, columns: int, written: int) -> float:
         """The peak of an iteration that writes ``written`` responses, with minibatches in so many ``pieces``.
@@ -115,7 +128,13 @@ def measure(agent: PolicyGradient) -> MemoryModel:
     resident = resident_bytes(policy.device)
     lengths = _lengths(agent)
     several = min(h.samples_per_prompt, MOST_MEASURED)
-    found = [measured_piece(agent, *shape, *lengths) for shape in ((1, 1), (1, several), (2, 1))]
+    rows, num_response = head_rows(policy.language_model.model) or policy.vocab_size, lengths[1]
+    few = max(1, num_response // 2)
+    with logits_at_once(few * rows):
+        found = [measured_piece(agent, *shape, *lengths) for shape in ((1, 1), (1, several), (2, 1))]
+    with logits_at_once(several * num_response * rows):
+        whole = measured_piece(agent, 1, several, *lengths)
+    more = several * num_response - few
     kept, added = (Line.through(one, more, two, several) for one, more, two in zip(*found, strict=True))
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
@@ -127,6 +146,9 @@ def measure(agent: PolicyGradient) -> MemoryModel:
         added=added,
         writing=_writing(policy, several, *lengths) / several,
         measured=sum(lengths),
+        logits=max(0.0, (sum(whole) - sum(found[1])) / more),
+        response=num_response,
+        at_once=(max(1, forward.LOGITS_AT_ONCE // rows), few),
     )
 
 

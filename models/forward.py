@@ -7,8 +7,8 @@ never a token's id, and tokens at padding do not affect any result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
@@ -139,6 +139,17 @@ def from_logits(
     run = again if torch.is_grad_enabled() else piece
     results = [run(*parts) for parts in zip(*(tensor.split(rows) for tensor in (*sources, *given)), strict=True)]
     return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+
+
+@contextmanager
+def logits_at_once(count: int) -> Iterator[None]:
+    """Here no more logits than so many are in memory at once, or those of one slot; for measurements."""
+    global LOGITS_AT_ONCE
+    before, LOGITS_AT_ONCE = LOGITS_AT_ONCE, count
+    try:
+        yield
+    finally:
+        LOGITS_AT_ONCE = before
 
 
 def _rows_at_once(reading: Reading) -> int:

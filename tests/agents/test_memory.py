@@ -64,6 +64,15 @@ def test_a_line_goes_through_its_three_points() -> None:
     assert [alone.at(1, 1), alone.at(3, 3)] == [100, 220]
 
 
+def test_logits_are_counted_for_as_many_tokens_as_are_computed_at_once() -> None:
+    """10 bytes for each token; 20 of 50 columns are the response; 100 tokens at once, and 10 in what was measured."""
+    nothing = Line(0, 0, 0)
+    model = MemoryModel(0, 0, 0, nothing, nothing, 0, 50, logits=10, response=20, at_once=(100, 10))
+    assert model.piece(1, 3, 50) == 10 * (60 - 10)
+    assert model.piece(1, 3, 25) == 10 * (30 - 10)
+    assert model.piece(2, 16, 50) == 10 * (100 - 10)  # not 320
+
+
 def test_the_peak_is_that_of_the_larger_phase() -> None:
     model = MemoryModel(
         resident=1000,
