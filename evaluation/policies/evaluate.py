@@ -81,6 +81,7 @@ def evaluate_policies(
     trained_for: Sequence[RewardFunction] | None = None,
     judge: Any = None,
     validation: Prompts | None = None,
+    yardsticks: bool = True,
     settings: DecodeSettings | None = None,
     seed: int = 0,
     episodes: int = 0,
@@ -107,6 +108,8 @@ def evaluate_policies(
         judge: ``"gold"``, ``"preference"``, or anything ``resolve_judge`` accepts. By default gold if there are facts,
             else the preference model, else the first reward.
         validation: prompts to choose the temperature on; without them that yardstick is left out.
+        yardsticks: whether to write the start policy's best of 4 and at its best temperature, which takes more time
+            than all the rest.
         settings: template, budgets, temperature.
         seed: of decoding, of the random references and of the bootstrap.
         episodes: episodes trained on, for the record.
@@ -131,7 +134,7 @@ def evaluate_policies(
     if trained_for is None:
         trained_for = [*([] if preference is None else [preference]), *(rewards or {}).values()]
     relation = independence(asked, trained_for, [row["prompt"] for row in data])
-    exam = _Exam(prepared, start, reference or start, settings, scorers, seed)
+    exam = _Exam(prepared, start, reference or start, settings, scorers, seed, yardsticks)
     held = None if validation is None else resolve_prompts(validation)
     memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
     if memo.folder is not None and not isinstance(judge, str):
@@ -194,6 +197,7 @@ class _Exam:
     settings: DecodeSettings
     scorers: dict[str, Scorer]
     seed: int
+    yardsticks: bool = True
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -227,6 +231,8 @@ class _Exam:
     @property
     def selector(self) -> Scorer | None:
         """The score that chooses among the start policy's samples: never gold, nor a judge used only here."""
+        if not self.yardsticks:
+            return None
         choices = [name for name in self.scorers if name not in ("gold_score", JUDGE_SCORE)]
         return self.scorers[choices[0]] if choices else None
 

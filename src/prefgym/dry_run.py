@@ -54,7 +54,7 @@ def _evaluation_told(config: Config, trial: Trial, splits: Mapping[str, PromptSe
 
     if not config["evaluation.prompts"]:
         return "evaluation: none"
-    work = workload(1, len(splits["test"]), len(splits["validation"]))
+    work = workload(1, len(splits["test"]), len(splits["validation"]), chooses=config["evaluation.yardsticks"])
     return (
         f"evaluation: {work.written} responses to {len(splits['test'])} held-out prompts, about "
         f"{minutes(trial.evaluation(work))}, the judge not counted"

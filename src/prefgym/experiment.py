@@ -232,6 +232,7 @@ def evaluate_run(
         trained_for=paid_functions(core.reward),
         judge=judge,
         validation=splits["validation"] if len(splits["validation"]) else None,
+        yardsticks=config["evaluation.yardsticks"],
         settings=DecodeSettings(
             template=core.mdp.source.template,
             max_prompt_tokens=core.max_prompt_tokens,

@@ -128,6 +128,12 @@ EVALUATION_OPTIONS = [
         "evaluation.prompts", int, 500, "At most this many held-out prompts; 0 skips evaluation and report.", minimum=0
     ),
     Option(
+        "evaluation.yardsticks",
+        bool,
+        True,
+        "Also judge the start policy's best of 4 and at its best temperature, which takes longer than all the rest.",
+    ),
+    Option(
         "evaluation.judge",
         object,
         None,

@@ -256,3 +256,11 @@ def test_without_readable_references_there_is_no_rouge(start, trained, settings,
         metrics = evaluate_policies({"t": trained}, start, rows, rewards={"w": count_words}, settings=settings).metrics
         assert metrics["policies"]["t"]["rougeL"] is None
         assert "rougeL" not in metrics["policies"]["t"]["minus_start"]
+
+
+def test_the_yardsticks_that_take_long_can_be_left_out(start, trained, count_words):
+    given = {"preference": count_words, "validation": embedded_prompts("validation", 2), "yardsticks": False}
+    settings = DecodeSettings(max_prompt_tokens=400, max_new_tokens=2)
+    found = evaluate_policies({"trained": trained}, start, embedded_prompts("test", 2), settings=settings, **given)
+    assert set(found.metrics["policies"]) == {"start", "trained", "references", "oracle", "lead", "random_reference"}
+    assert found.metrics["best_temperature"] is None

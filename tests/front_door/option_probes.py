@@ -147,6 +147,7 @@ def evaluating(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "preference": preference and float(preference.score(["one"], [" two"])[0]),
                 "rewards": list(told["rewards"]),
                 "judge": told["judge"],
+                "yardsticks": told["yardsticks"],
                 "seed": told["seed"],
                 "folder": under_here(Path(told["parts"]).parent),
                 "template": settings.template.render("x"),
