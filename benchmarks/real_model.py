@@ -107,7 +107,7 @@ def check_apart(folder: Path) -> None:
     apart = ("pairs.jsonl", "prompts/train.jsonl", "prompts/validation.jsonl", "prompts/test.jsonl")
     seen: dict[str, str] = {}
     for name in (*apart, "reward.jsonl", "judge.jsonl"):
-        for dialogue in {" ".join(row["dialogue"].split()) for row in _read(folder / name)}:
+        for dialogue in set(map(_same, _read(folder / name))):
             if seen.setdefault(dialogue, name) != name:
                 sys.exit(f"A dialogue is in {seen[dialogue]} and in {name}: {dialogue[:60]} ...")
 
@@ -172,10 +172,13 @@ def _real_rows(source: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     """The dialogues of train and dev, and the ratings."""
     train, dev = (_read(source / "dialogsum" / f"{name}.jsonl") for name in ("train", "dev"))
     rated = _read(source / "preferences" / "dialsummeval_ratings.jsonl")
-    kept = ({row["dialogue"]: row for row in rows} for rows in (train, dev))
-    alone, judged = (list(rows.values()) for rows in kept)
-    held = {row["dialogue"] for row in judged}
-    return [row for row in alone if row["dialogue"] not in held], judged, rated
+    alone, judged = ({_same(row): row for row in rows} for rows in (train, dev))
+    return [row for text, row in alone.items() if text not in judged], list(judged.values()), rated
+
+
+def _same(row: dict[str, Any]) -> str:
+    """A dialogue whatever its white space."""
+    return " ".join(row["dialogue"].split())
 
 
 def _few_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
