@@ -100,7 +100,8 @@ def _prompts(config: Config, own: bool) -> PromptSet:
     if own and config["data.prompts"] is not None:
         columns = {column: config[f"data.{column}"] for column in ("prompt_column", "reference_column")}
         return load_prompts(config["data.prompts"], **columns)
-    return load_splits(Config({**config, "evaluation.prompts": HELD_OUT}))["test"]
+    shown = {"evaluation.prompts": HELD_OUT, "evaluation.validation_prompts": 1}
+    return load_splits(Config({**config, **shown}))["test"]
 
 
 def _rivals(env: Any, folder: Path | None) -> dict[str, LanguageModel]:
