@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from ..data.comparisons import Comparison
 from ..data.splits import group_folds
 from ..errors import InputError
+from . import training
 from .accuracy import accuracy_of_leads, advantage_of_leads, leads
 from .breakdown import breakdown
 from .encoded import Cuts
 from .kept_folds import Fold, KeptFolds, fold_inputs
 from .preference_model import PreferenceModel
-from .training import train_preference_model
 
 SYSTEM_BLOCKS = 4
 """Systems are held out two blocks at a time: 6 pairs of blocks, so that any two systems are held out together once."""
@@ -83,7 +83,7 @@ def cross_validate(
 
         def measure(learned: list[Comparison] = learned, held_out: list[Comparison] = held_out) -> Fold:
             pm = make_model()
-            train_preference_model(pm, learned, seed=seed, **options)
+            training.train_preference_model(pm, learned, seed=seed, **options)
             pm.cuts = Cuts()
             return Fold(leads(pm, held_out).tolist(), pm.cuts.prompts, pm.cuts.responses)
 

@@ -18,7 +18,7 @@ def test_slots_are_judged_a_few_at_a_time_and_each_by_its_own_logits(monkeypatch
 
     monkeypatch.setattr(collecting, "LOGITS_IN_CACHE", {"cpu": 10})
     monkeypatch.setattr(collecting, "log_distribution", counted)
-    log_probs, kl = collecting._judge_slots(logits, chosen, own, 4, plain, plain)
+    log_probs, kl = collecting._judge_slots(4, (plain, plain), logits, own, chosen)
     assert sizes == [2, 2, 2, 2, 2, 2, 1, 1]  # of the reference and the policy
     ref, pi = (log_distribution(x, 4) for x in (logits, own))
     assert torch.allclose(log_probs, ref[torch.arange(7), chosen])

@@ -29,7 +29,7 @@ VOTES = [
 RATED = [
     {
         **{"prompt": f"Question {i // 3}?", "response": f"please {i}", "text": f"no {i}"},
-        **{"stars": i % 3, "marks": -(i % 3)},
+        **{"stars": i % 3, "marks": -(i % 3), "writer": f"system {i % 4}"},
     }
     for i in range(24)
 ]
@@ -62,6 +62,8 @@ def _models(home: Path, language_model: LanguageModel) -> None:
 def _texts(home: Path, posts: list[dict[str, Any]]) -> None:
     """Prompts, pairs, comparisons and configs; each column has another beside it."""
     (home / "own.yaml").write_text("env:\n  kl_coef: 0.7\nagent:\n  name: reinforce\n")
+    for command in ("sft", "reward"):
+        (home / f"own_{command}.yaml").write_text(f"command: {command}\ntraining:\n  learning_rate: 0.25\n")
     (home / "ppo.yaml").write_text("agent:\n  name: ppo\n")
     texts = [{**row, "text": f"Thing {i}. {row['prompt']}", "summary": f"thing {i}"} for i, row in enumerate(posts)]
     _write(home / "posts.jsonl", texts)

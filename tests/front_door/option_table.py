@@ -223,6 +223,7 @@ TRAINING = {
 }
 SFT = {
     **TRAINING,
+    "config": told("learning_rate", "@own_sft", value=0.25),
     "seed": told("seed, examples, held out, an epoch", "5", value=5),
     "data.template": told("examples, held out, an epoch", "Post: {prompt} So:"),
     "data.system_prompt": told("examples, held out", "Be kind", beside="--model @chat"),
@@ -231,7 +232,7 @@ SFT = {
     "dry_run": told(
         "estimated, examples, held out, an epoch, packed, model, save_every, adapted, learning_rate, "
         "per_device_train_batch_size, gradient_accumulation_steps, bf16, seed, max_steps, folder, resumed, "
-        "accept_changes"
+        "accept_changes, warmup_steps, lr_scheduler_type, weight_decay"
     ),
     "training.packing": told("packed", value=True),
     "data.pairs": told("examples, held out, an epoch", "@fewer_pairs"),
@@ -249,6 +250,7 @@ SFT = {
 VOTES = "--data.first_column first --data.second_column second --data.label_column label"
 REWARD = {
     **TRAINING,
+    "config": told("learning_rate", "@own_reward", value=0.25),
     "seed": told("seed, model, examples, held out, max_steps", "5", value=5),
     "data.template": told("examples, held out", "Post: {prompt} So:"),
     "data.system_prompt": told("examples, held out", "Be kind", beside="--model @chat"),
@@ -270,6 +272,9 @@ REWARD = {
         "examples, held out", "text", beside="--data.comparisons @rated --data.rating_column marks"
     ),
     "data.min_gap": told("examples, held out", "2", beside="--data.comparisons @rated --data.rating_column stars"),
+    "data.system_column": told(
+        "examples", "writer", beside="--data.comparisons @rated --data.rating_column stars --folds 2"
+    ),
     "data.label_map": told("examples, held out", "1=second,2=first", beside=VOTES),
     "data.group_column": told("examples, held out, max_steps", "topic"),
     "data.annotator_column": told("annotators", "judge", scene="reward to the end"),

@@ -258,7 +258,7 @@ def test_cross_validation_trains_a_new_model_on_each_fold_and_never_on_the_promp
         seen.append({comparison.group for comparison in training})
         return train_preference_model(pm, training, **options)
 
-    monkeypatch.setattr(sys.modules[cross_validate.__module__], "train_preference_model", spy)
+    monkeypatch.setattr(sys.modules[train_preference_model.__module__], "train_preference_model", spy)
     result = cross_validate(make_model, comparisons, folds=4, epochs=4, batch_size=8, learning_rate=1e-2)
     assert len(made) == len(result["folds"]) == 4
     tested = [{c.group for c in comparisons} - groups for groups in seen]
