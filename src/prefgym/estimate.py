@@ -26,6 +26,7 @@ from .agents.memory import (
     without_gradients,
 )
 from .agents.minibatch import Minibatch
+from .models.paths import paths_of
 from .trial import Timing, seconds_of, timed
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 SECONDS = 9.0
 """For all parts together; a first, small piece of each is timed whatever it takes."""
-SHARES = {"generate": 0.4, "reference": 0.12, "reward": 0.08, "update": 0.4}
-STEPS = 4
+SHARES = {"generate": 0.35, "reference": 0.15, "reward": 0.05, "update": 0.45}
+STEPS = 2
 """Tokens that are written to time one."""
 SAMPLE = 64
 """Prompts whose lengths are looked at."""
@@ -97,6 +98,7 @@ class Trial:
     def run(self) -> Estimate:
         """Measure everything."""
         model = measure(self.agent)
+        self._try_paths()
         self._generate()
         self._reference()
         self._reward()
@@ -121,6 +123,14 @@ class Trial:
         device = self.policy.device
         given = (batch.tokens.to(device), batch.mask.to(device), tokens, self.samples)
         return self.policy.generate(*given, self.agent.generator)[0].mask
+
+    def _try_paths(self) -> None:
+        """Find out how the models read texts of the lengths below; it is done once, and no part of an iteration."""
+        e = self.estimate
+        longest = round(e.prompt + self.samples * e.response)  # the row of a prompt's responses
+        for model in (self.policy.language_model.model, self.env.reference.model):
+            for tokens in (*self._sizes(1), round(e.prompt + e.response), longest):
+                paths_of(model, tokens)
 
     def _generate(self) -> None:
         e, most, left = self.estimate, self.budget, self.allowed["generate"]
@@ -214,9 +224,9 @@ class Trial:
         e.seconds["optimizer"] = h.n_epochs * batches * step + copy
 
     def _sizes(self, prompts: int) -> list[int]:
-        """Tokens of the pieces to time: a part of one text, one text, and all texts of 1, 2, 4, ... prompts."""
+        """Tokens of the pieces to time: parts of one text, one text, and all texts of 1, 2, 4, ... prompts."""
         one = round(self.estimate.prompt + self.estimate.response)
-        return sorted({max(2, one // 8), one, *(self._tokens * count for count in ladder(prompts))})
+        return sorted({max(2, one // 8), max(3, one // 3), one, *(self._tokens * count for count in ladder(prompts))})
 
     def _piece(self, tokens: int) -> Minibatch:
         """A piece of about so many random tokens, as :meth:`_sizes` has them."""

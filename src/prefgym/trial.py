@@ -41,16 +41,22 @@ class Timing:
 
 
 def timed(sizes: Sequence[int], run: Callable[[int], object], seconds: float) -> Timing:
-    """Time the smallest size, and then larger ones as long as they are expected to fit into ``seconds`` altogether."""
+    """Time the smallest size, and then larger ones as long as they are expected to fit into ``seconds`` altogether.
+
+    After one size, half of its time is expected to grow with the size: much of a small piece's is the same for all.
+    """
     result, spent, size = Timing(), 0.0, sizes[0]
     while True:
         took = seconds_of(lambda size=size: run(size))  # type: ignore[misc]
         result.points.append((size, took))
         spent += took
-        fitting = [other for other in sizes if other > size and took * other / size <= seconds - spent]
+        alone = len(result.points) == 1
+        larger = [other for other in sizes if other > size]
+        expected = [took * (1 + other / size) / 2 if alone else result.at(other) for other in larger]
+        fitting = [other for other, time_ in zip(larger, expected, strict=True) if time_ <= seconds - spent]
         if not fitting:
             return result
-        size = fitting[-1]
+        size = fitting[0] if alone else fitting[-1]
 
 
 def seconds_of(run: Callable[[], object]) -> float:

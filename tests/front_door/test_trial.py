@@ -23,13 +23,13 @@ def clock(monkeypatch):
 
 def test_all_is_timed_where_there_is_time(clock):
     timing = timed([1, 2, 4, 8], clock.append, 100.0)
-    assert clock == [1, 8]  # nothing between is needed
+    assert clock == [1, 2, 8]  # two show how the time grows, and nothing between is needed
     assert timing.at(8) == 9
 
 
 def test_what_does_not_fit_is_not_run_but_scaled(clock):
     timing = timed([1, 2, 4, 8, 100], clock.append, 10.0)
-    assert clock == [1, 4]  # 2 + 5 s; twice as much would take longer than the 3 s that are left
+    assert clock == [1, 2, 4]  # 2 + 3 + 5 s, and nothing is left
     assert timing.at(100) == pytest.approx(101)
 
 
