@@ -14,16 +14,16 @@ With w bytes of trained weights, an update of pieces of at most G prompts and n 
     working(G, n) = kept + added + logits
     kept          = c + (p G + r n) L / l
     added         = d + (q (G - 1) + s (n - 1)) L / l
-    logits        = v (min(n R, S) - S')
+    logits        = v min(n R, S)
 
 Kept is what is alive when the loss is known, added what the backward pass needs beyond it at its peak. The letters come
 from three pieces of ``l`` columns: one prompt with one response, one prompt with m, and two prompts with one each. L
 are the columns of the longest text, R those of its response. So nothing is assumed about layers; but attention that
 stores a square of scores would need more than in proportion to its length.
 
-Logits are computed for at most S tokens at a time (:func:`prefgym.models.forward.from_logits`), in the three pieces for
-S', so few that each piece has more. What a token's logits need, v, is the difference to the second piece with all of
-its logits at once; 0 for a model that computes its own logits, which then are in c to s.
+Logits are computed for at most S tokens at a time (:func:`prefgym.models.forward.from_logits`). What a token's need, v,
+shows where the second piece is read again with the logits of half its tokens at a time; they are then taken out of all
+three. It is 0 for a model that computes its own logits, which stay in c to s.
 
 While responses are written, gradients and state are there too, and the caches grow with the responses; the larger of
 the two phases counts.
@@ -99,7 +99,7 @@ class MemoryModel:
     measured: int  # l
     logits: float = 0.0  # v
     response: int = 0  # columns of the response among l
-    at_once: tuple[int, int] = (0, 0)  # S and S'
+    at_once: int = 0  # S
 
     def piece(self, prompts: int, responses: int, columns: int) -> float:
         """working(G, n) for texts of ``columns`` tokens."""
@@ -107,8 +107,7 @@ class MemoryModel:
         extra = self.added
         constant = extra.constant + extra.prompt + extra.response
         added = replace(extra, constant=constant).at(prompts - 1, responses - 1, times)
-        most, few = self.at_once
-        logits = self.logits * max(0.0, min(responses * self.response * times, most) - few)
+        logits = self.logits * min(responses * self.response * times, self.at_once)
         return self.kept.at(prompts, responses, times) + added + logits
 
     def peak(self, shape: tuple[int, int], pieces: int, columns: int, written: int) -> float:
@@ -128,13 +127,18 @@ def measure(agent: PolicyGradient) -> MemoryModel:
     resident = resident_bytes(policy.device)
     lengths = _lengths(agent)
     several = min(h.samples_per_prompt, MOST_MEASURED)
-    rows, num_response = head_rows(policy.language_model.model) or policy.vocab_size, lengths[1]
-    few = max(1, num_response // 2)
-    with logits_at_once(few * rows):
-        found = [measured_piece(agent, *shape, *lengths) for shape in ((1, 1), (1, several), (2, 1))]
-    with logits_at_once(several * num_response * rows):
-        whole = measured_piece(agent, 1, several, *lengths)
-    more = several * num_response - few
+    rows, shapes = head_rows(policy.language_model.model) or policy.vocab_size, ((1, 1), (1, several), (2, 1))
+    tokens = [prompts * samples * lengths[1] for prompts, samples in shapes]  # that are predicted
+    with logits_at_once(max(tokens) * rows):
+        whole = [measured_piece(agent, *shape, *lengths) for shape in shapes]
+    half = -(-tokens[1] // 2)
+    with logits_at_once(half * rows):
+        fewer = measured_piece(agent, *shapes[1], *lengths)
+    of_logits = _of_logits(whole[1], fewer, tokens[1], half)
+    found = [
+        [some - count * own for some, own in zip(piece, of_logits, strict=True)]
+        for piece, count in zip(whole, tokens, strict=True)
+    ]
     kept, added = (Line.through(one, more, two, several) for one, more, two in zip(*found, strict=True))
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
@@ -146,10 +150,25 @@ def measure(agent: PolicyGradient) -> MemoryModel:
         added=added,
         writing=_writing(policy, several, *lengths) / several,
         measured=sum(lengths),
-        logits=max(0.0, (sum(whole) - sum(found[1])) / more),
-        response=num_response,
-        at_once=(max(1, forward.LOGITS_AT_ONCE // rows), few),
+        logits=sum(of_logits),
+        response=lengths[1],
+        at_once=max(1, forward.LOGITS_AT_ONCE // rows),
     )
+
+
+def _of_logits(whole: tuple[float, float], fewer: tuple[float, float], tokens: int, half: int) -> tuple[float, float]:
+    """Bytes of a token's logits that are kept, and added, in a piece that computes all of them at once.
+
+    A piece that computes those of ``half`` its ``tokens`` at a time keeps none, and adds all that ``half`` need::
+
+        whole = (k + v_k tokens, a + v_a tokens)
+        fewer = (k, a + (v_k + v_a) half)
+    """
+    if half == tokens:
+        return 0.0, 0.0
+    both = max(0.0, (sum(whole) - sum(fewer)) / (tokens - half))
+    kept = min(both, max(0.0, (whole[0] - fewer[0]) / tokens))
+    return kept, both - kept
 
 
 def fitted(agent: PolicyGradient) -> Hyperparameters:

@@ -14,6 +14,7 @@ from prefgym.agents.memory import (
     GIB,
     Line,
     MemoryModel,
+    _of_logits,
     fitted,
     largest_piece,
     measure,
@@ -65,12 +66,19 @@ def test_a_line_goes_through_its_three_points() -> None:
 
 
 def test_logits_are_counted_for_as_many_tokens_as_are_computed_at_once() -> None:
-    """10 bytes for each token; 20 of 50 columns are the response; 100 tokens at once, and 10 in what was measured."""
+    """10 bytes for each token; 20 of 50 columns are the response; 100 tokens at once."""
     nothing = Line(0, 0, 0)
-    model = MemoryModel(0, 0, 0, nothing, nothing, 0, 50, logits=10, response=20, at_once=(100, 10))
-    assert model.piece(1, 3, 50) == 10 * (60 - 10)
-    assert model.piece(1, 3, 25) == 10 * (30 - 10)
-    assert model.piece(2, 16, 50) == 10 * (100 - 10)  # not 320
+    model = MemoryModel(0, 0, 0, nothing, nothing, 0, 50, logits=10, response=20, at_once=100)
+    assert model.piece(1, 3, 50) == 10 * 60
+    assert model.piece(1, 3, 25) == 10 * 30
+    assert model.piece(2, 16, 50) == 10 * 100  # not 320
+
+
+def test_what_a_tokens_logits_need_shows_where_half_are_computed_at_a_time() -> None:
+    """50 kept and 7 added apart from logits, of which a token keeps 3 and adds 5, in a piece of 8 tokens."""
+    assert _of_logits((50 + 24, 7 + 40), (50, 7 + 4 * 8), 8, 4) == (3, 5)
+    assert _of_logits((50, 7), (50, 7), 8, 4) == (0, 0)  # a model that computes its own
+    assert _of_logits((50, 7), (50, 7), 1, 1) == (0, 0)  # a single token cannot be halved
 
 
 def test_the_peak_is_that_of_the_larger_phase() -> None:
