@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SECONDS = 9.0
 """For all parts together; a first, small piece of each is timed whatever it takes."""
 SHARES = {"generate": 0.35, "reference": 0.15, "reward": 0.05, "update": 0.45}
-STEPS = 2
+STEPS = 4
 """Tokens that are written to time one."""
 SAMPLE = 64
 """Prompts whose lengths are looked at."""
@@ -118,10 +118,10 @@ class Trial:
     def _batch(self, count: int) -> PromptBatch:
         return self.env.encode_prompts(self.indices[:count])  # type: ignore[no-any-return]
 
-    def _write(self, batch: PromptBatch, tokens: int) -> Tensor:
+    def _write(self, batch: PromptBatch, tokens: int, samples: int | None = None) -> Tensor:
         """The mask (B, R) of responses of at most so many tokens to each sample of some prompts."""
         device = self.policy.device
-        given = (batch.tokens.to(device), batch.mask.to(device), tokens, self.samples)
+        given = (batch.tokens.to(device), batch.mask.to(device), tokens, samples or self.samples)
         return self.policy.generate(*given, self.agent.generator)[0].mask
 
     def _try_paths(self) -> None:
@@ -134,19 +134,19 @@ class Trial:
 
     def _generate(self) -> None:
         e, most, left = self.estimate, self.budget, self.allowed["generate"]
-        steps = min(STEPS, most - 1)
+        steps, rows = min(STEPS, most - 1), self.prompts * self.samples
 
         def few(prompts: int) -> None:
+            """Few prompts, but as many responses as in an iteration: a step for more of them takes little longer."""
             nonlocal left
-            batch = self._batch(prompts)
-            read = seconds_of(lambda: self._write(batch, 1))
-            both = seconds_of(lambda: self._write(batch, 1 + steps)) if steps else read
+            batch, each = self._batch(prompts), rows // prompts
+            read = seconds_of(lambda: self._write(batch, 1, each))
+            both = seconds_of(lambda: self._write(batch, 1 + steps, each)) if steps else read
             left -= read + both
             self.reading.points.append((prompts, read))
-            self.step.points.append((prompts * self.samples, max((both - read) / max(steps, 1), 1e-9)))
+            self.step.points.append((each * prompts, max((both - read) / max(steps, 1), 1e-9)))
 
         done = timed(ladder(self.prompts), few, left).size
-        rows = self.prompts * self.samples
         one = self.step.at(rows, least=0.0)
         whole = self.reading.at(self.prompts) + (most - 1) * one
         largest = self._affordable(done, left)

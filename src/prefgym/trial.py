@@ -40,23 +40,29 @@ class Timing:
         return round(max(0.0, seconds + slope * (size - last)), 9)
 
 
-def timed(sizes: Sequence[int], run: Callable[[int], object], seconds: float) -> Timing:
-    """Time the smallest size, and then larger ones as long as they are expected to fit into ``seconds`` altogether.
+FIRST = 0.6
+"""The share of the time that the first size may take if a second is to be timed."""
 
-    After one size, half of its time is expected to grow with the size: much of a small piece's is the same for all.
+
+def timed(sizes: Sequence[int], run: Callable[[int], object], seconds: float) -> Timing:
+    """Time the smallest size, the next, and a larger one as often as it is expected to fit into ``seconds`` altogether.
+
+    The next is timed unless the first took more than ``FIRST`` of the seconds: one size does not show how the time
+    grows, as much of a small piece's is the same for all.
     """
     result, spent, size = Timing(), 0.0, sizes[0]
     while True:
         took = seconds_of(lambda size=size: run(size))  # type: ignore[misc]
         result.points.append((size, took))
         spent += took
-        alone = len(result.points) == 1
         larger = [other for other in sizes if other > size]
-        expected = [took * (1 + other / size) / 2 if alone else result.at(other) for other in larger]
-        fitting = [other for other, time_ in zip(larger, expected, strict=True) if time_ <= seconds - spent]
+        if len(result.points) == 1:
+            fitting = larger[:1] if took <= FIRST * seconds else []
+        else:
+            fitting = [other for other in larger if result.at(other) <= seconds - spent]
         if not fitting:
             return result
-        size = fitting[0] if alone else fitting[-1]
+        size = fitting[-1]
 
 
 def seconds_of(run: Callable[[], object]) -> float:
