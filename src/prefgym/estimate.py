@@ -144,7 +144,7 @@ class Trial:
             both = seconds_of(lambda: self._write(batch, 1 + steps, each)) if steps else read
             left -= read + both
             self.reading.points.append((prompts, read))
-            self.step.points.append((each * prompts, max((both - read) / max(steps, 1), 1e-9)))
+            self.step = Timing([(each * prompts, max((both - read) / max(steps, 1), 1e-9))])
 
         done = timed(ladder(self.prompts), few, left).size
         one = self.step.at(rows, least=0.0)
