@@ -64,7 +64,8 @@ def main() -> None:
     work = (options.work or (options.output if options.quick else Path("runs")) / "real_model").resolve()
     prepare(options.data, work / "data", quick=options.quick)
     check_apart(work / "data")
-    asked = stages(options.model, options.encoder, 1 if options.quick else options.seeds, options.quick)
+    how = (1 if options.quick else options.seeds, options.quick)
+    asked = stages(*map(_whole_path, (options.model, options.encoder)), *how)
     unknown = set(options.only or ()) - {stage.name for stage in asked}
     if unknown:
         parser.error(f"there is no stage {', '.join(sorted(unknown))}; stages are {', '.join(s.name for s in asked)}")
@@ -72,9 +73,9 @@ def main() -> None:
         if options.only is None or stage.name in options.only:
             run(stage, work, inside=options.quick)
     options.output.mkdir(parents=True, exist_ok=True)
-    write_page(
-        options.output, work, asked, {"model": options.model, "encoder": options.encoder, "quick": options.quick}
-    )
+    model, encoder = (Path(name).name if Path(name).is_dir() else name for name in (options.model, options.encoder))
+    given = {"model": model, "encoder": encoder, "quick": options.quick}
+    write_page(options.output, work, stages(model, encoder, *how), given)  # without the paths of a machine
 
 
 def prepare(source: Path | None, folder: Path, quick: bool = False) -> None:
@@ -123,11 +124,8 @@ def stages(model: str, encoder: str, seeds: int, quick: bool) -> list[Stage]:
     train += ("--data.prompts", "data/prompts", "--evaluation.judge", "judge", *(short if quick else ()))
     pairs = ("--data.pairs", "data/pairs.jsonl", "--data.instruction_column", "dialogue")
     pairs += ("--data.output_column", "summary", *(("--data.instruction", "none") if quick else ()))
-    crossed = [
-        Stage(f"crossed{name}", (*reward, "--model", encoder, "--data.comparisons", f"data/ratings{name}.jsonl"))
-        for name in ("", "-without-poor")
-    ]
-    crossed = [Stage(stage.name, (*stage.words, "--data.system_column", "model")) for stage in crossed]
+    apart = (*reward, "--data.system_column", "model", "--model", encoder, "--data.comparisons")
+    crossed = [Stage(f"crossed{name}", (*apart, f"data/ratings{name}.jsonl")) for name in ("", "-without-poor")]
     unpaid = ("--seed", "0", "--env.kl_coef", "0", "--evaluation.keep", "last")
     rl = [Stage(f"reinforce-{seed}", (*train, "--seed", str(seed))) for seed in range(seeds)]
     return [
@@ -192,6 +190,11 @@ def _few_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[s
         for model, text in (("A", row["summary"]), ("B", " ".join(row["summary"].split()[:3])))
     ]
     return rows[:16], rows[16:24], ratings
+
+
+def _whole_path(model: str) -> str:
+    """A folder's whole path, as commands run in another folder; any other name as it is."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -10,20 +10,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from .config import Config, Option, find_preset, read_yaml
+from .config import Config, find_preset, read_yaml
 from .errors import InputError, nearest
 from .finished_run import check_run
-from .options import (
-    DATA_OPTIONS,
-    ENV_OPTIONS,
-    EVALUATION_OPTIONS,
-    VALIDATION_OPTIONS,
-    agent_options,
-    every_agent_option,
-)
+from .options import DATA_OPTIONS, EVALUATION_OPTIONS, agent_options, every_agent_option
 from .output import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from .paths import user_path
-from .training_config import CONTROL, SEED, resolve_config
+from .training_config import CONTROL, resolve_config, run_options
 
 SHARED = (
     "env.id",
@@ -148,18 +141,13 @@ def check_unchanged(run: Contestant) -> None:
     file = run.folder / CONFIG_FILE
     if not file.is_file():
         return
-    saved = read_yaml(file, _run_options())
+    saved = read_yaml(file, run_options(every_agent_option()))
     for key, asked in Config(run.settings).without(CONTROL).items():
         if saved.get(key) != asked:
             raise InputError(
                 f"{run.folder} holds a run whose {key} is {_said(saved.get(key))}, not {_said(asked)}; give another "
                 "--output, or add --overwrite to retrain it."
             )
-
-
-def _run_options() -> list[Option]:
-    """Everything that the config of a training run may hold."""
-    return [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *every_agent_option(), *EVALUATION_OPTIONS, *VALIDATION_OPTIONS]
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
@@ -175,7 +163,7 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
 def _saved_settings(folder: Path) -> dict[str, Any]:
     """Everything in a run's own config, including what only its agent knows; empty for a plain model folder."""
     file = folder / CONFIG_FILE
-    saved = read_yaml(file, _run_options()) if file.is_file() else {}
+    saved = read_yaml(file, run_options(every_agent_option())) if file.is_file() else {}
     return saved if "env.id" in saved else {}
 
 
@@ -207,7 +195,7 @@ def _group_name(runs: Sequence[Contestant]) -> str:
 
 def _own_flags(config: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that the agent of this config has."""
-    preset = read_yaml(find_preset(config), _run_options())
+    preset = read_yaml(find_preset(config), run_options(every_agent_option()))
     name = flags.get("agent.name") or preset.get("agent.name") or "ppo"
     known = {option.key for option in agent_options(str(name))}
     return {key: value for key, value in flags.items() if not key.startswith("agent.") or key in known}

@@ -67,15 +67,16 @@ def resolve_config(flags: dict[str, Any]) -> Config:
 
 def options_of(agent: str) -> list[Option]:
     """The options of a training run with this agent."""
-    return _with(agent_options(agent))
+    return [*CONTROL, *run_options(agent_options(agent))]
 
 
 def _every_option() -> list[Option]:
-    return _with(every_agent_option())
+    return [*CONTROL, *run_options(every_agent_option())]
 
 
-def _with(agents: list[Option]) -> list[Option]:
-    return [*CONTROL, SEED, *ENV_OPTIONS, *DATA_OPTIONS, *agents, *EVALUATION_OPTIONS, *VALIDATION_OPTIONS]
+def run_options(of_agents: list[Option]) -> list[Option]:
+    """Everything that the config of a training run may hold, with these options of agents."""
+    return [SEED, *ENV_OPTIONS, *DATA_OPTIONS, *of_agents, *EVALUATION_OPTIONS, *VALIDATION_OPTIONS]
 
 
 def _agent_name(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
