@@ -63,6 +63,7 @@ class Hyperparameters:
             share; None trains the weights. Needs the extra ``prefgym[peft]``.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
         lora_targets: linear layers to adapt, separated by commas, or ``all-linear``.
+        lora_layers: adapt only so many layers, the last ones: less time and memory for an update. None is all.
         loss_reduction: how losses are averaged: ``token_mean`` over the minibatch, or ``episode_sum``: sum over each
             episode's tokens, mean over episodes, which is the unbiased policy gradient.
     """
@@ -93,6 +94,7 @@ class Hyperparameters:
     lora_rank: int | None = None
     lora_alpha: float | None = None
     lora_targets: str = EVERY_LINEAR
+    lora_layers: int | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -109,6 +111,7 @@ class Hyperparameters:
             "gradient_accumulation",
             "n_epochs",
             "lora_rank",
+            "lora_layers",
         )
         self.check_at_least_zero("vf_coef", "ent_coef", "kl_loss_coef", "weight_decay", "warmup")
         if self.warmup >= 1:
@@ -147,7 +150,9 @@ class Hyperparameters:
     @property
     def lora(self) -> LoRA | None:
         """The adapter to train, if any."""
-        return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
+        if self.lora_rank is None:
+            return None
+        return LoRA(self.lora_rank, self.lora_alpha, self.lora_targets, self.lora_layers)
 
     def check_counts(self, *names: str) -> None:
         """Each is a positive whole number (or None, if that is the default)."""

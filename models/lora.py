@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from .prompting import write_prompting
 
 WEIGHTS = "adapter_model.safetensors"
 EVERY_LINEAR = "all-linear"
+_LAYER = re.compile(r"(?P<stack>.*?)\.(?P<number>\d+)\.")
 _MARK = "prefgym.base"
 """The key in the head of the weights under which an adapter keeps what tells its base from another."""
 _NAMED = {
@@ -71,11 +73,14 @@ class LoRA:
         alpha: B A is scaled by alpha / rank; None is twice the rank.
         targets: names of the linear layers to adapt, separated by commas, or ``"all-linear"``: all but the
             language-model head.
+        layers: adapt only so many layers, the last ones; those before them then need neither a backward pass nor
+            memory for one. None is all.
     """
 
     rank: int
     alpha: float | None = None
     targets: str = EVERY_LINEAR
+    layers: int | None = None
 
     def settings(self, model: nn.Module, name: str) -> dict[str, Any]:
         """Return what ``peft`` is told of it; :class:`InputError` if the model lacks a layer of ``targets``."""
@@ -88,16 +93,33 @@ class LoRA:
 
     def target_modules(self, model: nn.Module, name: str) -> str | list[str]:
         """Return the targets in ``peft``'s format; :class:`InputError` if the model has no such layer."""
-        if self.targets == EVERY_LINEAR:
-            return EVERY_LINEAR
-        chosen = [target.strip() for target in self.targets.split(",")]
-        known = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)})
-        for target in chosen:
+        linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+        chosen = None if self.targets == EVERY_LINEAR else [target.strip() for target in self.targets.split(",")]
+        known = sorted({_last_word(n) for n in linear})
+        for target in chosen or ():
             if target not in known:
                 raise InputError(
                     f'"{name}" has no linear layer "{target}"; it has {", ".join(known)}.{nearest(target, known)}'
                 )
-        return chosen
+        if self.layers is None:
+            return EVERY_LINEAR if chosen is None else chosen
+        return [n for n in _in_last_layers(linear, self.layers, name) if chosen is None or _last_word(n) in chosen]
+
+
+def _last_word(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _in_last_layers(linear: list[str], count: int, name: str) -> list[str]:
+    """The modules in the last ``count`` layers of each stack of layers: an encoder and a decoder are one each."""
+    numbered = [(n, found) for n in linear if (found := _LAYER.match(n))]
+    stacks: dict[str, int] = {}
+    for _, found in numbered:
+        stacks[found["stack"]] = max(stacks.get(found["stack"], 0), int(found["number"]) + 1)
+    most = max(stacks.values(), default=0)
+    if count > most:
+        raise InputError(f'"{name}" has {most} layers, so lora_layers cannot be {count}; leave it out to adapt all.')
+    return [n for n, found in numbered if int(found["number"]) >= stacks[found["stack"]] - count]
 
 
 class AdaptedModel(LanguageModel):

@@ -31,7 +31,7 @@ from .watching import Events, Progress, StopOnDivergence
 SCHEDULES = ("cosine", "linear", "constant_with_warmup")
 _HOW_TO_KEEP = {"save_every", "resume", "accept_changes", "output_dir", "tensorboard", "progress"}
 """Options that do not affect how a run ends."""
-_ADAPTER = {"lora_rank", "lora_alpha", "lora_targets"}
+_ADAPTER = {"lora_rank", "lora_alpha", "lora_targets", "lora_layers"}
 _LENGTHS = {"epochs", "max_steps", "warmup", "eval_every", "log_every"}
 """Options that only determine the number of steps, which is what counts."""
 
@@ -64,6 +64,7 @@ class TrainingOptions:
         lora_rank: train an adapter of this rank instead of the weights (LoRA), and merge it into them at the end.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
         lora_targets: linear layers to adapt, separated by commas, or ``all-linear``.
+        lora_layers: adapt only so many layers, the last ones; a step then takes less time and memory. None is all.
     """
 
     learning_rate: float = 1e-3
@@ -88,6 +89,7 @@ class TrainingOptions:
     lora_rank: int | None = None
     lora_alpha: float | None = None
     lora_targets: str = EVERY_LINEAR
+    lora_layers: int | None = None
 
     def __post_init__(self) -> None:
         positive = ("learning_rate", "batch_size", "gradient_accumulation", "max_grad_norm")
@@ -108,13 +110,17 @@ class TrainingOptions:
             raise InputError("save_every, resume and tensorboard need an output_dir.")
         if self.lora_rank is not None and not self.lora_rank >= 1:
             raise InputError(f"lora_rank must be at least 1, not {self.lora_rank}.")
+        if self.lora_layers is not None and not self.lora_layers >= 1:
+            raise InputError(f"lora_layers must be at least 1, not {self.lora_layers}.")
         if self.lora_alpha is not None and not self.lora_alpha > 0:
             raise InputError(f"lora_alpha must be positive, not {self.lora_alpha}.")
 
     @property
     def lora(self) -> LoRA | None:
         """The shape of the adapter, if one is trained."""
-        return None if self.lora_rank is None else LoRA(self.lora_rank, self.lora_alpha, self.lora_targets)
+        if self.lora_rank is None:
+            return None
+        return LoRA(self.lora_rank, self.lora_alpha, self.lora_targets, self.lora_layers)
 
     @property
     def writes(self) -> bool:

@@ -43,9 +43,10 @@ class LMActorCriticPolicy(ActorCriticPolicy):
         use_sde: stable-baselines3 passes False for tokens.
         optimizer_class: as for every policy of stable-baselines3.
         optimizer_kwargs: its arguments; None = ``eps=1e-5``.
-        lora_rank: train an adapter of this rank; None trains all weights. This and the next two are as in our agents.
+        lora_rank: train an adapter of this rank; None trains all weights. This and the next three are as in our agents.
         lora_alpha: the adapter is scaled by this over its rank; None is twice the rank.
         lora_targets: linear layers to adapt.
+        lora_layers: adapt only so many layers, the last ones.
 
     Raises:
         InputError: the environment is not from ``make_vec_env``, or the adapter cannot be made.
@@ -64,6 +65,7 @@ class LMActorCriticPolicy(ActorCriticPolicy):
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         lora_targets: str = EVERY_LINEAR,
+        lora_layers: int | None = None,
     ) -> None:
         if not isinstance(action_space, TokenSpace):
             raise InputError(
@@ -79,7 +81,12 @@ class LMActorCriticPolicy(ActorCriticPolicy):
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
-        self._lora = {"lora_rank": lora_rank, "lora_alpha": lora_alpha, "lora_targets": lora_targets}
+        self._lora = {
+            "lora_rank": lora_rank,
+            "lora_alpha": lora_alpha,
+            "lora_targets": lora_targets,
+            "lora_layers": lora_layers,
+        }
         lora, model = Hyperparameters(**self._lora).lora, action_space.language_model.copy()  # type: ignore[arg-type]
         if lora is not None:
             model = AdaptedModel.start(model, lora, seed=int(torch.randint(2**31 - 1, ())))

@@ -45,6 +45,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lora_rank": {"lora_rank": 2},
     "lora_alpha": {"lora_alpha": 16.0},
     "lora_targets": {"lora_targets": "q_proj"},
+    "lora_layers": {"lora_layers": 1},
     "gae_lambda": {"gae_lambda": 0.3},
     "gamma": {"gamma": 0.5},
     "normalize_reward": {"normalize_reward": True},
@@ -61,6 +62,7 @@ WITH: dict[str, dict[str, Any]] = {
     "kl_loss_estimator": IN_LOSS,
     "lora_alpha": {"lora_rank": 2},
     "lora_targets": {"lora_rank": 2},
+    "lora_layers": {"lora_rank": 2},
     "clip_range": {"n_epochs": 4},
     "clip_range_vf": {"n_epochs": 4},
 }

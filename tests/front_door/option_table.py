@@ -213,6 +213,13 @@ TRAINING = {
     "training.lora_targets": told(
         "adapted, model", "q_proj", value=[("q_proj", 2, 2.0)], beside="--training.lora_rank 2"
     ),
+    "training.lora_layers": told(
+        "adapted, model",
+        "1",
+        value=[(f"model.layers.1.{part}", 2, 2.0) for part in LINEAR],
+        beside="--training.lora_rank 2",
+    ),
+    "training.eval_every": told("eval_steps", "3", value=3),
     "training.save_every": told("save_every", "7", value=7),
     "output": told("folder", "mine", value="mine"),
     "resume": told("resumed", value=True, beside="--output runs/begun", given=scenes.begun),

@@ -4,13 +4,21 @@ import copy
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from prefgym.data.comparisons import Comparison
 from prefgym.errors import InputError
 from prefgym.models import finetune as module
 from prefgym.models.finetune import LanguageModelTrainer, finetune
 from prefgym.models.language_model import LanguageModel
+from prefgym.models.lora import LoRA
 from prefgym.rewards.preference_model import PreferenceModel
 from prefgym.rewards.training import train_preference_model
 
@@ -61,9 +69,37 @@ def test_targets_and_scale(lm):
     assert all(("q_proj" in name) != torch.equal(after[name], before[name]) for name in before)
     with pytest.raises(InputError, match=r'no linear layer "q_prj".*Did you mean "q_proj"'):
         finetune(lm(), PAIRS, max_steps=1, lora_rank=1, lora_targets="q_prj")
-    for wrong in ({"lora_rank": 0}, {"lora_rank": 1, "lora_alpha": 0}):
+    for wrong in ({"lora_rank": 0}, {"lora_rank": 1, "lora_alpha": 0}, {"lora_rank": 1, "lora_layers": 0}):
         with pytest.raises(InputError, match="lora_"):
             finetune(lm(), PAIRS, max_steps=1, **wrong)
+
+
+def test_only_the_last_layers_are_adapted_and_those_before_keep_nothing_for_a_backward_pass(lm):
+    model = lm()
+    before = copy.deepcopy(model.model.state_dict())
+    recorded = []
+    for layer in model.model.model.layers:
+        layer.register_forward_hook(lambda _layer, _given, out: recorded.append((out[0] if isinstance(out, tuple) else out).requires_grad))
+    finetune(model, PAIRS, max_steps=1, lora_rank=1, lora_layers=1, lora_targets="q_proj,down_proj", learning_rate=1e-2)
+    assert recorded[:2] == [False, True]
+    finetune(model, PAIRS, max_steps=2, lora_rank=1, lora_layers=1, learning_rate=1e-2)
+    after = model.model.state_dict()
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert len(changed) == 7
+    assert all("layers.1." in name for name in changed)
+    with pytest.raises(InputError, match="has 2 layers, so lora_layers cannot be 3"):
+        finetune(lm(), PAIRS, max_steps=1, lora_rank=1, lora_layers=3)
+
+
+def test_an_encoder_and_a_decoder_have_last_layers_each():
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(vocab_size=8, **shape))
+    adapted = LoRA(1, layers=1).target_modules(model, "t5")
+    assert {".".join(name.split(".")[:3]) for name in adapted} == {"encoder.block.2", "decoder.block.1"}
+    assert LoRA(1, targets="wo", layers=1).target_modules(model, "t5") == [
+        "encoder.block.2.layer.1.DenseReluDense.wo",
+        "decoder.block.1.layer.2.DenseReluDense.wo",
+    ]
 
 
 def test_a_preference_model_gets_a_whole_new_head_and_a_trunk_of_low_rank(lm):

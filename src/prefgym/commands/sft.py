@@ -49,6 +49,8 @@ TRAINING = [
         "training.lora_alpha", float, None, "It is scaled by this over its rank (default: twice the rank).", above=0
     ),
     Option("training.lora_targets", str, "all-linear", "Linear layers that it adapts, separated by commas, or all."),
+    Option("training.lora_layers", int, None, "It adapts only so many layers, the last ones (default: all).", minimum=1),
+    Option("training.eval_every", int, None, "Steps between two evaluations (default: about ten per run).", minimum=1),
     Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten per run).", minimum=1),
 ]
 CONFIG = Option("config", str, None, "Preset name or YAML file to start from.", only_typed=True)
@@ -188,6 +190,7 @@ def training_options(config: Config, folder: Path) -> dict[str, Any]:
     return {
         **config.section("training"),
         "save_every": config["training.save_every"] or 0,
+        "eval_every": config["training.eval_every"] or 0,
         "seed": config["seed"],
         "resume": config["resume"],
         "accept_changes": config["accept_changes"],
