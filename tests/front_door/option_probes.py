@@ -205,13 +205,19 @@ def adapted(model: Any) -> list[Any]:
     return sorted({(name.rpartition(".")[2], part.r["default"], part.scaling["default"]) for name, part in layers})
 
 
+def adapted_layers(model: Any) -> list[int]:
+    """The numbers of the layers with an adapter."""
+    names = [name for name, part in model.named_modules() if hasattr(part, "lora_A")]
+    return sorted({int(word) for name in names for word in name.split(".") if word.isdigit()})
+
+
 def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     """Note what a supervised run is about to learn, and how."""
     from prefgym.models.resumable import ResumableTrainer
 
     keep = ResumableTrainer.keep_checkpoints
     known = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "seed", "max_steps")
-    known += ("warmup_steps", "lr_scheduler_type", "weight_decay")
+    known += ("warmup_steps", "eval_steps", "lr_scheduler_type", "weight_decay")
 
     def keep_checkpoints(trainer: Any, folder: Path, inputs: Any, resume: bool, accept_changes: bool) -> None:
         seen.update({"folder": under_here(folder), "resumed": resume, "accept_changes": accept_changes})
@@ -228,6 +234,7 @@ def fitting(patch: pytest.MonkeyPatch, seen: Seen) -> None:
                 "model": [float(weight.detach().flatten()[0]) for weight in trainer.model.parameters()],
                 "save_every": trainer.args.save_steps,
                 "adapted": adapted(trainer.model),
+                "adapted layers": adapted_layers(trainer.model),
                 **{name: getattr(trainer.args, name) for name in known},
             }
         )

@@ -208,17 +208,12 @@ TRAINING = {
     "training.batch_size": told("per_device_train_batch_size, max_steps, warmup_steps", "2", value=2),
     "training.gradient_accumulation": told("gradient_accumulation_steps", "2", value=2),
     "training.bf16": told("bf16", value=True),
-    "training.lora_rank": told("adapted, model", "2"),
+    "training.lora_rank": told("adapted, adapted layers, model", "2"),
     "training.lora_alpha": told("adapted", "3", beside="--training.lora_rank 2"),
     "training.lora_targets": told(
         "adapted, model", "q_proj", value=[("q_proj", 2, 2.0)], beside="--training.lora_rank 2"
     ),
-    "training.lora_layers": told(
-        "adapted, model",
-        "1",
-        value=[(f"model.layers.1.{part}", 2, 2.0) for part in LINEAR],
-        beside="--training.lora_rank 2",
-    ),
+    "training.lora_layers": told("adapted layers, model", "1", value=[1], beside="--training.lora_rank 2"),
     "training.eval_every": told("eval_steps", "3", value=3),
     "training.save_every": told("save_every", "7", value=7),
     "output": told("folder", "mine", value="mine"),
@@ -258,6 +253,7 @@ VOTES = "--data.first_column first --data.second_column second --data.label_colu
 REWARD = {
     **TRAINING,
     "config": told("learning_rate", "@own_reward", value=0.25),
+    "training.batch_size": told("per_device_train_batch_size, max_steps, warmup_steps, eval_steps", "2", value=2),
     "seed": told("seed, model, examples, held out, max_steps", "5", value=5),
     "data.template": told("examples, held out", "Post: {prompt} So:"),
     "data.system_prompt": told("examples, held out", "Be kind", beside="--model @chat"),
