@@ -63,6 +63,7 @@ def generate(
     decoding: Decoding = Decoding(),  # noqa: B008
     generator: torch.Generator | None = None,
     samples_per_prompt: int = 1,
+    also_greedy: bool = False,
     with_hidden: bool = False,
     look_every: int | None = None,
     static: bool = False,
@@ -85,6 +86,8 @@ def generate(
         decoding: how tokens are drawn.
         generator: source of randomness; None is torch's global one.
         samples_per_prompt: S. Rows come prompt by prompt: p0s0, p0s1, ..., p1s0, ...
+        also_greedy: write a greedy response too, after the samples of each prompt, which is read once for all of them;
+            N is then B * (S + 1), and the samples are those written without it.
         with_hidden: also return the hidden states.
         look_every: steps between two checks for ended rows. It changes the time, not the result: a check lets rows
             leave, but makes a GPU synchronise. None: each step on a CPU, every ``LOOK_EVERY`` on a GPU.
@@ -98,8 +101,10 @@ def generate(
     _check_budget(model, prompt_mask, max_new_tokens)
     start = first_real_column(prompt_mask)
     tokens, mask = prompt_tokens[:, start:], prompt_mask[:, start:].bool()
+    written = samples_per_prompt + also_greedy
     writing = _Writing(
-        len(tokens) * samples_per_prompt,
+        len(tokens) * written,
+        samples_per_prompt if also_greedy else None,
         max_new_tokens,
         tokens.device,
         eos_token_id,
@@ -111,7 +116,7 @@ def generate(
         stopped,
     )
     paths = paths_of(model, tokens.shape[1] + max_new_tokens)
-    given = (tokens, mask, samples_per_prompt, max_new_tokens)
+    given = (tokens, mask, written, max_new_tokens)
     with caching(model):
         if paths.rows:
             kind = StaticReader if static and paths.static else make_reader
@@ -148,11 +153,13 @@ class _Writing:
 
     Attributes:
         num_rows: N.
+        samples: S, where a greedy response follows the samples of each prompt; None where none does.
         most: R, the budget.
         ended: (N,) bool.
     """
 
     num_rows: int
+    samples: int | None
     most: int
     device: torch.device
     eos_token_id: int | Sequence[int]
@@ -175,7 +182,7 @@ class _Writing:
     def choose(self, rows: Tensor, logits: Tensor, states: Tensor, step: int) -> Tensor:
         """Draw the next token (n,) of rows (n,) from logits (n, V_model), and note it unless the row has ended."""
         distribution = log_distribution(logits, self.vocab_size, self.decoding)  # (n, V)
-        token = draw(distribution, self._uniform(step)[rows], self.decoding)  # (n,)
+        token = self._drawn(distribution, rows, step)  # (n,)
         ended = self.ended[rows]
         self.written[rows, step] = token.masked_fill(ended, self.pad_token_id)
         self.real[rows, step] = ~ended
@@ -191,11 +198,22 @@ class _Writing:
         self.ended[rows] = ended
         return token
 
+    def _drawn(self, distribution: Tensor, rows: Tensor, step: int) -> Tensor:
+        """The token (n,) of each row."""
+        if self.samples is None:
+            return draw(distribution, self._uniform(step)[rows], self.decoding)
+        prompts, sample = rows // (self.samples + 1), rows % (self.samples + 1)
+        token, greedy = distribution.argmax(dim=-1), sample == self.samples
+        place = (prompts * self.samples + sample)[~greedy]  # among the rows that there are without greedy ones
+        token[~greedy] = draw(distribution[~greedy], self._uniform(step)[place], self.decoding)
+        return token
+
     def _uniform(self, step: int) -> Tensor:
-        """(N,) one number for each row, ended or not; batches that are written one after the other share the step's."""
+        """One number for each row that is drawn, ended or not; batches written one after the other share the step's."""
         while len(self._uniforms) <= step:
             own = self.generator.device if self.generator else self.device
-            self._uniforms.append(torch.rand(self.num_rows, generator=self.generator, device=own).to(self.device))
+            drawn = self.num_rows if self.samples is None else self.num_rows // (self.samples + 1) * self.samples
+            self._uniforms.append(torch.rand(drawn, generator=self.generator, device=own).to(self.device))
         return self._uniforms[step]
 
     def result(self) -> Generation:

@@ -231,6 +231,17 @@ class LanguageModel:
         self._shares = other._shares = True
         return other
 
+    def equals(self, other: LanguageModel) -> bool:
+        """Whether the other model has the same configuration and the same weights, in memory once or twice."""
+        if self is other:
+            return True
+        ours, theirs = (dict(lm.model.named_parameters()) | dict(lm.model.named_buffers()) for lm in (self, other))
+        if type(self.model) is not type(other.model) or ours.keys() != theirs.keys():
+            return False
+        if self.model.config.to_dict() != other.model.config.to_dict():
+            return False
+        return all(_same_tensor(tensor, theirs[name]) for name, tensor in ours.items())
+
     def freeze(self) -> LanguageModel:
         """Disable gradients for all parameters; return self."""
         self.model.requires_grad_(False)
@@ -359,3 +370,9 @@ def _aligned(model: PreTrainedModel) -> PreTrainedModel:
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     return model
+
+
+def _same_tensor(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if (a.dtype, a.shape, a.device) != (b.dtype, b.shape, b.device):
+        return False
+    return (a.data_ptr(), a.stride()) == (b.data_ptr(), b.stride()) or torch.equal(a, b)

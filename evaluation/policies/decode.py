@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ...models.forward import token_log_probs
 from ...models.generation import generate, is_one_of
 from ...models.language_model import LanguageModel
 from ...models.response_text import ResponseText
+from ...models.shared_prompt import numbered
 from ...numbers import plain
 
 Prompts = PromptSet | Sequence[Mapping[str, Any]]
@@ -50,7 +52,7 @@ class DecodeSettings:
     temperature: of the policies compared, and of the reference; the one used in training.
     stop_strings: texts that end a response, as in the environment.
     keep_special_tokens: special tokens that stay in texts, likewise.
-    batch_size: responses decoded at once; prompts of similar length go together.
+    batch_size: sampled responses written at once; prompts of similar length go together.
     """
 
     template: AnyTemplate = SUMMARIZE
@@ -141,6 +143,27 @@ def prepare(lm: LanguageModel, prompts: Prompts, settings: DecodeSettings) -> tu
     return [source.at(index) for index in indices], source.truncated_prompts
 
 
+def decode_both(
+    lm: LanguageModel,
+    prompts: Prompts,
+    settings: DecodeSettings | None = None,
+    *,
+    seed: int = 0,
+    reference: LanguageModel | None = None,
+) -> tuple[Responses, Responses]:
+    """Write a sampled and a greedy response to each prompt, which is read once: the pair that ``decode`` would write.
+
+    Arguments as in :func:`decode`; the sampled ones are drawn at the settings' temperature.
+    """
+    settings = settings or DecodeSettings()
+    decoding = Decoding(temperature=settings.temperature)
+    written = write_samples(lm, prompts, 1, settings, decoding, seed=seed, also_greedy=True)
+    if reference is not None:
+        written = _with_reference(written, lm, reference, settings)
+    rows = np.arange(len(written))
+    return written.select(rows[::2]), written.select(rows[1::2])
+
+
 def decode(
     lm: LanguageModel,
     prompts: Prompts,
@@ -167,9 +190,16 @@ def decode(
     responses = write_samples(lm, prompts, 1, settings, decoding, seed=seed)
     if reference is None:
         return responses
-    same = reference is lm and decoding == replace(decoding, temperature=settings.temperature, top_k=0, top_p=1.0)
-    ref_log_probs = responses.log_probs if same else _log_probs(responses, reference, settings)
-    return replace(responses, ref_log_probs=ref_log_probs)
+    own = replace(decoding, greedy=False) == Decoding(temperature=settings.temperature)
+    return _with_reference(responses, lm if own else None, reference, settings)
+
+
+def _with_reference(
+    responses: Responses, lm: LanguageModel | None, reference: LanguageModel, settings: DecodeSettings
+) -> Responses:
+    """Responses with the reference's log π: their own where they are those of ``lm`` and it equals the reference."""
+    own = lm is not None and lm.equals(reference)
+    return replace(responses, ref_log_probs=responses.log_probs if own else _log_probs(responses, reference, settings))
 
 
 def best_of_n(
@@ -219,16 +249,21 @@ def write_samples(
     decoding: Decoding | None = None,
     *,
     seed: int = 0,
+    also_greedy: bool = False,
 ) -> Responses:
-    """Write n responses per prompt, those of a prompt adjacent; arguments as in ``decode``."""
+    """Write n responses per prompt, those of a prompt adjacent; arguments as in ``decode``.
+
+    With ``also_greedy`` a greedy one follows them, so there are n + 1 of each prompt.
+    """
     settings = settings or DecodeSettings()
     decoding = decoding or Decoding(temperature=settings.temperature)
     prepared, _ = prepare(lm, prompts, settings)
     response_text = ResponseText(lm, settings.stop_strings, settings.keep_special_tokens)
     width = settings.max_new_tokens
-    tokens = torch.full((len(prepared) * n, width), lm.pad_token_id, dtype=torch.int64)
-    mask = torch.zeros((len(prepared) * n, width), dtype=torch.bool)
-    log_probs = torch.zeros((len(prepared) * n, width))
+    each = n + also_greedy
+    tokens = torch.full((len(prepared) * each, width), lm.pad_token_id, dtype=torch.int64)
+    mask = torch.zeros((len(prepared) * each, width), dtype=torch.bool)
+    log_probs = torch.zeros((len(prepared) * each, width))
     batch_size = max(1, settings.batch_size // n)
     batches = _batches([len(prompt.ids) for prompt in prepared], batch_size, "writing responses")
     for number, batch in enumerate(batches):
@@ -244,9 +279,10 @@ def write_samples(
             decoding=decoding,
             generator=torch.Generator(device=lm.device).manual_seed((seed * 100_003 + number) % 2**63),
             samples_per_prompt=n,
+            also_greedy=also_greedy,
             stopped=response_text.stopped if settings.stop_strings else None,
         )
-        index = (torch.tensor(batch)[:, None] * n + torch.arange(n)).flatten()  # prompt-major: p0s0, p0s1, ...
+        index = (torch.tensor(batch)[:, None] * each + torch.arange(each)).flatten()  # prompt-major: p0s0, p0s1, ...
         written = generation.tokens.shape[1]
         tokens[index, :written], mask[index, :written] = generation.tokens.cpu(), generation.mask.cpu()
         log_probs[index, :written] = generation.log_probs.float().cpu()
@@ -254,23 +290,29 @@ def write_samples(
     last = tokens.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
     read = [response_text.read(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
     stopped = np.array([reason == "stop" for _, reason in read]) if settings.stop_strings else None
-    repeated = [prompt for prompt in prepared for _ in range(n)]
+    repeated = [prompt for prompt in prepared for _ in range(each)]
     ended = is_one_of(last, lm.eos_token_ids).numpy()
     return Responses([text for text, _ in read], repeated, tokens, mask, ended, log_probs, stopped=stopped)
 
 
 @torch.no_grad()
 def _log_probs(responses: Responses, lm: LanguageModel, settings: DecodeSettings) -> Tensor:
-    """(N, R) log π of every response token, 0 on padding."""
+    """(N, R) log π of every response token, 0 on padding; adjacent responses to a prompt are read behind it."""
     decoding = Decoding(temperature=settings.temperature)
     result = torch.zeros(responses.tokens.shape)
-    lengths = [len(prompt.ids) + int(n) for prompt, n in zip(responses.prompts, responses.mask.sum(1), strict=True)]
-    for batch in _batches(lengths, READ_AT_ONCE, "reading responses"):
+    written = responses.mask.sum(1)
+    groups = [list(rows) for _, rows in groupby(range(len(responses)), lambda row: id(responses.prompts[row]))]
+    most = max(map(len, groups), default=1)
+    lengths = [len(responses.prompts[rows[0]].ids) + int(written[rows].max()) for rows in groups]
+    for together in _batches(lengths, max(1, READ_AT_ONCE // most), "reading responses"):
+        batch = [row for group in together for row in groups[group]]
+        prompt_of = numbered([group for group in together for _ in groups[group]]) if most > 1 else None
         width = max(1, int(responses.mask[batch].sum(1).max()))
         prompt, prompt_mask = left_pad([responses.prompts[i].ids for i in batch], lm.pad_token_id)
         tokens = torch.cat([prompt, responses.tokens[batch, :width]], 1)
         mask = torch.cat([prompt_mask, responses.mask[batch, :width]], 1)
-        log_probs = token_log_probs(lm.model, tokens.to(lm.device), mask.to(lm.device), width, lm.vocab_size, decoding)
+        where = (tokens.to(lm.device), mask.to(lm.device), width, lm.vocab_size, decoding)
+        log_probs = token_log_probs(lm.model, *where, None if prompt_of is None else prompt_of.to(lm.device))
         result[batch, :width] = log_probs.float().cpu().masked_fill(~responses.mask[batch, :width], 0.0)
     return result
 

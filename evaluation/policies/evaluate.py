@@ -34,6 +34,7 @@ from .decode import (
     best_of_n,
     choose_temperature,
     decode,
+    decode_both,
     prepare,
 )
 from .fingerprint import fingerprint
@@ -47,6 +48,7 @@ YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "star
 """Names of the yardsticks; no policy may have one of them."""
 
 BEST_OF = 4
+SAMPLED = ("sampled",)
 
 
 @dataclass
@@ -139,12 +141,12 @@ def evaluate_policies(
     memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
     if memo.folder is not None and not isinstance(judge, str):
         judge = _RememberedJudge(judge, memo)
-    plan = exam.plan(policies, held)
-    made = {}
-    with tqdm(plan.items(), desc="evaluate", disable=not progress) as bar:
-        for (kind, name), make in bar:
-            bar.set_postfix_str(f"{name}, {kind}")
-            made[kind, name] = exam.with_prompts(memo.remember(f"{kind} {name}", make))
+    made: dict[tuple[str, str], Candidate] = {}
+    with tqdm(exam.plan(policies, held).items(), desc="evaluate", disable=not progress) as bar:
+        for (name, kinds), make in bar:
+            bar.set_postfix_str(f"{name}, {' and '.join(kinds)}")
+            found = memo.remember(f"{' '.join(kinds)} {name}", make)
+            made.update({(kind, name): exam.with_prompts(one) for kind, one in zip(kinds, found, strict=True)})
     sampled = {name: candidate for (kind, name), candidate in made.items() if kind == "sampled"}
     greedy = {name: candidate for (kind, name), candidate in made.items() if kind == "greedy"}
     best_temperature = sampled.get("start_best_temperature")
@@ -205,27 +207,24 @@ class _Exam:
 
     def plan(
         self, policies: Mapping[str, LanguageModel], validation: Prompts | None
-    ) -> dict[tuple[str, str], Callable[[], Candidate]]:
-        """(sampled or greedy, name) -> how to make that candidate, in the order of the report."""
-        plan: dict[tuple[str, str], Callable[[], Candidate]] = {}
+    ) -> dict[tuple[str, tuple[str, ...]], Callable[[], list[Candidate]]]:
+        """Name, and sampled or greedy or both -> how to make these candidates, in the order of the report."""
+        plan: dict[tuple[str, tuple[str, ...]], Callable[[], list[Candidate]]] = {}
         for name, lm in {"start": self.start, **policies}.items():
-            plan["sampled", name] = partial(self.write, lm, Decoding(temperature=self.settings.temperature))
-            plan["greedy", name] = partial(self.write, lm, Decoding(temperature=self.settings.temperature, greedy=True))
+            plan[name, ("sampled", "greedy")] = partial(self.write, lm)
         if self.selector is not None:
-            plan["sampled", "start_best_of_4"] = self.best_of
+            plan["start_best_of_4", SAMPLED] = self.best_of
             if validation is not None:
-                plan["sampled", "start_best_temperature"] = partial(self.at_best_temperature, validation)
+                plan["start_best_temperature", SAMPLED] = partial(self.at_best_temperature, validation)
         references = [row.get("reference") or "" for row in self.rows]
         if any(references):
-            plan["sampled", "references"] = partial(self.quote, references)
+            plan["references", SAMPLED] = partial(self.quote, references)
         if all(references) and len(references) > 1:
-            plan["sampled", "random_reference"] = partial(
-                self.quote, yardsticks.random_references(references, self.seed)
-            )
-        plan["sampled", "lead"] = partial(self.quote, [yardsticks.lead_sentence(row["prompt"]) for row in self.rows])
+            plan["random_reference", SAMPLED] = partial(self.quote, yardsticks.random_references(references, self.seed))
+        plan["lead", SAMPLED] = partial(self.quote, [yardsticks.lead_sentence(row["prompt"]) for row in self.rows])
         oracle = yardsticks.oracle_summaries(self.rows)
         if oracle is not None:
-            plan["sampled", "oracle"] = partial(self.quote, oracle)
+            plan["oracle", SAMPLED] = partial(self.quote, oracle)
         return plan
 
     @property
@@ -236,33 +235,38 @@ class _Exam:
         choices = [name for name in self.scorers if name not in ("gold_score", JUDGE_SCORE)]
         return self.scorers[choices[0]] if choices else None
 
-    def write(self, lm: LanguageModel, decoding: Decoding) -> Candidate:
-        responses = decode(lm, self.rows, self.settings, decoding, seed=self.seed, reference=self.reference)
-        return self._candidate(responses.texts, responses.lengths, responses, responses.kl)
+    def write(self, lm: LanguageModel) -> list[Candidate]:
+        both = decode_both(lm, self.rows, self.settings, seed=self.seed, reference=self.reference)
+        return [self._written(responses) for responses in both]
 
-    def best_of(self) -> Candidate:
+    def best_of(self) -> list[Candidate]:
         assert self.selector is not None
         responses = best_of_n(self.start, self.rows, self.selector, BEST_OF, self.settings, seed=self.seed)
-        return self._candidate(responses.texts, responses.lengths, responses, best_of_n_kl(BEST_OF))
+        return [self._candidate(responses.texts, responses.lengths, responses, best_of_n_kl(BEST_OF))]
 
-    def at_best_temperature(self, validation: Prompts) -> Candidate:
+    def at_best_temperature(self, validation: Prompts) -> list[Candidate]:
         assert self.selector is not None
         best, _ = choose_temperature(self.start, validation, self.selector, self.settings, seed=self.seed + 1)
-        return replace(self.write(self.start, Decoding(temperature=best)), temperature=best)
+        decoding = Decoding(temperature=best)
+        responses = decode(self.start, self.rows, self.settings, decoding, seed=self.seed, reference=self.reference)
+        return [replace(self._written(responses), temperature=best)]
 
-    def quote(self, texts: list[str]) -> Candidate:
+    def quote(self, texts: list[str]) -> list[Candidate]:
         """A candidate of given texts, rendered as a policy would have written them."""
         rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
         tokens = self.start.texts.responses(
             [prompt.text for prompt in self.prompts], rendered, framed=self.settings.template.framed
         )
-        return self._candidate(rendered, np.array([len(row) for row in tokens]))
+        return [self._candidate(rendered, np.array([len(row) for row in tokens]))]
 
     def with_prompts(self, candidate: Candidate) -> Candidate:
         """The candidate with the prompts common to all, which a stored part does not contain."""
         if candidate.responses is None or candidate.responses.prompts:
             return candidate
         return replace(candidate, responses=replace(candidate.responses, prompts=self.prompts))
+
+    def _written(self, responses: Responses) -> Candidate:
+        return self._candidate(responses.texts, responses.lengths, responses, responses.kl)
 
     def _candidate(
         self, texts: list[str], lengths: Any, responses: Responses | None = None, kl: Any = None

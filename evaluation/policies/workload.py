@@ -39,14 +39,14 @@ def workload(policies: int, prompts: int, validation: int, chooses: bool = True)
         chooses: whether there is a score that chooses among the start policy's samples.
 
     >>> workload(policies=1, prompts=10, validation=0, chooses=False)
-    Workload(asked=40, written=40, read=40, scored=80)
+    Workload(asked=20, written=40, read=20, scored=80)
     """
-    plain = 2 * (1 + policies) * prompts  # each policy and the start policy, sampled and greedy
+    plain = 2 * (1 + policies) * prompts  # each policy and the start policy, sampled and greedy, in one reading
     tried = TEMPERATURES * validation + prompts if chooses and validation else 0
     best = prompts if chooses else 0
     return Workload(
-        asked=plain + best + tried,
+        asked=plain // 2 + best + tried,
         written=plain + BEST_OF * best + tried,
-        read=plain + (prompts if tried else 0),
+        read=2 * policies * prompts + (prompts if tried else 0),
         scored=plain + BEST_OF * best + best + tried + QUOTED * prompts,
     )

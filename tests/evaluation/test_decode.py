@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from prefgym.errors import InputError
-from prefgym.evaluation.policies.decode import DecodeSettings, best_of_n, choose_temperature, decode, prepare
+from prefgym.evaluation.policies import decode as module
+from prefgym.evaluation.policies.decode import (
+    DecodeSettings,
+    best_of_n,
+    choose_temperature,
+    decode,
+    decode_both,
+    generate,
+    prepare,
+)
 from prefgym.models.distribution import Decoding
 from prefgym.models.language_model import LanguageModel
 
@@ -86,6 +95,32 @@ def test_a_lower_temperature_costs_kl(start, prompts, settings):
     kl = decode(start, prompts * 8, settings, Decoding(temperature=0.3), reference=start).kl
     assert kl is not None
     assert kl.mean() > 0.5
+
+
+def test_a_sampled_and_a_greedy_response_are_written_in_one_reading(start, trained, prompts, settings, monkeypatch):
+    many = prompts * 4
+    apart = [decode(trained, many, settings, way, seed=3, reference=start) for way in (None, GREEDY)]
+    read = []
+    monkeypatch.setattr(
+        module,
+        "generate",
+        lambda model, ids, *rest, **more: (read.append(len(ids)), generate(model, ids, *rest, **more))[1],
+    )
+    together = decode_both(trained, many, settings, seed=3, reference=start)
+    assert sum(read) == len(many)
+    assert apart[0].texts != apart[1].texts
+    for one, other in zip(apart, together, strict=True):
+        assert one.texts == other.texts
+        assert torch.equal(one.tokens, other.tokens)
+        assert (one.ended == other.ended).all()
+        np.testing.assert_allclose(one.kl, other.kl, atol=1e-3)
+
+
+def test_a_policy_equal_to_the_reference_is_not_read_again(start, prompts, settings, monkeypatch):
+    monkeypatch.setattr(module, "_log_probs", lambda *_: pytest.fail("read again"))
+    for reference in (start, start.view(), start.copy()):
+        for responses in decode_both(start, prompts, settings, reference=reference):
+            assert (responses.kl == 0).all()
 
 
 def test_without_a_reference_there_is_no_kl(start, prompts, settings):

@@ -11,10 +11,11 @@ def test_the_counts_are_those_of_an_evaluation(validation, start, trained, promp
     counts = {"asked": 0, "written": 0, "read": 0, "scored": 0}
     generate, log_probs = decode.generate, decode._log_probs
 
-    def counting(model, tokens, mask, *, samples_per_prompt=1, **options):
+    def counting(model, tokens, mask, **options):
+        written = generate(model, tokens, mask, **options)
         counts["asked"] += len(tokens)
-        counts["written"] += len(tokens) * samples_per_prompt
-        return generate(model, tokens, mask, samples_per_prompt=samples_per_prompt, **options)
+        counts["written"] += len(written.tokens)
+        return written
 
     def reading(responses, *rest):
         counts["read"] += len(responses)

@@ -35,6 +35,19 @@ def test_log_probs_kept_from_decoding_are_those_of_a_full_forward(any_model, pro
     torch.testing.assert_close(generation.log_probs, expected, atol=1e-5, rtol=0)
 
 
+def test_a_greedy_response_comes_along_and_the_samples_stay_as_they_were(any_model, prompts):
+    both = write(any_model, prompts, samples_per_prompt=3, also_greedy=True, with_hidden=True)
+    greedy = torch.arange(len(both.tokens)) % 4 == 3
+    for rows, options in ((~greedy, {"samples_per_prompt": 3}), (greedy, {"decoding": Decoding(greedy=True)})):
+        alone = write(any_model, prompts, with_hidden=True, **options)
+        width = alone.tokens.shape[1]
+        assert torch.equal(both.tokens[rows][:, :width], alone.tokens)
+        assert torch.equal(both.mask[rows][:, :width], alone.mask)
+        assert not both.mask[rows][:, width:].any()
+        torch.testing.assert_close(both.log_probs[rows][:, :width], alone.log_probs, atol=1e-5, rtol=0)
+        torch.testing.assert_close(both.hidden[rows][:, :width], alone.hidden, atol=1e-4, rtol=1e-4)
+
+
 def test_hidden_states_are_those_each_token_was_predicted_from(model, prompts):
     generation = write(model, prompts, samples_per_prompt=2, with_hidden=True)
     tokens, mask = join(prompts, generation, 2)

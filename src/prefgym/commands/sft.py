@@ -49,7 +49,9 @@ TRAINING = [
         "training.lora_alpha", float, None, "It is scaled by this over its rank (default: twice the rank).", above=0
     ),
     Option("training.lora_targets", str, "all-linear", "Linear layers that it adapts, separated by commas, or all."),
-    Option("training.lora_layers", int, None, "It adapts only so many layers, the last ones (default: all).", minimum=1),
+    Option(
+        "training.lora_layers", int, None, "It adapts only so many layers, the last ones (default: all).", minimum=1
+    ),
     Option("training.eval_every", int, None, "Steps between two evaluations (default: about ten per run).", minimum=1),
     Option("training.save_every", int, None, "Steps between two checkpoints (default: about ten per run).", minimum=1),
 ]
