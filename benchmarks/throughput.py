@@ -2,6 +2,8 @@
 
     python benchmarks/throughput.py --output benchmarks/throughput                 about 35 minutes on two cores
     python benchmarks/throughput.py --output DIR --shape neox-160m --device cuda   the larger shape, on a GPU
+    python benchmarks/throughput.py --output DIR --shape smollm2-135m --weights SMOLLM2 --rounds 1
+                                                     a model of real size, 8 samples a prompt; an hour on two cores
     python benchmarks/throughput.py --quick --output /tmp/throughput               shows that it runs, without TRL
 
 TRL runs in virtual environments that this script makes, with the same version of torch. Writes results.json, README.md
@@ -35,7 +37,7 @@ HERE = Path(__file__).resolve().parent
 COMMAND = "python benchmarks/throughput.py --output benchmarks/throughput"
 ABOUT = (
     "Two workloads: W1, every response has 48 tokens; W2, a response ends about every 24 tokens, after 48 at most. 64 "
-    "episodes of 128 prompt tokens per iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in its "
+    "episodes per iteration; PPO with 4 epochs in minibatches of 16. Every contestant runs in its "
     "own process, in several rounds, as a machine's speed drifts. Seconds are medians, with the fastest and the "
     "slowest iteration; the peak is of memory above the level after loading. n is samples per prompt. "
     "`ppo_*_against_shared_trunk` compares with TRL's time if policy and value shared a trunk, estimated "
@@ -71,6 +73,19 @@ CONTESTANTS = {
     "floor of PPO, n = 8": Contestant("floor", "ppo", 8),
     "floor of REINFORCE, n = 4": Contestant("floor", "reinforce", 4),
 }
+LARGE = {  # of a shape of real size: 8 samples a prompt, and batches that TRL has by default and that suit it best
+    "TRL RLOO, n = 8, batches of 8": Contestant("trl_group", "rloo", 8, "trl-1.16", {"minibatch": "8"}),
+    "TRL GRPO, n = 8, batches of 8": Contestant("trl_group", "grpo", 8, "trl-1.16", {"minibatch": "8"}),
+    "TRL GRPO, n = 8, batches of 32": Contestant("trl_group", "grpo", 8, "trl-1.16", {"minibatch": "32"}),
+    "TRL GRPO, n = 8, batches of 8, bf16": Contestant(
+        "trl_group", "grpo", 8, "trl-1.16", {"minibatch": "8", "precision": "bf16"}
+    ),
+    "REINFORCE, n = 8": Contestant("ours", "reinforce", 8, options={"minibatch": "8"}),
+    "REINFORCE, n = 8, bf16": Contestant("ours", "reinforce", 8, options={"minibatch": "8", "precision": "bf16"}),
+    "floor of REINFORCE, n = 8": Contestant("floor", "reinforce", 8, options={"minibatch": "8"}),
+}
+CONTESTANTS |= LARGE
+PROMPT_TOKENS = {"smollm2-135m": 200}
 RATIOS = {  # name -> (slower, timed)
     "ppo_n1": ("TRL PPO", "PPO"),
     "ppo_n8": ("TRL PPO", "PPO, n = 8"),
@@ -82,12 +97,20 @@ RATIOS = {  # name -> (slower, timed)
     "ppo_n1_over_floor": ("PPO", "floor of PPO"),
     "ppo_n8_over_floor": ("PPO, n = 8", "floor of PPO, n = 8"),
     "reinforce_n4_over_floor": ("REINFORCE, n = 4", "floor of REINFORCE, n = 4"),
+    "rloo_n8": ("TRL RLOO, n = 8, batches of 8", "REINFORCE, n = 8"),
+    "grpo_n8": ("TRL GRPO, n = 8, batches of 8", "REINFORCE, n = 8"),
+    "grpo_n8_batches_of_32": ("TRL GRPO, n = 8, batches of 32", "REINFORCE, n = 8"),
+    "grpo_n8_bf16": ("TRL GRPO, n = 8, batches of 8, bf16", "REINFORCE, n = 8, bf16"),
+    "reinforce_n8_over_floor": ("REINFORCE, n = 8", "floor of REINFORCE, n = 8"),
 }
 MEMORY = {  # name -> (whose peak, as a share of whose)
     "ppo_n1_memory": ("PPO", "TRL PPO"),
     "ppo_n8_memory": ("PPO, n = 8", "TRL PPO"),
     "rloo_n4_memory": ("REINFORCE, n = 4", "TRL RLOO, n = 4"),
     "grpo_n4_memory": ("REINFORCE, n = 4", "TRL GRPO, n = 4"),
+    "rloo_n8_memory": ("REINFORCE, n = 8", "TRL RLOO, n = 8, batches of 8"),
+    "grpo_n8_memory": ("REINFORCE, n = 8", "TRL GRPO, n = 8, batches of 8"),
+    "grpo_n8_batches_of_32_memory": ("REINFORCE, n = 8", "TRL GRPO, n = 8, batches of 32"),
 }
 SMALL = {"episodes": 8, "minibatch": 4, "epochs": 2, "new-tokens": 6, "prompt-tokens": 12, "iterations": 1}
 QUICK = ["PPO", "PPO, n = 8", "floor of PPO, n = 8"]
@@ -270,7 +293,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3, help="rounds per contestant")
     parser.add_argument("--iterations", type=int, default=2, help="timed iterations per round")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="default: those that suit the shape")
+    parser.add_argument("--weights", type=Path, help="folder with a model of the shape (default: random weights)")
     parser.add_argument("--venvs", type=Path, default=Path("runs/venvs"), help="where TRL is installed")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
@@ -279,12 +303,16 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     shape = "tiny" if options.quick else options.shape
     told: dict[str, Any] = SMALL if options.quick else {"iterations": options.iterations}
-    names = QUICK if options.quick else options.only
+    large = shape in PROMPT_TOKENS
+    if large:
+        told["prompt-tokens"] = PROMPT_TOKENS[shape]
+    suited = [name for name in CONTESTANTS if (name in LARGE) == large]
+    names = QUICK if options.quick else options.only or suited
     timed = measure_here if options.quick else measure
-    workloads = ["w1"] if options.quick else list(WORKLOADS)
+    workloads = ["w1"] if options.quick or large else list(WORKLOADS)
     for workload in workloads:
-        eos_every = WORKLOADS[workload]
-        make_workload(scratch / shape / workload, SHAPES[shape], eos_every, told.get("prompt-tokens", 128))
+        given = (WORKLOADS[workload], told.get("prompt-tokens", 128))
+        make_workload(scratch / shape / workload, SHAPES[shape], *given, weights=options.weights)
     results: Results = {name: {} for name in names}
     for _ in range(1 if options.quick else options.rounds):
         for workload in workloads:
@@ -295,14 +323,19 @@ def main() -> None:
                 results[name][workload] = merge(results[name].get(workload), now)
                 print(f"{workload} {name}: {statistics.median(now['seconds']):.2f} s", flush=True)
     found = ratios(results)
-    steps = stepping(options, scratch / shape)
-    found["step_share_of_bare"] = {"w1": steps["share_of_bare"]}
-    found["step_times_recompute"] = {"w1": steps["times_recompute"]}
+    steps = None if large else stepping(options, scratch / shape)
+    if steps is not None:
+        found["step_share_of_bare"] = {"w1": steps["share_of_bare"]}
+        found["step_times_recompute"] = {"w1": steps["times_recompute"]}
     write(options, shape, results, found, steps)
 
 
 def write(
-    options: argparse.Namespace, shape: str, results: Results, found: dict[str, dict[str, float]], steps: dict[str, Any]
+    options: argparse.Namespace,
+    shape: str,
+    results: Results,
+    found: dict[str, dict[str, float]],
+    steps: dict[str, Any] | None,
 ) -> None:
     """Write results.json, the picture and README.md; print the tables."""
     text = table(results, {name: row for name, row in found.items() if not name.startswith("step_")})
@@ -312,16 +345,24 @@ def write(
     draw(results, options.output / "parts.png")
     page = (
         f"# Seconds of a training iteration\n\n`{COMMAND} --shape {shape} --device {options.device}`\n\n{ABOUT} "
-        f"Shape {shape}, random weights; device {options.device}, {about['threads']} threads, torch {about['torch']}; "
-        f"fp32 unless stated otherwise.\n\n{text}\n\n"
+        f"Shape {shape}, {'random weights' if options.weights is None else 'weights of ' + options.weights.name}, prompts "
+        f"of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, {about['threads']} threads, torch "
+        f"{about['torch']}; fp32 unless stated otherwise.\n\n{text}\n\n"
         f"The effect of bf16 on the probability ratios that PPO clips:\n\n{rounding(results)}\n\n"
-        f"`step()` of the native vector environment with a policy: {100 * steps['share_of_bare']:.0f} % of the tokens "
-        "per second of a bare loop that decodes policy and reference, and "
-        f"{steps['times_recompute']:.1f} times those of a loop that re-reads the prefix for each token.\n\n"
+        f"{'' if steps is None else stepping_told(steps)}"
         "![Where the time goes](parts.png)\n"
     )
     (options.output / "README.md").write_text(page, encoding="utf-8")
     print(text)
+
+
+def stepping_told(steps: dict[str, Any]) -> str:
+    """The sentence about ``step()``."""
+    return (
+        f"`step()` of the native vector environment with a policy: {100 * steps['share_of_bare']:.0f} % of the tokens "
+        "per second of a bare loop that decodes policy and reference, and "
+        f"{steps['times_recompute']:.1f} times those of a loop that re-reads the prefix for each token.\n\n"
+    )
 
 
 if __name__ == "__main__":

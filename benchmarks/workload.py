@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoModelForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     GPTNeoXForSequenceClassification,
@@ -30,7 +31,7 @@ EOS, PAD = "<eos>", "<pad>"
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a model: its kind, d, layers, heads, width of the feed-forward part, and vocabulary."""
+    """Size of a model: its kind, d, layers, heads, width of the feed-forward part, vocabulary, and heads of keys."""
 
     kind: str
     hidden: int
@@ -38,25 +39,39 @@ class Shape:
     heads: int
     intermediate: int
     vocab: int
+    key_heads: int | None = None
 
 
 SHAPES = {
     "llama-3m": Shape("llama", 256, 4, 4, 512, 2048),
     "neox-160m": Shape("neox", 768, 12, 12, 3072, 50304),
+    "smollm2-135m": Shape("llama", 576, 30, 9, 1536, 49152, 3),
     "tiny": Shape("llama", 32, 2, 2, 64, 256),
 }
 
 
 def make_workload(
-    folder: Path, shape: Shape, eos_every: int | None, prompt_tokens: int, prompts: int = 512, context: int = 2048
+    folder: Path,
+    shape: Shape,
+    eos_every: int | None,
+    prompt_tokens: int,
+    prompts: int = 512,
+    context: int = 2048,
+    weights: Path | None = None,
 ) -> None:
-    """Write ``model/``, ``reward/`` and ``prompts.jsonl`` under ``folder``, unless they exist."""
+    """Write ``model/``, ``reward/`` and ``prompts.jsonl`` under ``folder``, unless they exist.
+
+    With ``weights``, a folder with a model of this shape, the model has these; only its EOS is set as told.
+    """
     if (folder / "prompts.jsonl").is_file():
         return
     torch.manual_seed(0)
     disable_progress_bar()
     tokenizer = make_tokenizer(shape.vocab)
     model = language_model(shape, context)
+    if weights is not None:
+        given = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32)
+        model.load_state_dict(given.state_dict())
     set_eos_rate(model, shape, 0.0 if eos_every is None else 1 / eos_every)
     reward = classifier(model, shape)
     for name, part in (("model", model), ("reward", reward)):
@@ -84,6 +99,7 @@ def language_model(shape: Shape, context: int = 2048) -> PreTrainedModel:
         "hidden_size": shape.hidden,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
+        **({} if shape.key_heads is None else {"num_key_value_heads": shape.key_heads}),
         "intermediate_size": shape.intermediate,
         "max_position_embeddings": context,
         "bos_token_id": None,
