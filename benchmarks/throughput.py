@@ -343,10 +343,10 @@ def write(
     whole = {"about": about, "ratios": found, "stepping": steps, "contestants": results}
     (options.output / "results.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     draw(results, options.output / "parts.png")
+    weights = "random weights" if options.weights is None else f"weights of {options.weights.name}"
     page = (
         f"# Seconds of a training iteration\n\n`{COMMAND} --shape {shape} --device {options.device}`\n\n{ABOUT} "
-        f"Shape {shape}, {'random weights' if options.weights is None else 'weights of ' + options.weights.name}, prompts "
-        f"of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, {about['threads']} threads, torch "
+        f"Shape {shape}, {weights}, prompts of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, {about['threads']} threads, torch "
         f"{about['torch']}; fp32 unless stated otherwise.\n\n{text}\n\n"
         f"The effect of bf16 on the probability ratios that PPO clips:\n\n{rounding(results)}\n\n"
         f"{'' if steps is None else stepping_told(steps)}"
