@@ -346,8 +346,8 @@ def write(
     weights = "random weights" if options.weights is None else f"weights of {options.weights.name}"
     page = (
         f"# Seconds of a training iteration\n\n`{COMMAND} --shape {shape} --device {options.device}`\n\n{ABOUT} "
-        f"Shape {shape}, {weights}, prompts of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, {about['threads']} threads, torch "
-        f"{about['torch']}; fp32 unless stated otherwise.\n\n{text}\n\n"
+        f"Shape {shape}, {weights}, prompts of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, "
+        f"{about['threads']} threads, torch {about['torch']}; fp32 unless stated otherwise.\n\n{text}\n\n"
         f"The effect of bf16 on the probability ratios that PPO clips:\n\n{rounding(results)}\n\n"
         f"{'' if steps is None else stepping_told(steps)}"
         "![Where the time goes](parts.png)\n"
