@@ -24,7 +24,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import prefgym  # noqa: F401  (registers the environments)
-from prefgym.agents import PPO
+from prefgym.agents import PPO, REINFORCE
+from prefgym.agents.base import PolicyGradient
 from prefgym.models.check import confirm
 from prefgym.models.generation import generate
 from prefgym.models.language_model import LanguageModel
@@ -106,8 +107,17 @@ def decoding(options: argparse.Namespace, lm: LanguageModel, dtype: str, samples
     return [row(name, dtype, samples, seconds) for name, seconds in timed.items()]
 
 
-def iteration(options: argparse.Namespace, lm: LanguageModel, precision: str) -> float:
-    """Seconds of one PPO iteration with all its parts; reward by length."""
+def iteration(options: argparse.Namespace, lm: LanguageModel, precision: str, method: str = "PPO") -> float:
+    """Seconds of one iteration of an agent with all its parts; reward by length."""
+    agent = make_agent(options, lm, method, precision)
+    agent.learn((options.repeats + 1) * agent.hyperparameters.episodes_per_iteration)
+    return statistics.median(
+        scalars["time/rollout_seconds"] + scalars["time/update_seconds"] for scalars in agent.history[1:]
+    )
+
+
+def make_agent(options: argparse.Namespace, lm: LanguageModel, method: str, precision: str) -> PolicyGradient:
+    """A PPO or REINFORCE agent that answers each prompt so many times in an iteration."""
     words = " ".join(f"w{i}" for i in range(20, 20 + options.prompt_tokens - 4))
     episodes = options.prompts * max(options.samples)
     env = gym.make(
@@ -115,16 +125,12 @@ def iteration(options: argparse.Namespace, lm: LanguageModel, precision: str) ->
         **{"model": lm, "prompts": [words] * options.prompts, "reward": "length", "template": "{prompt}"},
         **{"max_prompt_tokens": options.prompt_tokens, "max_new_tokens": options.new_tokens},
     )
-    agent = PPO(
-        "default",
-        env,
-        **{"episodes_per_iteration": episodes, "samples_per_prompt": max(options.samples), "n_epochs": 2},
-        **{"batch_size": min(16, episodes), "precision": precision, "learning_rate": 1e-6},
-    )
-    agent.learn((options.repeats + 1) * episodes)
-    return statistics.median(
-        scalars["time/rollout_seconds"] + scalars["time/update_seconds"] for scalars in agent.history[1:]
-    )
+    common: dict[str, Any] = {"episodes_per_iteration": episodes, "samples_per_prompt": max(options.samples)}
+    common |= {"precision": precision, "learning_rate": 1e-6}
+    if method == "PPO":
+        return PPO("default", env, **common, n_epochs=2, batch_size=min(16, episodes))
+    pieces = options.prompts if episodes > 16 else 1
+    return REINFORCE("default", env, **common, baseline="leave_one_out", gradient_accumulation=pieces)
 
 
 def language_model(shape: dict[str, int], device: str, dtype: torch.dtype) -> LanguageModel:

@@ -374,6 +374,15 @@ def test_mutation_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_path)
     assert len((tmp_path / "mutants.jsonl").read_text().splitlines()) == 4
 
 
+def test_the_script_for_a_gpu_checks_and_times(quick, monkeypatch):
+    found, page = quick("gpu", "--device", "cpu")
+    assert {check["what"].split(",")[0] for check in found["checks"]} > {"gradient of a weight", "log-prob of a token"}
+    assert all(0 <= check["found"] <= check["bound"] for check in found["checks"])
+    assert {row["what"].split(",")[0] for row in found["times"]} >= {"decoding", "PPO iteration", "REINFORCE iteration"}
+    assert "**no**" not in page
+    assert not found["left_out"]
+
+
 def test_real_size_benchmark_runs(quick):
     found, page = quick("real_size")
     told = {(row["what"], row["weights"]) for row in found["rows"]}
