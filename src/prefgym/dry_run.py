@@ -42,10 +42,21 @@ def print_dry_run(config: Config, agent: PolicyGradient, splits: Mapping[str, Pr
         f"{estimate.iteration:.3g} s each ({parts}): about {minutes(iterations * estimate.iteration)}, checkpoints "
         "not counted"
     )
+    if config["evaluation.every"] is not None:
+        print(_validation_told(config, trial, splits, iterations))
     print(_evaluation_told(config, trial, splits))
     print(
         f"memory: {estimate.peak / GIB:.2f} GiB at the peak of an iteration, {_in_pieces(agent)}. Nothing was written."
     )
+
+
+def _validation_told(config: Config, trial: Trial, splits: Mapping[str, PromptSet], iterations: int) -> str:
+    """The line about validations: before the first iteration, every few, and after the last."""
+    from .evaluation.policies.workload import Workload
+
+    times, prompts = 1 + -(-iterations // config["evaluation.every"]), len(splits["validation"])
+    seconds = trial.evaluation(Workload(asked=prompts, written=prompts, read=prompts, scored=prompts))
+    return f"validation: {times} times {prompts} prompts, about {minutes(times * seconds)} in all"
 
 
 def _evaluation_told(config: Config, trial: Trial, splits: Mapping[str, PromptSet]) -> str:

@@ -156,7 +156,8 @@ def test_overwriting_replaces_the_old_run_whole(run, finished_run, tmp_path):
 
 def test_a_dry_run_shows_everything_and_writes_nothing(run, train_flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run("train", *train_flags, "--agent.total_episodes", "24", "--dry-run", "--output", tmp_path / "run")
+    flags = (*train_flags, "--agent.total_episodes", "24", "--evaluation.every", "2")
+    result = run("train", *flags, "--dry-run", "--output", tmp_path / "run")
     assert result.code == 0
     assert list(tmp_path.iterdir()) == []
     assert "kl_coef: 0.05" in result.out
@@ -166,12 +167,19 @@ def test_a_dry_run_shows_everything_and_writes_nothing(run, train_flags, tmp_pat
     lines = result.out.splitlines()
     assert lines[0].startswith("dry run: reading data and models")
     last = lines[lines.index("timing pieces of an iteration ...") + 1 :]
-    assert [line.split(":")[0].split()[0] for line in last] == ["Timed", "training", "evaluation", "memory"]
+    assert [line.split(":")[0].split()[0] for line in last] == [
+        "Timed",
+        "training",
+        "validation",
+        "evaluation",
+        "memory",
+    ]
     assert "generate 100 %, reference " in last[0]
     assert "3 iterations of 8 episodes" in last[1]
     assert re.search(r"about \d+ seconds, checkpoints not counted$", last[1])
-    assert "held-out prompts" in last[2]
-    assert "GiB at the peak of an iteration, each minibatch in one piece" in last[3]
+    assert re.match(r"validation: 3 times \d+ prompts, about \d+ seconds in all$", last[2])
+    assert "held-out prompts" in last[3]
+    assert "GiB at the peak of an iteration, each minibatch in one piece" in last[4]
 
 
 def test_a_dry_run_tells_the_pieces_that_a_limit_leads_to(run, train_flags, tmp_path, monkeypatch):
