@@ -9,7 +9,8 @@ would type; stages that are done are not repeated, and one that was stopped goes
 by default). Rows of the data and weights stay in --work. Writes results.json, a picture and README.md.
 
 The dialogues of fine-tuning, RL, validation and the final judgement are different ones, and so are those that reward
-and judge learn from: prepare() divides them and check_apart() looks again.
+and judge learn from: prepare() divides them and check_apart() looks again. Reward and judge begin with comparisons of
+summaries with spoilt ones (spoilt.py), and go on with ratings.
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ import resource
 import subprocess
 import sys
 import time
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import spoilt
 from real_model_page import write_page
 
 from prefgym.cli import main as prefgym
 
 HERE = Path(__file__).resolve().parent
-PAIRS, PROMPTS, HELD_OUT = 3000, 3000, 500
+COUNTS = {"pairs": 3000, "prompts": 1000, "spoilt for the reward": 2000, "spoilt for the judge": 2000}
+"""Dialogues of each kind, all different."""
+HELD_OUT, WORDS = 500, 160
+"""Dialogues of validation, which are the last ones, and the longest that is learned from: two cores read few a second."""
 COLUMNS = ("--data.prompt_column", "dialogue", "--data.reference_column", "summary")
 RATINGS = ("--data.prompt_column", "dialogue", "--data.response_column", "summary", "--data.rating_column", "mean")
 RATINGS += ("--data.min_gap", "0.5", "--data.group_column", "id")
@@ -84,13 +90,15 @@ def prepare(source: Path | None, folder: Path, quick: bool = False) -> None:
         return
     train, dev, ratings = _few_rows() if quick or source is None else _real_rows(source)
     held_out = min(HELD_OUT, len(train) // 4)
-    rest = train[:-held_out]
-    pairs = min(PAIRS, len(rest) // 2)
+    short = [row for row in train[:-held_out] if len(row["dialogue"].split()) <= WORDS]
+    parts = _divided(short)
     names = sorted({row["id"] for row in ratings})
     sides = {name: ("reward", "judge")[place % 2] for place, name in enumerate(names)}
     files = {
-        "pairs.jsonl": rest[:pairs],
-        "prompts/train.jsonl": rest[pairs : pairs + PROMPTS],
+        "pairs.jsonl": parts["pairs"],
+        "prompts/train.jsonl": parts["prompts"],
+        "spoilt-reward.jsonl": spoilt.comparisons(parts["spoilt for the reward"]),
+        "spoilt-judge.jsonl": spoilt.comparisons(parts["spoilt for the judge"], seed=1),
         "prompts/validation.jsonl": train[-held_out:],
         "prompts/test.jsonl": dev,
         "ratings.jsonl": ratings,
@@ -105,9 +113,9 @@ def prepare(source: Path | None, folder: Path, quick: bool = False) -> None:
 
 def check_apart(folder: Path) -> None:
     """Stop if a dialogue is in two of the files that must not share any."""
-    apart = ("pairs.jsonl", "prompts/train.jsonl", "prompts/validation.jsonl", "prompts/test.jsonl")
+    prompts = ("pairs.jsonl", "prompts/train.jsonl", "prompts/validation.jsonl", "prompts/test.jsonl")
     seen: dict[str, str] = {}
-    for name in (*apart, "reward.jsonl", "judge.jsonl"):
+    for name in (*prompts, "spoilt-reward.jsonl", "spoilt-judge.jsonl", "reward.jsonl", "judge.jsonl"):
         for dialogue in set(map(_same, _read(folder / name))):
             if seen.setdefault(dialogue, name) != name:
                 sys.exit(f"A dialogue is in {seen[dialogue]} and in {name}: {dialogue[:60]} ...")
@@ -174,6 +182,13 @@ def _real_rows(source: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return [row for text, row in alone.items() if text not in judged], list(judged.values()), rated
 
 
+def _divided(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each kind: as many as ``COUNTS`` says, or in these proportions."""
+    share = min(1.0, len(rows) / sum(COUNTS.values()))
+    ends = [int(share * end) for end in accumulate(COUNTS.values(), initial=0)]
+    return {kind: rows[start:end] for kind, (start, end) in zip(COUNTS, pairwise(ends), strict=True)}
+
+
 def _same(row: dict[str, Any]) -> str:
     """A dialogue whatever its white space."""
     return " ".join(row["dialogue"].split())
@@ -183,13 +198,13 @@ def _few_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[s
     """The same of a few embedded posts; a summary of more words is rated higher."""
     from prefgym.data.prompts import embedded_prompts
 
-    rows = [{"dialogue": row["prompt"], "summary": row["reference"]} for row in embedded_prompts("train", 40)]
+    rows = [{"dialogue": row["prompt"], "summary": row["reference"]} for row in embedded_prompts("train", 72)]
     ratings = [
         {"id": str(number), "dialogue": row["dialogue"], "summary": text, "model": model, "mean": len(text.split()) / 5}
-        for number, row in enumerate(rows[24:])
+        for number, row in enumerate(rows[56:])
         for model, text in (("A", row["summary"]), ("B", " ".join(row["summary"].split()[:3])))
     ]
-    return rows[:16], rows[16:24], ratings
+    return rows[:48], rows[48:56], ratings
 
 
 def _whole_path(model: str) -> str:

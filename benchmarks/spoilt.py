@@ -1,0 +1,153 @@
+"""Comparisons of people's summaries with spoilt ones: what everybody would prefer, to begin a preference model with.
+
+A few hundred ratings are too few to teach a small model what it is to be wrong. Before them it learns from summaries of
+other dialogues than those that were rated, spoilt by rule (as in Kryscinski et al. 2020, "Evaluating the Factual
+Consistency of Abstractive Text Summarization", section 3): other names, another dialogue's sentence or summary, half of
+it, a line of the dialogue, words repeated or in disorder. Askell et al. 2021 ("A General Language Assistant as a
+Laboratory for Alignment", section 4) call training on such comparisons preference model pretraining.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+NAME = re.compile(r"#Person\d#|\b[A-Z][a-z]+\b")
+PEOPLE = (
+    "Adam",
+    "Anna",
+    "Ben",
+    "Betty",
+    "Carol",
+    "Chris",
+    "David",
+    "Diana",
+    "Emma",
+    "Eric",
+    "Fiona",
+    "Frank",
+    "George",
+    "Grace",
+    "Helen",
+    "Henry",
+    "Ian",
+    "Ivy",
+    "Jack",
+    "Kate",
+    "Liam",
+    "Mia",
+    "Noah",
+    "Olivia",
+    "Paul",
+    "Rose",
+    "Sam",
+    "Tina",
+    "Victor",
+    "Wendy",
+)
+Row = Mapping[str, str]
+
+
+def comparisons(rows: Sequence[Row], seed: int = 0, names: bool = True) -> list[dict[str, str]]:
+    """A comparison for each row: ``dialogue``, ``better``, ``worse`` and the ``kind`` of fault; rows that allow none
+    are left out.
+
+    Args:
+        rows: with ``dialogue`` and ``summary``.
+        seed: of the choices.
+        names: give the anonymous persons of a dialogue names, as people in other data have.
+    """
+    draw = random.Random(seed)
+    named = [_named(row, draw) if names else row for row in rows]
+    found = []
+    for place, row in enumerate(named):
+        other = named[(place + 1) % len(named)]
+        kinds = sorted(SPOIL)
+        draw.shuffle(kinds)
+        for kind in kinds:
+            worse = SPOIL[kind](row, other, draw)
+            if worse and worse != row["summary"]:
+                found.append({"dialogue": row["dialogue"], "better": row["summary"], "worse": worse, "kind": kind})
+                break
+    return found
+
+
+def _named(row: Row, draw: random.Random) -> dict[str, str]:
+    """The same row with names in the place of #Person1# and the like."""
+    people = iter(draw.sample(PEOPLE, len(PEOPLE)))
+    given = {anonymous: next(people) for anonymous in sorted(set(re.findall(r"#Person\d#", row["dialogue"])))}
+    return {
+        key: re.sub(r"#Person\d#", lambda found: given.get(found.group(), found.group()), row[key])
+        for key in ("dialogue", "summary")
+    }
+
+
+def other_names(row: Row, other: Row, draw: random.Random) -> str | None:
+    """Two names exchanged, or one replaced by another of the dialogue."""
+    known = list(dict.fromkeys(NAME.findall(row["dialogue"])))
+    used = [name for name in dict.fromkeys(NAME.findall(row["summary"])) if name in known]
+    if not used or len(known) < 2:
+        return None
+    first = draw.choice(used)
+    second = draw.choice([name for name in (used if len(used) > 1 else known) if name != first])
+    exchanged = {first: second, second: first}
+    return NAME.sub(lambda found: exchanged.get(found.group(), found.group()), row["summary"])
+
+
+def half(row: Row, other: Row, draw: random.Random) -> str | None:
+    """Its first third to two thirds, ended by a full stop."""
+    words = row["summary"].split()
+    return " ".join(words[: int(len(words) * draw.uniform(0.3, 0.6))]) + "." if len(words) > 8 else None
+
+
+def a_line(row: Row, other: Row, draw: random.Random) -> str | None:
+    """One or two adjacent lines of the dialogue."""
+    lines = [line.strip() for line in row["dialogue"].splitlines() if len(line.split()) > 5]
+    if len(lines) < 3:
+        return None
+    start = draw.randrange(len(lines) - 1)
+    return " ".join(lines[start : start + draw.choice((1, 2))])
+
+
+def a_sentence_more(row: Row, other: Row, draw: random.Random) -> str | None:
+    """With a sentence of another dialogue's summary behind it."""
+    return f"{row['summary'].rstrip()} {draw.choice(re.split(r'(?<=[.!?]) +', other['summary'].strip()))}"
+
+
+def two_halves(row: Row, other: Row, draw: random.Random) -> str | None:
+    """Its first half, and the second half of another dialogue's summary."""
+    ours, theirs = row["summary"].split(), other["summary"].split()
+    return " ".join(ours[: len(ours) // 2] + theirs[len(theirs) // 2 :]) if min(len(ours), len(theirs)) > 6 else None
+
+
+def broken(row: Row, other: Row, draw: random.Random) -> str | None:
+    """A few words repeated, every third one missing, or some in disorder."""
+    words = row["summary"].split()
+    if len(words) < 8:
+        return None
+    start = draw.randrange(len(words) - 4)
+    middle = words[start : start + 6]
+    draw.shuffle(middle)
+    ways = [
+        [*words[: start + 4], *words[start:]],
+        [word for place, word in enumerate(words) if place % 3 != start % 3],
+        [*words[:start], *middle, *words[start + 6 :]],
+    ]
+    return " ".join(draw.choice(ways))
+
+
+def another(row: Row, other: Row, draw: random.Random) -> str | None:
+    """Another dialogue's summary."""
+    return other["summary"]
+
+
+SPOIL: dict[str, Callable[[Row, Row, random.Random], str | None]] = {
+    "other names": other_names,
+    "half": half,
+    "a line of the dialogue": a_line,
+    "a sentence more": a_sentence_more,
+    "two halves": two_halves,
+    "broken": broken,
+    "another summary": another,
+}
