@@ -22,25 +22,29 @@ import resource
 import subprocess
 import sys
 import time
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import spoilt
+from real_model_data import check_apart, prepare, read_rows
 from real_model_page import write_page
 
 from prefgym.cli import main as prefgym
 
-HERE = Path(__file__).resolve().parent
-COUNTS = {"pairs": 3000, "prompts": 1000, "spoilt for the reward": 2000, "spoilt for the judge": 2000}
-"""Dialogues of each kind, all different."""
-HELD_OUT, WORDS = 500, 160
-"""Dialogues of validation, which are the last ones, and the longest that is learned from: two cores read few a second."""
-COLUMNS = ("--data.prompt_column", "dialogue", "--data.reference_column", "summary")
+PROMPTS = ("--data.prompts", "data/prompts", "--data.prompt_column", "dialogue", "--data.reference_column", "summary")
 RATINGS = ("--data.prompt_column", "dialogue", "--data.response_column", "summary", "--data.rating_column", "mean")
 RATINGS += ("--data.min_gap", "0.5", "--data.group_column", "id")
-POOR = ("D", "E")
-"""Systems so poor that knowing them decides most comparisons: measured with and without them."""
+SPOILT = ("--data.prompt_column", "dialogue", "--data.chosen_column", "better", "--data.rejected_column", "worse")
+PAIRED = ("--data.first_column", "a", "--data.second_column", "b", "--data.label_column", "gold")
+LORA = ("--training.lora_rank", "16", "--training.lora_layers", "10", "--training.learning_rate", "5e-4")
+INSTRUCTION = "Summarize this dialogue in one or two sentences.\n\n{prompt}"
+SETS = {  # columns, folds, epochs
+    "summeval": (("--data.prompt_column", "article", *RATINGS[2:]), "2", "0.3"),
+    "tulu": (("--data.prompt_column", "prompt", *PAIRED), "4", "3"),
+    "arguments": (("--data.prompt_column", "topic", *PAIRED), "3", "3"),
+}
+"""The other sets of people's judgements."""
+RESUMED = ("sft", "reward", "train")
+"""Commands that go on with --resume; the others do so when they are run again."""
 
 
 class Stage(NamedTuple):
@@ -84,75 +88,116 @@ def main() -> None:
     write_page(options.output, work, stages(model, encoder, *how), given)  # without the paths of a machine
 
 
-def prepare(source: Path | None, folder: Path, quick: bool = False) -> None:
-    """Divide the dialogues and the ratings; with ``quick`` a few rows in their place, made from the embedded posts."""
-    if folder.is_dir():
-        return
-    train, dev, ratings = _few_rows() if quick or source is None else _real_rows(source)
-    held_out = min(HELD_OUT, len(train) // 4)
-    short = [row for row in train[:-held_out] if len(row["dialogue"].split()) <= WORDS]
-    parts = _divided(short)
-    names = sorted({row["id"] for row in ratings})
-    sides = {name: ("reward", "judge")[place % 2] for place, name in enumerate(names)}
-    files = {
-        "pairs.jsonl": parts["pairs"],
-        "prompts/train.jsonl": parts["prompts"],
-        "spoilt-reward.jsonl": spoilt.comparisons(parts["spoilt for the reward"]),
-        "spoilt-judge.jsonl": spoilt.comparisons(parts["spoilt for the judge"], seed=1),
-        "prompts/validation.jsonl": train[-held_out:],
-        "prompts/test.jsonl": dev,
-        "ratings.jsonl": ratings,
-        "ratings-without-poor.jsonl": [row for row in ratings if row["model"] not in POOR],
-        **{f"{side}.jsonl": [row for row in ratings if sides[row["id"]] == side] for side in ("reward", "judge")},
-    }
-    for name, rows in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def check_apart(folder: Path) -> None:
-    """Stop if a dialogue is in two of the files that must not share any."""
-    prompts = ("pairs.jsonl", "prompts/train.jsonl", "prompts/validation.jsonl", "prompts/test.jsonl")
-    seen: dict[str, str] = {}
-    for name in (*prompts, "spoilt-reward.jsonl", "spoilt-judge.jsonl", "reward.jsonl", "judge.jsonl"):
-        for dialogue in set(map(_same, _read(folder / name))):
-            if seen.setdefault(dialogue, name) != name:
-                sys.exit(f"A dialogue is in {seen[dialogue]} and in {name}: {dialogue[:60]} ...")
-
-
 def stages(model: str, encoder: str, seeds: int, quick: bool) -> list[Stage]:
-    """Every command; the preference models' cross-validations stand apart from the two that are used."""
-    small = ("--training.epochs", "0.5", "--training.learning_rate", "1e-4") if quick else ()
-    short = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "16", "--agent.batch_size", "16")
-    short += ("--evaluation.prompts", "4", "--evaluation.validation_prompts", "2", "--env.max_new_tokens", "8")
-    folds = ("--folds", "0")
-    reward = ("reward", "--config", "real-reward", *RATINGS, *small)
-    train = ("train", "--config", "real-reinforce", "--env.model", "sft", "--env.reward", "reward", *COLUMNS)
-    train += ("--data.prompts", "data/prompts", "--evaluation.judge", "judge", *(short if quick else ()))
+    """Every command: first the path of one seed, then what stands beside it."""
+    path, beside = _path(model, encoder, quick), _runs(model, seeds, quick)
+    return [*path, *beside, *([] if quick else [*_crossed(encoder), *_benchmarks(model)])]
+
+
+def _path(model: str, encoder: str, quick: bool) -> list[Stage]:
+    """Fine-tuning, the reward's and the judge's preference models, and the first run."""
     pairs = ("--data.pairs", "data/pairs.jsonl", "--data.instruction_column", "dialogue")
     pairs += ("--data.output_column", "summary", *(("--data.instruction", "none") if quick else ()))
-    apart = (*reward, "--data.system_column", "model", "--model", encoder, "--data.comparisons")
-    crossed = [Stage(f"crossed{name}", (*apart, f"data/ratings{name}.jsonl")) for name in ("", "-without-poor")]
-    unpaid = ("--seed", "0", "--env.kl_coef", "0", "--evaluation.keep", "last")
-    rl = [Stage(f"reinforce-{seed}", (*train, "--seed", str(seed))) for seed in range(seeds)]
+    small = ("--training.epochs", "0.5", "--training.learning_rate", "1e-4") if quick else ()
+    lora, layers = ((), ("--training.lora_layers", "2")) if quick else (LORA, ())
+    few = ("--training.epochs", "0.3") if not quick else ()
+    once = ("--training.epochs", "1") if not quick else ()
     return [
-        Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small)),
-        Stage("reward", (*reward, *folds, "--model", "sft", "--data.comparisons", "data/reward.jsonl")),
-        Stage("judge", (*reward, *folds, "--model", encoder, "--data.comparisons", "data/judge.jsonl")),
-        *rl[:1],
-        *(() if quick else (Stage("unpaid-kl", (*train, *unpaid)), *crossed)),
-        *rl[1:],
+        Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small, *layers)),
+        Stage("reward-start", (*_spoilt("reward"), "--model", "sft", *lora, *few, *small)),
+        Stage("reward", (*_rated("reward"), "--model", "reward-start", *lora, *small)),
+        Stage("judge-start", (*_spoilt("judge"), "--model", encoder, *once, *small)),
+        Stage("judge", (*_rated("judge"), "--model", "judge-start", *small)),
+        Stage("reinforce-0", (*_train(quick), "--seed", "0")),
+    ]
+
+
+def _spoilt(side: str) -> tuple[str, ...]:
+    return (
+        "reward",
+        "--config",
+        "real-reward",
+        *SPOILT,
+        "--folds",
+        "0",
+        "--data.comparisons",
+        f"data/spoilt-{side}.jsonl",
+    )
+
+
+def _rated(side: str) -> tuple[str, ...]:
+    return ("reward", "--config", "real-reward", *RATINGS, "--folds", "0", "--data.comparisons", f"data/{side}.jsonl")
+
+
+def _train(quick: bool) -> tuple[str, ...]:
+    """A run of REINFORCE, but for its seed."""
+    few = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "16", "--agent.batch_size", "16")
+    few += ("--evaluation.prompts", "4", "--evaluation.validation_prompts", "2", "--env.max_new_tokens", "8")
+    train = ("train", "--config", "real-reinforce", "--env.model", "sft", "--env.reward", "reward", *PROMPTS)
+    return (*train, "--evaluation.judge", "judge", *(few if quick else ()))
+
+
+def _runs(model: str, seeds: int, quick: bool) -> list[Stage]:
+    """The untuned model, the other seeds, and in the long form a run that pays no KL and one of PPO."""
+    unpaid = ("--seed", "0", "--env.kl_coef", "0", "--evaluation.keep", "last")
+    ppo = ("--seed", "0", "--agent.name", "ppo")
+    untuned = (
+        "evaluate",
+        "sft",
+        "--env.model",
+        model,
+        "--env.reward",
+        "reward",
+        *PROMPTS,
+        "--evaluation.judge",
+        "judge",
+    )
+    untuned += ("--evaluation.yardsticks", "false")
+    if quick:
+        untuned += ("--evaluation.prompts", "4", "--env.max_new_tokens", "8")
+    else:
+        untuned += ("--env.max_prompt_tokens", "320", "--env.max_new_tokens", "48", "--env.instruction", INSTRUCTION)
+    further = [] if quick else [Stage("unpaid-kl", (*_train(quick), *unpaid)), Stage("ppo-0", (*_train(quick), *ppo))]
+    others = [Stage(f"reinforce-{seed}", (*_train(quick), "--seed", str(seed))) for seed in range(1, seeds)]
+    return [Stage("untuned", untuned), *others, *further]
+
+
+def _crossed(encoder: str) -> list[Stage]:
+    """Cross-validations: of the encoder on all sets of judgements, of the decoder on the rated dialogues."""
+    begin = ("reward", "--config", "real-reward", "--model")
+    systems = ("--data.system_column", "model")
+    found = [
+        Stage(f"crossed{name}", (*begin, "judge-start", *RATINGS, *systems, "--data.comparisons", f"data/{file}.jsonl"))
+        for name, file in (("", "ratings"), ("-without-poor", "ratings-without-poor"))
+    ]
+    found.append(
+        Stage(
+            "crossed-decoder",
+            (*begin, "reward-start", *RATINGS, *LORA, "--folds", "2", "--data.comparisons", "data/ratings.jsonl"),
+        )
+    )
+    for name, (columns, folds, epochs) in SETS.items():
+        words = (*begin, encoder, *columns, "--folds", folds, "--training.epochs", epochs)
+        found.append(Stage(f"crossed-{name}", (*words, "--data.comparisons", f"data/{name}.jsonl")))
+    return found
+
+
+def _benchmarks(model: str) -> list[Stage]:
+    """MMLU and BIG-Bench-Hard before fine-tuning, after it and after REINFORCE, without and with solved questions."""
+    asked = ("benchmark", model, "sft", "reinforce-0", "--mmlu", "data/mmlu", "--bbh", "data/bbh", "--limit", "50")
+    return [
+        Stage("benchmark", (*asked, "--formulation", "both")),
+        Stage("benchmark-3-shots", (*asked, "--formulation", "both", "--shots", "3")),
     ]
 
 
 def run(stage: Stage, work: Path, inside: bool = False) -> None:
     """Run a stage in ``work``, or go on with one that was stopped; its seconds and memory are noted."""
     folder, noted = work / stage.name, work / "times.jsonl"
-    if any(row["stage"] == stage.name and row["code"] == 0 for row in _read(noted)):
+    if any(row["stage"] == stage.name and row["code"] == 0 for row in read_rows(noted)):
         return
     words = [*stage.words, "--output", stage.name]
-    if (folder / "config.yaml").is_file():
+    if stage.command in RESUMED and (folder / "config.yaml").is_file():
         words = [stage.command, "--resume", "--output", stage.name]
     print(f"$ prefgym {' '.join(words)}", flush=True)
     began = time.perf_counter()
@@ -174,46 +219,9 @@ def run(stage: Stage, work: Path, inside: bool = False) -> None:
         sys.exit(f"{stage.name} ended with {code}; see {work / f'{stage.name}.log'}")
 
 
-def _real_rows(source: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The dialogues of train and dev, and the ratings."""
-    train, dev = (_read(source / "dialogsum" / f"{name}.jsonl") for name in ("train", "dev"))
-    rated = _read(source / "preferences" / "dialsummeval_ratings.jsonl")
-    alone, judged = ({_same(row): row for row in rows} for rows in (train, dev))
-    return [row for text, row in alone.items() if text not in judged], list(judged.values()), rated
-
-
-def _divided(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each kind: as many as ``COUNTS`` says, or in these proportions."""
-    share = min(1.0, len(rows) / sum(COUNTS.values()))
-    ends = [int(share * end) for end in accumulate(COUNTS.values(), initial=0)]
-    return {kind: rows[start:end] for kind, (start, end) in zip(COUNTS, pairwise(ends), strict=True)}
-
-
-def _same(row: dict[str, Any]) -> str:
-    """A dialogue whatever its white space."""
-    return " ".join(row["dialogue"].split())
-
-
-def _few_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The same of a few embedded posts; a summary of more words is rated higher."""
-    from prefgym.data.prompts import embedded_prompts
-
-    rows = [{"dialogue": row["prompt"], "summary": row["reference"]} for row in embedded_prompts("train", 72)]
-    ratings = [
-        {"id": str(number), "dialogue": row["dialogue"], "summary": text, "model": model, "mean": len(text.split()) / 5}
-        for number, row in enumerate(rows[56:])
-        for model, text in (("A", row["summary"]), ("B", " ".join(row["summary"].split()[:3])))
-    ]
-    return rows[:48], rows[48:56], ratings
-
-
 def _whole_path(model: str) -> str:
     """A folder's whole path, as commands run in another folder; any other name as it is."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 if __name__ == "__main__":

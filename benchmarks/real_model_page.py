@@ -48,9 +48,10 @@ def policies(runs: Mapping[str, Mapping[str, Any]]) -> str:
     for name, metrics in runs.items():
         for how in ("policies", "greedy"):
             decoded = "sampled" if how == "policies" else "greedy"
-            for who in ("start", "trained") if name == next(iter(runs)) else ("trained",):
-                rows.append([f"{name if who == 'trained' else 'SFT'}, {decoded}", *_figures(metrics[how][who])])
-    head = ["policy", "wins against SFT", "at equal length", "ROUGE-L", "KL", "tokens", "invented names", "numbers"]
+            named = {"start": "SFT", "trained": name} if name != "untuned" else {"start": name, "trained": "SFT"}
+            for who in ("start", "trained") if name in (next(iter(runs)), "untuned") else ("trained",):
+                rows.append([f"{named[who]}, {decoded}", named["start"], *_figures(metrics[how][who])])
+    head = ["policy", "against", "wins", "at equal length", "ROUGE-L", "KL", "tokens", "invented names", "numbers"]
     return table(head, rows)
 
 

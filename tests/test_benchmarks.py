@@ -64,7 +64,8 @@ def test_real_model_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_pat
     results, page = quick("real_model")
     times = (tmp_path / "real_model/times.jsonl").stat().st_mtime_ns
     assert [row["stage"] for row in results["times"]] == list(results["stages"])
-    assert set(results["stages"]) == {"sft", "reward", "judge", "reinforce-0"}
+    whole = {"sft", "reward-start", "reward", "judge-start", "judge", "reinforce-0", "untuned"}
+    assert set(results["stages"]) == whole
     shares = {"comparisons": 0, "prompts": 0, "judged_prompts": 0}
     assert results["stages"]["reinforce-0"]["judge_shares"] == shares
     assert "| reinforce-0, greedy |" in page
@@ -74,13 +75,13 @@ def test_real_model_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_pat
 
 
 def test_no_dialogue_is_on_two_sides_of_the_real_run(benchmarks, tmp_path, real_data):
-    from real_model import HELD_OUT, PAIRS, check_apart, prepare
+    from real_model_data import COUNTS, HELD_OUT, check_apart, prepare
 
     folder = tmp_path / "data"
     prepare(real_data, folder)
     check_apart(folder)
     rows = {file.stem: file.read_text("utf-8").splitlines() for file in folder.rglob("*.jsonl")}
-    assert (len(rows["pairs"]), len(rows["validation"])) == (PAIRS, HELD_OUT)
+    assert (len(rows["pairs"]), len(rows["validation"])) == (COUNTS["pairs"], HELD_OUT)
     assert len(rows["reward"]) + len(rows["judge"]) == len(rows["ratings"])
     (folder / "judge.jsonl").write_text("\n".join([*rows["judge"], rows["reward"][0]]), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"A dialogue is in reward\.jsonl and in judge\.jsonl"):
