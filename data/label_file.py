@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..errors import InputError
 from ..paths import user_path
 from .appending import AppendedFile
 from .comparisons import FIRST, SECOND, TIE
+from .plain_text import json_line
 from .tables import read_table
 from .text import find_half_character, printable, told_half
 from .text_pairs import TextPair
@@ -118,7 +118,7 @@ class LabelFile:
             found = find_half_character(row)
             if found is not None:
                 raise InputError(told_half(f"The {printable(found[0][0])} of a judgement", found[1]))
-        self._file.append([json.dumps(row, ensure_ascii=False).encode() for row in rows])
+        self._file.append([json_line(row).encode() for row in rows])
         self.rows += rows
         self._judged |= {_key(row) for row in rows}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 _CONTROL = re.compile(
     "["
@@ -27,6 +29,15 @@ def visible(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def json_line(value: Any) -> str:
+    r"""JSON in one line, readable but for control characters, which are escaped so that any terminal shows JSON.
+
+    >>> print(json_line({"a": "é\x7f\u202e"}))
+    {"a": "é\u007f\u202e"}
+    """
+    return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(value, ensure_ascii=False))
 
 
 def one_line(text: str) -> str:

@@ -241,6 +241,18 @@ def choose_temperature(
     return max(means, key=lambda temperature: means[temperature]), means
 
 
+def growing_groups(count: int, most: int) -> Iterator[slice]:
+    """Divide so many prompts into groups of 1, 2, 4, ... up to ``most``, so that a reader soon has something to read.
+
+    >>> list(growing_groups(8, most=4))
+    [slice(0, 1, None), slice(1, 3, None), slice(3, 7, None), slice(7, 8, None)]
+    """
+    start, size = 0, 1
+    while start < count:
+        yield slice(start, min(start + size, count))
+        start, size = start + size, min(2 * size, most)
+
+
 def write_samples(
     lm: LanguageModel,
     prompts: Prompts,

@@ -1,3 +1,4 @@
+import builtins
 import json
 import shutil
 
@@ -7,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prefgym.data.templates import SUMMARIZE
 from prefgym.data.truncation import fit_prompt
+from prefgym.evaluation.policies import decode as decoding
 
 
 def rows_of(text: str) -> list[dict]:
@@ -63,6 +65,26 @@ def test_sampling_prints_one_object_a_line(run, finished_run, write_rows, posts)
     assert [row["prompt"] for row in rows] == [row["prompt"] for row in posts]
     assert run("sample", finished_run, "--data.prompts", file).out == first.out
     assert run("sample", finished_run, "--data.prompts", file, "--seed", 1).out != first.out
+
+
+def test_a_response_is_shown_before_the_next_ones_are_written(run, finished_run, write_rows, posts, monkeypatch):
+    shown, real = [], decoding.decode
+
+    def decode(model, prompts, *rest, **options):
+        shown.append((len(prompts), printed.count("\n")))
+        return real(model, prompts, *rest, **options)
+
+    printed = ""
+
+    def show(*values, **options):
+        nonlocal printed
+        printed += " ".join(map(str, values)) + "\n"
+
+    monkeypatch.setattr(decoding, "decode", decode)
+    monkeypatch.setattr(builtins, "print", show)
+    assert run("sample", finished_run, "--data.prompts", write_rows("posts.jsonl", posts[:9])).code == 0
+    assert shown == [(1, 0), (2, 1), (4, 3), (2, 7)]
+    assert len(rows_of(printed)) == 9
 
 
 def test_greedy_samples_are_those_of_transformers(run, finished_run, tmp_path):

@@ -172,21 +172,21 @@ def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
 def _write_pairs(
     model: LanguageModel, settings: DecodeSettings, rows: Mapping[str, Mapping[str, Any]], wanted: set[str], seed: int
 ) -> Iterator[TextPair]:
-    """Two sampled responses to each prompt that is wanted, generated a few prompts at a time; rows by their prompts.
+    """Two sampled responses to each prompt that is wanted, generated for more prompts each time; rows by their prompts.
 
     Which prompts are written together follows from the file alone, so that a stopped session shows the same texts
     again. Two equal responses make no pair.
     """
     from ..data.text_pairs import TextPair
-    from ..evaluation.policies.decode import decode
+    from ..evaluation.policies.decode import growing_groups, write_samples
 
     prompts = list(rows)
-    for start in range(0, len(prompts), WRITTEN_AT_ONCE):
-        group = prompts[start : start + WRITTEN_AT_ONCE]
+    for part in growing_groups(len(prompts), WRITTEN_AT_ONCE):
+        group = prompts[part]
         if wanted.isdisjoint(group):
             continue
-        asked = [rows[prompt] for prompt in group for _ in range(2)]
-        texts = [text.strip() for text in decode(model, asked, settings, seed=seed * 1009 + start).texts]
+        written = write_samples(model, [rows[prompt] for prompt in group], 2, settings, seed=seed * 1009 + part.start)
+        texts = [text.strip() for text in written.texts]
         for prompt, first, second in zip(group, texts[::2], texts[1::2], strict=True):
             if prompt in wanted and first != second:
                 yield TextPair(prompt, first, second)

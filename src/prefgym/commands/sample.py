@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..config import Option, describe
+from ..data.plain_text import json_line
 from ..errors import InputError
 from ..experiment import check_device, prompt_shape, response_shape, template_of
 from ..finished_run import read_run
@@ -17,6 +17,8 @@ _USED = (
     *("id", "template", "system_prompt", "instruction", "max_prompt_tokens", "max_new_tokens", "temperature", "device"),
     *("dtype", "check_model", "stop_strings", "keep_special_tokens"),
 )
+SEEDS_APART = 1009
+"""Between the seeds of two calls; within a call each group of texts has its own."""
 USED = {f"env.{name}" for name in _USED}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
@@ -62,7 +64,7 @@ def run(arguments: list[str]) -> None:
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts
-    from ..evaluation.policies.decode import DecodeSettings, decode
+    from ..evaluation.policies.decode import DecodeSettings, decode, growing_groups
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
     from ..models.placing import dtype_named
@@ -81,13 +83,14 @@ def run(arguments: list[str]) -> None:
         **response_shape(config),
     )
     decoding = Decoding(temperature=settings.temperature, greedy=config["greedy"])
-    responses = decode(model, prompts, settings, decoding, seed=config["seed"])
-    rows = [
-        {"prompt": row["prompt"], "response": text.strip()} for row, text in zip(prompts, responses.texts, strict=True)
-    ]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if target is None:
-        print(lines, end="")
-    else:
-        write_file(target, lines, overwrite=config["overwrite"])
-        print(f"{len(rows)} responses in {target}.")
+    lines = []
+    for group in growing_groups(len(prompts), settings.batch_size):
+        rows = prompts[group]
+        texts = decode(model, rows, settings, decoding, seed=config["seed"] * SEEDS_APART + group.start).texts
+        for row, text in zip(rows, texts, strict=True):
+            lines.append(json_line({"prompt": row["prompt"], "response": text.strip()}))
+            if target is None:
+                print(lines[-1], flush=True)
+    if target is not None:
+        write_file(target, "".join(f"{line}\n" for line in lines), overwrite=config["overwrite"])
+        print(f"{len(lines)} responses in {target}.")
