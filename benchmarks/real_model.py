@@ -129,18 +129,26 @@ def _rated(side: str) -> tuple[str, ...]:
     return ("reward", "--config", "real-reward", *RATINGS, "--folds", "0", "--data.comparisons", f"data/{side}.jsonl")
 
 
-def _train(quick: bool) -> tuple[str, ...]:
-    """A run of REINFORCE, but for its seed."""
+def _train(quick: bool, preset: str = "real-reinforce") -> tuple[str, ...]:
+    """A run, but for its seed."""
     few = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "16", "--agent.batch_size", "16")
-    few += ("--evaluation.prompts", "4", "--evaluation.validation_prompts", "2", "--env.max_new_tokens", "8")
-    train = ("train", "--config", "real-reinforce", "--env.model", "sft", "--env.reward", "reward", *PROMPTS)
+    few += (
+        "--evaluation.prompts",
+        "4",
+        "--evaluation.validation_prompts",
+        "2",
+        "--env.max_new_tokens",
+        "8",
+        "--agent.lora_layers",
+        "2",
+    )
+    train = ("train", "--config", preset, "--env.model", "sft", "--env.reward", "reward", *PROMPTS)
     return (*train, "--evaluation.judge", "judge", *(few if quick else ()))
 
 
 def _runs(model: str, seeds: int, quick: bool) -> list[Stage]:
     """The untuned model, the other seeds, and in the long form a run that pays no KL and one of PPO."""
     unpaid = ("--seed", "0", "--env.kl_coef", "0", "--evaluation.keep", "last")
-    ppo = ("--seed", "0", "--agent.name", "ppo")
     untuned = (
         "evaluate",
         "sft",
@@ -157,7 +165,14 @@ def _runs(model: str, seeds: int, quick: bool) -> list[Stage]:
         untuned += ("--evaluation.prompts", "4", "--env.max_new_tokens", "8")
     else:
         untuned += ("--env.max_prompt_tokens", "320", "--env.max_new_tokens", "48", "--env.instruction", INSTRUCTION)
-    further = [] if quick else [Stage("unpaid-kl", (*_train(quick), *unpaid)), Stage("ppo-0", (*_train(quick), *ppo))]
+    further = (
+        []
+        if quick
+        else [
+            Stage("unpaid-kl", (*_train(quick), *unpaid)),
+            Stage("ppo-0", (*_train(quick, "real-ppo"), "--seed", "0")),
+        ]
+    )
     others = [Stage(f"reinforce-{seed}", (*_train(quick), "--seed", str(seed))) for seed in range(1, seeds)]
     return [Stage("untuned", untuned), *others, *further]
 
