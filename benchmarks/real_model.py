@@ -36,6 +36,7 @@ RATINGS += ("--data.min_gap", "0.5", "--data.group_column", "id")
 SPOILT = ("--data.prompt_column", "dialogue", "--data.chosen_column", "better", "--data.rejected_column", "worse")
 PAIRED = ("--data.first_column", "a", "--data.second_column", "b", "--data.label_column", "gold")
 LORA = ("--training.lora_rank", "16", "--training.lora_layers", "10", "--training.learning_rate", "5e-4")
+FASTER = ("--training.learning_rate", "2e-4", "--training.eval_every", "25")
 INSTRUCTION = "Summarize this dialogue in one or two sentences.\n\n{prompt}"
 SETS = {  # columns, folds, epochs
     "summeval": (("--data.prompt_column", "article", *RATINGS[2:]), "2", "0.3"),
@@ -101,7 +102,7 @@ def _path(model: str, encoder: str, quick: bool) -> list[Stage]:
     small = ("--training.epochs", "0.5", "--training.learning_rate", "1e-4") if quick else ()
     lora, layers = ((), ("--training.lora_layers", "2")) if quick else (LORA, ())
     few = ("--training.epochs", "0.3") if not quick else ()
-    once = ("--training.epochs", "1") if not quick else ()
+    once = ("--training.epochs", "1", *FASTER) if not quick else ()
     return [
         Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small, *layers)),
         Stage("reward-start", (*_spoilt("reward"), "--model", "sft", *lora, *few, *small)),

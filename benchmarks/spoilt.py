@@ -3,8 +3,9 @@
 A few hundred ratings are too few to teach a small model what it is to be wrong. Before them it learns from summaries of
 other dialogues than those that were rated, spoilt by rule (as in Kryscinski et al. 2020, "Evaluating the Factual
 Consistency of Abstractive Text Summarization", section 3): other names, another dialogue's sentence or summary, half of
-it, a line of the dialogue, words repeated or in disorder. Askell et al. 2021 ("A General Language Assistant as a
-Laboratory for Alignment", section 4) call training on such comparisons preference model pretraining.
+it, words repeated or in disorder. Lines copied from the dialogue are no fault: people rate them as high as summaries.
+Askell et al. 2021 ("A General Language Assistant as a Laboratory for Alignment", section 4) call training on such
+comparisons preference model pretraining.
 """
 
 from __future__ import annotations
@@ -101,15 +102,6 @@ def half(row: Row, other: Row, draw: random.Random) -> str | None:
     return " ".join(words[: int(len(words) * draw.uniform(0.3, 0.6))]) + "." if len(words) > 8 else None
 
 
-def a_line(row: Row, other: Row, draw: random.Random) -> str | None:
-    """One or two adjacent lines of the dialogue."""
-    lines = [line.strip() for line in row["dialogue"].splitlines() if len(line.split()) > 5]
-    if len(lines) < 3:
-        return None
-    start = draw.randrange(len(lines) - 1)
-    return " ".join(lines[start : start + draw.choice((1, 2))])
-
-
 def a_sentence_more(row: Row, other: Row, draw: random.Random) -> str | None:
     """With a sentence of another dialogue's summary behind it."""
     return f"{row['summary'].rstrip()} {draw.choice(re.split(r'(?<=[.!?]) +', other['summary'].strip()))}"
@@ -145,7 +137,6 @@ def another(row: Row, other: Row, draw: random.Random) -> str | None:
 SPOIL: dict[str, Callable[[Row, Row, random.Random], str | None]] = {
     "other names": other_names,
     "half": half,
-    "a line of the dialogue": a_line,
     "a sentence more": a_sentence_more,
     "two halves": two_halves,
     "broken": broken,

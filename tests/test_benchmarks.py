@@ -74,6 +74,44 @@ def test_real_model_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_pat
     assert (tmp_path / "real_model/times.jsonl").stat().st_mtime_ns == times
 
 
+def test_a_spoilt_summary_is_another_text_of_the_kind_that_is_said(benchmarks):
+    from spoilt import SPOIL, comparisons
+
+    names = ("Ann", "Bob", "Cid", "Dot", "Eve", "Flo", "Gus", "Hal", "Ida", "Jim")
+    rows = [
+        {
+            "dialogue": f"{a}: I have {n} red apples, do you want one?\n{b}: Yes, thank you very much, my friend.",
+            "summary": f"{a} offers {b} one of {n} red apples. {b} takes it and says thanks.",
+        }
+        for n, (a, b) in enumerate((a, b) for a in names for b in names if a != b)
+    ]
+    found = comparisons(rows, seed=3)
+    assert len(found) == len(rows)
+    assert {row["kind"] for row in found} == set(SPOIL)
+    assert found == comparisons(rows, seed=3) != comparisons(rows, seed=4)
+    words = {row["kind"]: [] for row in found}
+    for row, source in zip(found, rows, strict=True):
+        assert row["worse"] != row["better"] == source["summary"]
+        words[row["kind"]].append((row["worse"].split(), row["better"].split()))
+    for worse, better in words["other names"]:
+        assert [w == b or w.strip(".") in names for w, b in zip(worse, better, strict=True)].count(True) == len(better)
+    assert all(worse[:-1] == better[: len(worse) - 1] for worse, better in words["half"])
+    assert all(worse[: len(better)] == better for worse, better in words["a sentence more"])
+    assert all(worse[: len(better) // 2] == better[: len(better) // 2] for worse, better in words["two halves"])
+    assert not any(set(worse) - set(better) for worse, better in words["broken"])
+
+
+def test_anonymous_persons_get_one_name_each(benchmarks):
+    from spoilt import comparisons
+
+    row = {"dialogue": "#Person1#: Hello.\n#Person2#: Hello, #Person1#.", "summary": "#Person1# greets #Person2#."}
+    (found, _) = comparisons([row, row])
+    first, second = (line.partition(":")[0] for line in found["dialogue"].splitlines())
+    assert first != second
+    assert found["better"] == f"{first} greets {second}."
+    assert found["dialogue"].endswith(f"Hello, {first}.")
+
+
 def test_no_dialogue_is_on_two_sides_of_the_real_run(benchmarks, tmp_path, real_data):
     from real_model_data import COUNTS, HELD_OUT, check_apart, prepare
 
