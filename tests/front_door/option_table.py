@@ -232,7 +232,8 @@ SFT = {
     "data.instruction": told("examples, held out", "Do: {prompt}", beside="--model @chat"),
     "data.held_out": told("examples, held out, an epoch", "0.6"),
     "dry_run": told(
-        "estimated, examples, held out, an epoch, packed, model, save_every, adapted, learning_rate, "
+        "estimated, examples, held out, an epoch, packed, model, save_every, adapted, adapted layers, eval_steps, "
+        "learning_rate, "
         "per_device_train_batch_size, gradient_accumulation_steps, bf16, seed, max_steps, folder, resumed, "
         "accept_changes, warmup_steps, lr_scheduler_type, weight_decay"
     ),
