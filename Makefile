@@ -11,7 +11,7 @@ help:
 	@echo "make demo    train PPO in Summarize-v0, evaluate, write runs/demo/report.html (about 3 minutes, offline)"
 	@echo "make hack    the same without the KL term: watch gold fall while the score rises, in runs/hack/report.html"
 	@echo "make test    lint, types and the whole test suite"
-	@echo "make coverage  the suite with branch coverage, which takes a third longer"
+	@echo "make coverage  the suite with branch coverage, which takes longer"
 	@echo "make lint    ruff and mypy (mypy on an installed tree)"
 	@echo "make format  ruff format and import order"
 	@echo "make assets  rebuild the embedded tokenizer and weights (up to 2 hours)"

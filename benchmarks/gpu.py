@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from real_size import DTYPES, QUICK, SHAPE, decoding, iteration, language_model, make_agent
+from real_size import DTYPES, QUICK, SHAPE, arguments, decoding, iteration, language_model, make_agent
 from throughput import Contestant, measure_here
 from workload import SHAPES, make_workload
 
@@ -51,19 +51,7 @@ class Check(NamedTuple):
 
 def main() -> None:
     """Check, time, and write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--samples", type=int, nargs="+", default=[1, 8], help="responses to each prompt")
-    parser.add_argument("--prompt-tokens", type=int, default=200)
-    parser.add_argument("--new-tokens", type=int, default=48)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    if options.quick:
-        vars(options).update(prompts=2, samples=[2], prompt_tokens=12, new_tokens=4, repeats=1)
-    options.output.mkdir(parents=True, exist_ok=True)
+    options = arguments(__doc__ or "", "cuda")
     began = time.perf_counter()
     torch.backends.cuda.matmul.allow_tf32 = False
     checks = parity(options)

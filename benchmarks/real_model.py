@@ -3,10 +3,10 @@
     python benchmarks/real_model.py --model SMOLLM2 --encoder MINILM --data DATA --output benchmarks/real_model
     python benchmarks/real_model.py --quick --output /tmp/real_model      shows that it runs, on the embedded models
 
-SMOLLM2 is a folder with SmolLM2-135M-Instruct, MINILM one with all-MiniLM-L6-v2, DATA one with dialogsum/ and
-preferences/. Every stage is a command that a user
-would type; stages that are done are not repeated, and one that was stopped goes on (--work keeps them, runs/real_model
-by default). Rows of the data and weights stay in --work. Writes results.json, a picture and README.md.
+SMOLLM2 is a folder with SmolLM2-135M-Instruct, MINILM one with all-MiniLM-L6-v2, DATA one with dialogsum/,
+preferences/, mmlu/ and bigbench/bbh/. Every stage is a command that a user would type; stages that are done are not
+repeated, and one that was stopped goes on (--work keeps them, runs/real_model by default). Rows of the data and weights
+stay in --work. Writes results.json, a picture and README.md.
 
 The dialogues of fine-tuning, RL, validation and the final judgement are different ones, and so are those that reward
 and judge learn from: prepare() divides them and check_apart() looks again. Reward and judge begin with comparisons of
@@ -105,44 +105,24 @@ def _path(model: str, encoder: str, quick: bool) -> list[Stage]:
     once = ("--training.epochs", "1", *FASTER) if not quick else ()
     return [
         Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small, *layers)),
-        Stage("reward-start", (*_spoilt("reward"), "--model", "sft", *lora, *few, *small)),
-        Stage("reward", (*_rated("reward"), "--model", "reward-start", *lora, *small)),
-        Stage("judge-start", (*_spoilt("judge"), "--model", encoder, *once, *small)),
-        Stage("judge", (*_rated("judge"), "--model", "judge-start", *small)),
+        Stage("reward-start", (*_preference(SPOILT, "spoilt-reward"), "--model", "sft", *lora, *few, *small)),
+        Stage("reward", (*_preference(RATINGS, "reward"), "--model", "reward-start", *lora, *small)),
+        Stage("judge-start", (*_preference(SPOILT, "spoilt-judge"), "--model", encoder, *once, *small)),
+        Stage("judge", (*_preference(RATINGS, "judge"), "--model", "judge-start", *small)),
         Stage("reinforce-0", (*_train(quick), "--seed", "0")),
     ]
 
 
-def _spoilt(side: str) -> tuple[str, ...]:
-    return (
-        "reward",
-        "--config",
-        "real-reward",
-        *SPOILT,
-        "--folds",
-        "0",
-        "--data.comparisons",
-        f"data/spoilt-{side}.jsonl",
-    )
-
-
-def _rated(side: str) -> tuple[str, ...]:
-    return ("reward", "--config", "real-reward", *RATINGS, "--folds", "0", "--data.comparisons", f"data/{side}.jsonl")
+def _preference(columns: tuple[str, ...], file: str) -> tuple[str, ...]:
+    """A preference model from a file of comparisons or ratings, not cross-validated."""
+    return ("reward", "--config", "real-reward", *columns, "--folds", "0", "--data.comparisons", f"data/{file}.jsonl")
 
 
 def _train(quick: bool, preset: str = "real-reinforce") -> tuple[str, ...]:
     """A run, but for its seed."""
     few = ("--agent.total_episodes", "16", "--agent.episodes_per_iteration", "16", "--agent.batch_size", "16")
-    few += (
-        "--evaluation.prompts",
-        "4",
-        "--evaluation.validation_prompts",
-        "2",
-        "--env.max_new_tokens",
-        "8",
-        "--agent.lora_layers",
-        "2",
-    )
+    few += ("--evaluation.prompts", "4", "--evaluation.validation_prompts", "2", "--env.max_new_tokens", "8")
+    few += ("--agent.lora_layers", "2")
     train = ("train", "--config", preset, "--env.model", "sft", "--env.reward", "reward", *PROMPTS)
     return (*train, "--evaluation.judge", "judge", *(few if quick else ()))
 
@@ -150,30 +130,15 @@ def _train(quick: bool, preset: str = "real-reinforce") -> tuple[str, ...]:
 def _runs(model: str, seeds: int, quick: bool) -> list[Stage]:
     """The untuned model, the other seeds, and in the long form a run that pays no KL and one of PPO."""
     unpaid = ("--seed", "0", "--env.kl_coef", "0", "--evaluation.keep", "last")
-    untuned = (
-        "evaluate",
-        "sft",
-        "--env.model",
-        model,
-        "--env.reward",
-        "reward",
-        *PROMPTS,
-        "--evaluation.judge",
-        "judge",
-    )
-    untuned += ("--evaluation.yardsticks", "false")
+    untuned = ("evaluate", "sft", "--env.model", model, "--env.reward", "reward", *PROMPTS)
+    untuned += ("--evaluation.judge", "judge", "--evaluation.yardsticks", "false")
+    further = []
     if quick:
         untuned += ("--evaluation.prompts", "4", "--env.max_new_tokens", "8")
     else:
         untuned += ("--env.max_prompt_tokens", "320", "--env.max_new_tokens", "48", "--env.instruction", INSTRUCTION)
-    further = (
-        []
-        if quick
-        else [
-            Stage("unpaid-kl", (*_train(quick), *unpaid)),
-            Stage("ppo-0", (*_train(quick, "real-ppo"), "--seed", "0")),
-        ]
-    )
+        further.append(Stage("unpaid-kl", (*_train(quick), *unpaid)))
+        further.append(Stage("ppo-0", (*_train(quick, "real-ppo"), "--seed", "0")))
     others = [Stage(f"reinforce-{seed}", (*_train(quick), "--seed", str(seed))) for seed in range(1, seeds)]
     return [Stage("untuned", untuned), *others, *further]
 

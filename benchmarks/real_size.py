@@ -40,9 +40,19 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def main() -> None:
     """Measure, and write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = arguments(__doc__ or "", "cpu")
+    rows = [row for dtype in DTYPES for row in measure(options, dtype)]
+    where = torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU"
+    found = {"device": where, "torch": torch.__version__, "transformers": transformers.__version__, "rows": rows}
+    (options.output / "results.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
+    (options.output / "README.md").write_text(page(options, found), encoding="utf-8")
+
+
+def arguments(description: str, device: str) -> argparse.Namespace:
+    """Parse the command line, and make the folder of the output."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default=device)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--samples", type=int, nargs="+", default=[1, 8], help="responses to each prompt")
     parser.add_argument("--prompt-tokens", type=int, default=192)
@@ -53,11 +63,7 @@ def main() -> None:
     if options.quick:
         vars(options).update(prompts=2, samples=[2], prompt_tokens=12, new_tokens=4, repeats=1)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = [row for dtype in DTYPES for row in measure(options, dtype)]
-    where = torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU"
-    found = {"device": where, "torch": torch.__version__, "transformers": transformers.__version__, "rows": rows}
-    (options.output / "results.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
-    (options.output / "README.md").write_text(page(options, found), encoding="utf-8")
+    return options
 
 
 def measure(options: argparse.Namespace, dtype: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
     python benchmarks/throughput.py --output benchmarks/throughput                 about 35 minutes on two cores
     python benchmarks/throughput.py --output DIR --shape neox-160m --device cuda   the larger shape, on a GPU
     python benchmarks/throughput.py --output DIR --shape smollm2-135m --weights SMOLLM2 --rounds 1
-                                                     a model of real size, 8 samples a prompt; an hour on two cores
+                                                     a model of real size, 8 samples a prompt
     python benchmarks/throughput.py --quick --output /tmp/throughput               shows that it runs, without TRL
 
 TRL runs in virtual environments that this script makes, with the same version of torch. Writes results.json, README.md

@@ -38,6 +38,9 @@ MANY = 2_000
 READ_AT_ONCE = 32
 """Whole sequences per forward pass; on a CPU more of them are slower, as they do not fit the cache."""
 
+SEEDS_APART = 1009
+"""Between the seeds of two calls that write in :func:`growing_groups`, each of which has its own."""
+
 Scorer = Callable[[Sequence[Prompt], Sequence[str]], NDArray[np.float64]]
 """``(n prompts, n responses) -> (n,) scores``."""
 

@@ -178,14 +178,15 @@ def _write_pairs(
     again. Two equal responses make no pair.
     """
     from ..data.text_pairs import TextPair
-    from ..evaluation.policies.decode import growing_groups, write_samples
+    from ..evaluation.policies.decode import SEEDS_APART, growing_groups, write_samples
 
     prompts = list(rows)
     for part in growing_groups(len(prompts), WRITTEN_AT_ONCE):
         group = prompts[part]
         if wanted.isdisjoint(group):
             continue
-        written = write_samples(model, [rows[prompt] for prompt in group], 2, settings, seed=seed * 1009 + part.start)
+        apart = seed * SEEDS_APART + part.start
+        written = write_samples(model, [rows[prompt] for prompt in group], 2, settings, seed=apart)
         texts = [text.strip() for text in written.texts]
         for prompt, first, second in zip(group, texts[::2], texts[1::2], strict=True):
             if prompt in wanted and first != second:

@@ -17,8 +17,6 @@ _USED = (
     *("id", "template", "system_prompt", "instruction", "max_prompt_tokens", "max_new_tokens", "temperature", "device"),
     *("dtype", "check_model", "stop_strings", "keep_special_tokens"),
 )
-SEEDS_APART = 1009
-"""Between the seeds of two calls; within a call each group of texts has its own."""
 USED = {f"env.{name}" for name in _USED}
 OPTIONS = [
     Option("output", str, None, "File to write, one JSON object per line (default: the terminal)."),
@@ -64,7 +62,7 @@ def run(arguments: list[str]) -> None:
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts
-    from ..evaluation.policies.decode import DecodeSettings, decode, growing_groups
+    from ..evaluation.policies.decode import SEEDS_APART, DecodeSettings, decode, growing_groups
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
     from ..models.placing import dtype_named
