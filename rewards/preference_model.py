@@ -31,7 +31,7 @@ from ..models.folder import (
     model_folder,
 )
 from ..models.gguf_file import is_gguf
-from ..models.language_model import LanguageModel
+from ..models.language_model import LanguageModel, disable_dropout
 from ..models.placing import check_one_device, device_named
 from ..models.prompting import read_prompting, write_prompting
 from .chat_texts import ChatTexts, as_trained, key_of
@@ -91,7 +91,7 @@ class PreferenceModel:
         types: bool = True,
         rows: TrainingRows = UNKNOWN,
     ) -> None:
-        """Check that model and tokenizer belong together.
+        """Check that model and tokenizer belong together, and switch dropout off, as for language models.
 
         Raises:
             InputError: not exactly one output, another vocabulary, no EOS for a decoder, or an unusable shift,
@@ -108,6 +108,7 @@ class PreferenceModel:
                 f'"{name}" has shift {shift} and temperature {temperature}; both must be finite, the second above 0.'
             )
         check_one_device(model, name)
+        disable_dropout(model)  # attention with dropout has no fused kernel: half the speed and four times the memory
         self.scorer = Scorer(model)
         if self.scorer.is_decoder and tokenizer.eos_token_id is None:
             raise InputError(f'The tokenizer of "{name}" has no EOS token, at which a decoder\'s score is read.')
@@ -285,7 +286,7 @@ class PreferenceModel:
         return (self.logits(prompts, responses, batch_size) - self.shift) / self.temperature
 
     def logits(self, prompts: Sequence[Asked], responses: Sequence[str], batch_size: int = 64) -> NDArray[np.float64]:
-        """Return the classifier's raw outputs (B,), dropout off."""
+        """Return the classifier's raw outputs (B,)."""
         rows = self.encode(prompts, responses)
         result = np.zeros(len(rows))
         longest: dict[str, int] = {}
