@@ -95,6 +95,16 @@ def test_a_batch_equals_its_rows_one_by_one(pm):
     assert np.ptp(together) > 1e-3
 
 
+def test_dropout_is_off_in_train_mode_too(tmp_path):
+    """The encoder is configured with dropout 0.5; what is trained further is saved and read without it."""
+    pm = encoder()
+    pm.save(tmp_path / "saved")
+    for model in (pm, PreferenceModel.start(tmp_path / "saved")):
+        batch = model.collate(model.encode(PROMPTS, RESPONSES))
+        model.model.train()
+        torch.testing.assert_close(model.scorer(**batch), model.scorer(**batch), atol=0, rtol=0)
+
+
 def test_what_stands_on_padding_changes_nothing(pm):
     batch = pm.collate(pm.encode(PROMPTS, RESPONSES))
     pm.model.eval()
