@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from real_model_data import read_rows
+
+from prefgym.evaluation.benchmarks.report import benchmark_summary
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 COMMAND = "python benchmarks/real_model.py --model SMOLLM2 --encoder MINILM --data DATA --output benchmarks/real_model"
+ACCOUNT = "account.md"
+"""What a person wrote about the figures; it stands at the beginning of the page, and is not written here."""
+SIDES = ("consistency", "relevance", "fluency", "coherence")
+"""What people rated."""
 SCALARS = {"validation/score": "score", "validation/kl": "KL (nats)", "validation/rouge_l": "ROUGE-L"}
 
 
@@ -20,13 +28,17 @@ def write_page(output: Path, work: Path, stages: Sequence[Any], given: Mapping[s
     """Write results.json, curves.png and README.md of the stages that are there."""
     found = {stage.name: _metrics(work / stage.name) for stage in stages}
     results = {name: metrics for name, metrics in found.items() if metrics is not None}
-    times = [json.loads(line) for line in (work / "times.jsonl").read_text(encoding="utf-8").splitlines()]
+    times = read_rows(work / "times.jsonl")
     (output / "results.json").write_text(json.dumps({**given, "times": times, "stages": results}, indent=1) + "\n")
     runs = {name: metrics for name, metrics in results.items() if "policies" in metrics}
-    draw(output / "curves.png", {name: _history(work / name) for name in runs})
-    parts = ["# The main job on real text", told(given), f"    {COMMAND}", "## Judged by a model that no training saw"]
-    parts += [policies(runs), "![Validation while training](curves.png)", "## Preference models", preferences(results)]
-    parts += ["## Stages", stage_table(stages, times), "## Samples", samples(work, runs)]
+    draw(output / "curves.png", {name: read_rows(work / name / "history.jsonl") for name in runs})
+    account = output / ACCOUNT
+    parts = ["# The main job on real text", told(given), f"    {COMMAND}"]
+    parts += [account.read_text(encoding="utf-8").strip()] if account.is_file() else []
+    parts += ["## Judged by a model that no training saw", policies(runs), "![Validation while training](curves.png)"]
+    parts += ["## Preference models", preferences(results), one_rater(read_rows(work / "data" / "ratings.jsonl"))]
+    parts += ["## Stages", stage_table(stages, times), "## Benchmarks", *benchmarks(results)]
+    parts += ["## Samples", samples(work, runs)]
     (output / "README.md").write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
@@ -82,6 +94,31 @@ def preferences(results: Mapping[str, Mapping[str, Any]]) -> str:
             ]
         )
     return table(["model", "comparisons", "right", "the longer one", "above it (points)", "the system", "ECE"], rows)
+
+
+def one_rater(rows: Sequence[Mapping[str, Any]], gap: float = 0.5) -> str:
+    """How often one rater ranks two responses as the mean of the others does, where theirs differ by ``gap``."""
+    asked: dict[str, list[list[float]]] = {}  # by prompt: of each response the rating of each rater
+    for row in rows:
+        if all(side in row for side in SIDES):
+            rated = [sum(given) / len(SIDES) for given in zip(*(row[side] for side in SIDES), strict=True)]
+            asked.setdefault(row["id"], []).append(rated)
+    right: list[float] = []
+    for first, second in (pair for given in asked.values() for pair in combinations(given, 2)):
+        leads = [a - b for a, b in zip(first, second, strict=True)]
+        for lead in leads:
+            others = (sum(leads) - lead) / (len(leads) - 1)
+            if abs(others) >= gap:
+                right.append(0.5 if lead == 0 else float(lead * others > 0))
+    return f"One rater ranks two summaries as the others do in {100 * sum(right) / len(right):.1f} %." if right else ""
+
+
+def benchmarks(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the models scored on MMLU and BIG-Bench-Hard, as the command printed it."""
+    asked = {name: metrics for name, metrics in results.items() if "shots" in metrics}
+    return [
+        f"{metrics['shots']} demonstrations:\n\n```\n{benchmark_summary(metrics)}\n```" for metrics in asked.values()
+    ]
 
 
 def stage_table(stages: Sequence[Any], times: Sequence[Mapping[str, Any]]) -> str:
@@ -146,8 +183,3 @@ def _mean(value: Any) -> float | None:
 def _metrics(folder: Path) -> dict[str, Any] | None:
     file = folder / "metrics.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _history(folder: Path) -> list[dict[str, float]]:
-    file = folder / "history.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []

@@ -74,6 +74,19 @@ def test_real_model_benchmark_runs_and_goes_on_from_what_is_there(quick, tmp_pat
     assert (tmp_path / "real_model/times.jsonl").stat().st_mtime_ns == times
 
 
+def test_one_rater_is_compared_with_the_mean_of_the_others(benchmarks):
+    """Two responses; the third rater ranks them the other way round, and the others of the first two then differ less
+    than the gap: of the three comparisons only that of the third rater with the first two counts, and it is wrong."""
+    from real_model_page import SIDES, one_rater
+
+    def rows(*responses):
+        return [{"id": "1"} | dict.fromkeys(SIDES, given) for given in responses]
+
+    assert one_rater(rows([3, 3, 2], [2, 2, 3])) == "One rater ranks two summaries as the others do in 0.0 %."
+    # the others lead by 0.5, 0.5 and 1; the third rater sees a tie
+    assert one_rater(rows([3, 3, 3], [2, 2, 3])) == "One rater ranks two summaries as the others do in 83.3 %."
+
+
 def test_a_spoilt_summary_is_another_text_of_the_kind_that_is_said(benchmarks):
     from spoilt import SPOIL, comparisons
 
