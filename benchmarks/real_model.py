@@ -36,6 +36,7 @@ RATINGS += ("--data.min_gap", "0.5", "--data.group_column", "id")
 SPOILT = ("--data.prompt_column", "dialogue", "--data.chosen_column", "better", "--data.rejected_column", "worse")
 PAIRED = ("--data.first_column", "a", "--data.second_column", "b", "--data.label_column", "gold")
 LORA = ("--training.lora_rank", "16", "--training.lora_layers", "10", "--training.learning_rate", "5e-4")
+ONCE = ("--training.epochs", "1")
 FASTER = ("--training.learning_rate", "2e-4", "--training.eval_every", "25")
 INSTRUCTION = "Summarize this dialogue in one or two sentences.\n\n{prompt}"
 SETS = {  # columns, folds, epochs
@@ -102,13 +103,14 @@ def _path(model: str, encoder: str, quick: bool) -> list[Stage]:
     small = ("--training.epochs", "0.5", "--training.learning_rate", "1e-4") if quick else ()
     lora, layers = ((), ("--training.lora_layers", "2")) if quick else (LORA, ())
     few = ("--training.epochs", "0.3") if not quick else ()
-    once = ("--training.epochs", "1", *FASTER) if not quick else ()
+    once = ONCE if not quick else ()
+    faster = FASTER if not quick else ()
     return [
         Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small, *layers)),
         Stage("reward-start", (*_preference(SPOILT, "spoilt-reward"), "--model", "sft", *lora, *few, *small)),
-        Stage("reward", (*_preference(RATINGS, "reward"), "--model", "reward-start", *lora, *small)),
-        Stage("judge-start", (*_preference(SPOILT, "spoilt-judge"), "--model", encoder, *once, *small)),
-        Stage("judge", (*_preference(RATINGS, "judge"), "--model", "judge-start", *small)),
+        Stage("reward", (*_preference(RATINGS, "reward"), "--model", "reward-start", *lora, *once, *small)),
+        Stage("judge-start", (*_preference(SPOILT, "spoilt-judge"), "--model", encoder, *once, *faster, *small)),
+        Stage("judge", (*_preference(RATINGS, "judge"), "--model", "judge-start", *once, *small)),
         Stage("reinforce-0", (*_train(quick), "--seed", "0")),
     ]
 
@@ -146,7 +148,7 @@ def _runs(model: str, seeds: int, quick: bool) -> list[Stage]:
 def _crossed(encoder: str) -> list[Stage]:
     """Cross-validations: of the encoder on all sets of judgements, of the decoder on the rated dialogues."""
     begin = ("reward", "--config", "real-reward", "--model")
-    systems = ("--data.system_column", "model")
+    systems = ("--data.system_column", "model", *ONCE)
     found = [
         Stage(f"crossed{name}", (*begin, "judge-start", *RATINGS, *systems, "--data.comparisons", f"data/{file}.jsonl"))
         for name, file in (("", "ratings"), ("-without-poor", "ratings-without-poor"))
@@ -154,7 +156,17 @@ def _crossed(encoder: str) -> list[Stage]:
     found.append(
         Stage(
             "crossed-decoder",
-            (*begin, "reward-start", *RATINGS, *LORA, "--folds", "2", "--data.comparisons", "data/ratings.jsonl"),
+            (
+                *begin,
+                "reward-start",
+                *RATINGS,
+                *LORA,
+                *ONCE,
+                "--folds",
+                "2",
+                "--data.comparisons",
+                "data/ratings.jsonl",
+            ),
         )
     )
     for name, (columns, folds, epochs) in SETS.items():

@@ -8,8 +8,11 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from ..errors import InputError
+
+Row = TypeVar("Row")
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -96,6 +99,15 @@ def group_folds(groups: Sequence[str], k: int, seed: int = 0) -> list[int]:
         fold_of[group] = fold
         rows[fold] += sizes[group]
     return [fold_of[group] for group in groups]
+
+
+def spaced(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    """At most ``most`` rows, at equal distances from all over.
+
+    >>> spaced("abcdefg", 3), spaced("ab", 3)
+    (['a', 'c', 'e'], 'ab')
+    """
+    return [rows[number * len(rows) // most] for number in range(most)] if len(rows) > most else rows
 
 
 def _checked(fractions: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -7,9 +7,11 @@ a prompt are adjacent, and a batch reads each text once however many comparisons
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,7 +27,7 @@ from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from ..numbers import takes_numbers
 from .accuracy import accuracy, leads
 from .calibration import helpful_temperature
-from .chat_texts import asked_and_said
+from .chat_texts import asked_and_said, key_of
 from .encoded import Cuts, Encoded
 from .preference_model import PreferenceModel
 from .scorer import head_of
@@ -215,8 +217,14 @@ def calibrate_temperature(pm: PreferenceModel, comparisons: Sequence[Comparison]
 
 
 def reference_shift(pm: PreferenceModel, prompts: Sequence[Asked], references: Sequence[str]) -> float:
-    """Set and return the shift that makes the reference responses average a score of 0 (Stiennon et al. 2020)."""
+    """Set and return the shift that makes the reference responses average a score of 0 (Stiennon et al. 2020).
+
+    A response that is there several times, as one that won several comparisons, counts as often and is read once.
+    """
     if not len(prompts):
         raise InputError("The reference shift needs at least one prompt with a reference response.")
-    pm.shift = float(pm.logits(prompts, references).mean())
+    keys = [(key_of(prompt), reference) for prompt, reference in zip(prompts, references, strict=True)]
+    counts, texts = Counter(keys), dict(zip(keys, zip(prompts, references, strict=True), strict=True))
+    logits = pm.logits(*map(list, zip(*texts.values(), strict=True)))
+    pm.shift = float(np.average(logits, weights=[counts[key] for key in texts]))
     return pm.shift

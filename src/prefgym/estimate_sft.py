@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .agents.memory import LEAST, WORK, peak_bytes, resident_bytes, without_gradients
+from .data.splits import spaced
 from .estimate import SAMPLE, SECONDS, ladder, optimiser_seconds
 from .models.attention import plain_attention
 from .models.finetune import Collator, batch_loss_sum
@@ -52,7 +53,7 @@ def estimate_finetuning(
     model: LanguageModel, data: PairData, options: TrainingOptions, epoch: int, packed: bool
 ) -> FinetuningEstimate:
     """Measure; the model is not to be used afterwards. ``epoch`` is the number of pairs in an epoch."""
-    resident, lengths = resident_bytes(model.device), [_lengths(data, pair) for pair in _spaced(data.train)]
+    resident, lengths = resident_bytes(model.device), [_lengths(data, pair) for pair in spaced(data.train, SAMPLE)]
     prompt, response = (max(1, round(sum(row[side] for row in lengths) / len(lengths))) for side in (0, 1))
     longest, steps = max(map(sum, lengths)), options.steps(epoch)
     model.unfreeze()
@@ -82,11 +83,6 @@ def estimate_finetuning(
         prompt=prompt,
         response=response,
     )
-
-
-def _spaced(pairs: list[Pair]) -> list[Pair]:
-    """At most ``SAMPLE`` pairs, from all over the data."""
-    return [pairs[number * len(pairs) // SAMPLE] for number in range(SAMPLE)] if len(pairs) > SAMPLE else pairs
 
 
 def _lengths(data: PairData, pair: Pair) -> tuple[int, int]:

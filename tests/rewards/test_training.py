@@ -3,6 +3,7 @@
 import math
 import random
 import sys
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -241,6 +242,12 @@ def test_reference_shift_makes_references_average_zero_at_any_temperature():
     pm.temperature = 3.0
     prompts, references = ["cat", "the dog", "boat"], ["good", "very bad", "the good"]
     reference_shift(pm, prompts, references)
+    assert pm.score(prompts, references).mean() == pytest.approx(0.0, abs=1e-6)
+    often = [0, 0, 1, 0, 2]  # what is there three times counts three times, and is read once
+    prompts, references = ([texts[place] for place in often] for texts in (prompts, references))
+    with patch.object(pm, "logits", wraps=pm.logits) as read:
+        reference_shift(pm, prompts, references)
+    assert len(read.call_args.args[0]) == 3
     assert pm.score(prompts, references).mean() == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(InputError, match="at least one prompt"):
         reference_shift(pm, [], [])

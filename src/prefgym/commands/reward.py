@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..data.prompting import AnyTemplate
     from ..rewards.preference_model import PreferenceModel
 
+REFERENCES = 512
+"""Chosen responses whose scores average 0 where no reference responses are named; reading all may take as long as
+learning from them."""
 OPTIONS = [
     *CONTROL,
     Option("seed", int, 0, "Seed of the head, of shuffling and of folds.", minimum=0),
@@ -58,7 +61,7 @@ OPTIONS = [
         "data.reference_column",
         str,
         None,
-        "Column with human responses, whose scores will average 0 (default: the chosen responses).",
+        f"Column with human responses, whose scores will average 0 (default: chosen ones, {REFERENCES} at most).",
     ),
     Option(
         "data.template",
@@ -173,14 +176,15 @@ def _comparisons(config: Config, model: PreferenceModel) -> list[Comparison]:
 
 
 def _references(config: Config, comparisons: list[Comparison], model: PreferenceModel) -> list[tuple[Asked, str]]:
-    """(prompt, response) pairs whose scores will average 0."""
+    """(prompt, response) pairs whose scores will average 0; without a column, chosen responses from all over."""
     if config["data.reference_column"] is None:
+        from ..data.splits import spaced
         from ..rewards.chat_texts import asked_and_said
 
         known = asked_and_said(comparisons, model.chat)
         texts = [(item.prompt, item.chosen) for item in comparisons if not item.tie]
         texts = texts or [(item.prompt, text) for item in comparisons for text in (item.chosen, item.rejected)]
-        return [known[pair] for pair in texts]
+        return [known[pair] for pair in spaced(texts, REFERENCES)]
     from ..data.prompts import load_prompts
 
     columns = {name: config[f"data.{name}"] for name in ("prompt_column", "reference_column")}
@@ -201,7 +205,8 @@ def _train(
     from ..reward_report import measured_parts, summary
     from ..rewards.accuracy import leads
     from ..rewards.breakdown import agreement, breakdown, ceiling_bounds
-    from ..rewards.training import calibrate_temperature, reference_shift, train_preference_model
+    from ..rewards.calibration import helpful_temperature
+    from ..rewards.training import reference_shift, train_preference_model
     from ..training_report import table_rows, write_training_report
 
     agreed = agreement(comparisons)
@@ -225,8 +230,9 @@ def _train(
     history = facts.pop("history")
     metrics |= facts
     if held_out:
-        metrics["held_out"] = breakdown(leads(model, held_out), held_out, config["seed"])  # still at temperature 1
-        metrics["temperature"] = calibrate_temperature(model, held_out)
+        lead = leads(model, held_out)  # still at temperature 1
+        metrics["held_out"] = breakdown(lead, held_out, config["seed"])
+        metrics["temperature"] = model.temperature = helpful_temperature(lead, held_out)
     reference_shift(model, *map(list, zip(*references, strict=True)))
     metrics["shift"] = model.fold().shift
     told = ("seed", "comparisons", *(["temperature"] if held_out else []))
