@@ -20,7 +20,9 @@ import statistics
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -163,6 +165,17 @@ def measure(
     return dict(json.loads(result.read_text(encoding="utf-8")))
 
 
+def remembered(kept: Path, what: list[Any], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured under this name and kept in a file, or else is now."""
+    for line in kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []:
+        if (row := json.loads(line))["what"] == what:
+            return dict(row["measured"])
+    now = run()
+    with kept.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"what": what, "measured": now}) + "\n")
+    return now
+
+
 def merge(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
     """Combine the rounds of one contestant: all seconds, the parts of the last round, the highest peak."""
     if before is None:
@@ -296,6 +309,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="default: those that suit the shape")
     parser.add_argument("--weights", type=Path, help="folder with a model of the shape (default: random weights)")
     parser.add_argument("--venvs", type=Path, default=Path("runs/venvs"), help="where TRL is installed")
+    parser.add_argument("--resume", action="store_true", help="keep what was measured before it was stopped")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     scratch = options.output / "runs" if options.quick else Path("runs") / "throughput"
@@ -314,12 +328,16 @@ def main() -> None:
         given = (WORKLOADS[workload], told.get("prompt-tokens", 128))
         make_workload(scratch / shape / workload, SHAPES[shape], *given, weights=options.weights)
     results: Results = {name: {} for name in names}
-    for _ in range(1 if options.quick else options.rounds):
+    kept = scratch / shape / "measured.jsonl"
+    if not options.resume:
+        kept.unlink(missing_ok=True)
+    for number in range(1 if options.quick else options.rounds):
         for workload in workloads:
             for name in names:
                 contestant, folder = CONTESTANTS[name], scratch / shape / workload
                 python = python_of(contestant.venv, options.venvs.resolve())
-                now = timed(contestant, folder, {**told, "device": options.device}, python, scratch / "result.json")
+                given = (contestant, folder, {**told, "device": options.device}, python, scratch / "result.json")
+                now = remembered(kept, [number, workload, name], partial(timed, *given))
                 results[name][workload] = merge(results[name].get(workload), now)
                 print(f"{workload} {name}: {statistics.median(now['seconds']):.2f} s", flush=True)
     found = ratios(results)

@@ -27,15 +27,15 @@ from .agents.memory import (
 )
 from .agents.minibatch import Minibatch
 from .models.paths import paths_of
-from .trial import Timing, seconds_of, timed
+from .trial import Budget, Timing, seconds_of, timed
 
 if TYPE_CHECKING:
     from .agents.base import PolicyGradient
     from .envs.prompt_source import PromptBatch
     from .evaluation.policies.workload import Workload
 
-SECONDS = 9.0
-"""For all parts together; a first, small piece of each is timed whatever it takes."""
+SECONDS = 13.0
+"""For everything; a first, small piece of each part is timed whatever it takes."""
 SHARES = {"generate": 0.35, "reference": 0.15, "reward": 0.05, "update": 0.45}
 STEPS = 4
 """Tokens that are written to time one."""
@@ -80,12 +80,12 @@ class Trial:
 
     Args:
         agent: in an environment in this process; its policy is run, not changed.
-        seconds: for all parts.
+        seconds: for everything that :meth:`run` does.
     """
 
     def __init__(self, agent: PolicyGradient, seconds: float = SECONDS) -> None:
         self.agent, self.env, self.policy = agent, agent.env.unwrapped, agent.policy
-        self.h, self.allowed = agent.hyperparameters, {part: share * seconds for part, share in SHARES.items()}
+        self.h, self.seconds = agent.hyperparameters, seconds
         self.samples = self.h.samples_per_prompt
         self.prompts = self.h.episodes_per_iteration // self.samples
         total = len(self.env.prompts)
@@ -97,6 +97,7 @@ class Trial:
 
     def run(self) -> Estimate:
         """Measure everything."""
+        self.allowed = Budget(self.seconds, SHARES)
         model = measure(self.agent)
         self._try_paths()
         self._generate()
@@ -133,7 +134,7 @@ class Trial:
                 paths_of(model, tokens)
 
     def _generate(self) -> None:
-        e, most, left = self.estimate, self.budget, self.allowed["generate"]
+        e, most, left = self.estimate, self.budget, self.allowed.of("generate")
         steps, rows = min(STEPS, most - 1), self.prompts * self.samples
 
         def few(prompts: int) -> None:
@@ -186,7 +187,7 @@ class Trial:
                 if self.policy.value_model is not None:
                     self.policy.read_values(piece.tokens, piece.attention_mask, piece.mask.shape[1], piece.prompt_of)
 
-        self.reference = timed(self._sizes(self.prompts), read, self.allowed["reference"])
+        self.reference = timed(self._sizes(self.prompts), read, self.allowed.of("reference"))
         e.reached["reference"] = self.reference.size / (own * self.prompts)
         e.seconds["reference"] = self.reference.at(own * self.prompts)
 
@@ -200,7 +201,7 @@ class Trial:
             here = tokens[:count]
             self.env.score(self._batch(prompts).repeat(self.samples), here, torch.ones_like(here, dtype=torch.bool))
 
-        timing = timed(ladder(self.prompts), score, self.allowed["reward"])
+        timing = timed(ladder(self.prompts), score, self.allowed.of("reward"))
         self.reward = Timing([(prompts * self.samples, seconds) for prompts, seconds in timing.points])
         e.reached["reward"], e.seconds["reward"] = self.reward.size / rows, self.reward.at(rows)
 
@@ -213,7 +214,7 @@ class Trial:
             with without_gradients(self.policy):
                 loss_like(self.agent, self._piece(tokens)).backward()
 
-        timing = timed(self._sizes(prompts), learn, self.allowed["update"])
+        timing = timed(self._sizes(prompts), learn, self.allowed.of("update"))
         batches = -(-h.episodes_per_iteration // batch)
         pieces = min(h.gradient_accumulation, batch)
         split = own * batch / self.samples / pieces

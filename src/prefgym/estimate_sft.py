@@ -15,7 +15,7 @@ from .models.attention import plain_attention
 from .models.finetune import Collator, batch_loss_sum
 from .models.low_rank import low_rank
 from .models.tensor_memory import TensorMemory
-from .trial import timed
+from .trial import Budget, timed
 
 if TYPE_CHECKING:
     from .data.pairs import Pair
@@ -53,6 +53,7 @@ def estimate_finetuning(
     model: LanguageModel, data: PairData, options: TrainingOptions, epoch: int, packed: bool
 ) -> FinetuningEstimate:
     """Measure; the model is not to be used afterwards. ``epoch`` is the number of pairs in an epoch."""
+    allowed = Budget(SECONDS, {"learn": 0.75, "read": 0.25})
     resident, lengths = resident_bytes(model.device), [_lengths(data, pair) for pair in spaced(data.train, SAMPLE)]
     prompt, response = (max(1, round(sum(row[side] for row in lengths) / len(lengths))) for side in (0, 1))
     longest, steps = max(map(sum, lengths)), options.steps(epoch)
@@ -64,8 +65,8 @@ def estimate_finetuning(
         trained = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
         work, measured = _bytes(model, prompt, response, packed)
         count = min(options.batch_size, epoch)
-        learnt = timed(ladder(count), lambda rows: _learn(model, rows, prompt, response, packed), SECONDS * 0.6)
-        read = timed(ladder(count), lambda rows: _read(model, rows, prompt, response, packed), SECONDS * 0.2)
+        learnt = timed(ladder(count), lambda rows: _learn(model, rows, prompt, response, packed), allowed.of("learn"))
+        read = timed(ladder(count), lambda rows: _read(model, rows, prompt, response, packed), allowed.of("read"))
         optimiser, _ = optimiser_seconds(torch.optim.AdamW(trained), trained)
     batches = min(options.gradient_accumulation, -(-epoch // options.batch_size))
     weights = sum(parameter.numel() * parameter.element_size() for parameter in trained)

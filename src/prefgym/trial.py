@@ -6,7 +6,7 @@ Sizes are whatever the time grows with: tokens, rows, weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -38,6 +38,24 @@ class Timing:
             before, earlier = self.points[-2]
             slope = min(slope, max(least * slope, (seconds - earlier) / (last - before)))
         return round(max(0.0, seconds + slope * (size - last)), 9)
+
+
+class Budget:
+    """Seconds for parts that come one after the other: each gets its share of what is left for it and those to come.
+
+    Args:
+        seconds: for everything from now on.
+        shares: of the parts, in their order.
+    """
+
+    def __init__(self, seconds: float, shares: Mapping[str, float]) -> None:
+        self._ends, self._shares = time.perf_counter() + seconds, dict(shares)
+
+    def of(self, part: str) -> float:
+        """What the next part may take."""
+        left = max(0.0, self._ends - time.perf_counter())
+        to_come = sum(self._shares.values())
+        return left * self._shares.pop(part) / to_come
 
 
 FIRST = 0.6

@@ -5,7 +5,7 @@ import pytest
 from prefgym import trial
 from prefgym.dry_run import minutes
 from prefgym.estimate import ladder
-from prefgym.trial import Timing, timed
+from prefgym.trial import Budget, Timing, timed
 
 
 @pytest.fixture
@@ -52,3 +52,18 @@ def test_words():
         "2.0 hours",
     ]
     assert [ladder(most) for most in (1, 4, 5)] == [[1], [1, 2, 4], [1, 2, 4, 5]]
+
+
+def test_each_part_gets_its_share_of_what_the_earlier_ones_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("prefgym.trial.time.perf_counter", lambda: now[0])
+    budget = Budget(12.0, {"write": 1, "read": 1, "learn": 2})
+    now[0] += 4  # what comes before the first part
+    assert budget.of("write") == pytest.approx(8 / 4)
+    now[0] += 5  # much more than it may
+    assert budget.of("read") == pytest.approx(3 / 3)
+    assert budget.of("learn") == pytest.approx(3)
+    now[0] += 9
+    budget = Budget(1.0, {"learn": 1})
+    now[0] += 2
+    assert budget.of("learn") == 0
