@@ -46,6 +46,10 @@ ABOUT = (
     "from its parts; `*_memory` is our peak as a share of theirs; `*_over_floor` is time over the floor: every "
     "forward and backward pass of the models once, with prompts shared too, and nothing else."
 )
+NOT_RUN = (
+    "AgileRL's REINFORCE and PPO for language models are not compared: on Linux they refuse to start unless vllm, "
+    "deepspeed, liger-kernel and bitsandbytes are installed (agilerl[llm], 2026-08-20), which need a GPU."
+)
 WORKLOADS = {"w1": None, "w2": 24}  # tokens to the end of a response, on average
 TRL = {"trl-1.12": "trl==1.12.0", "trl-1.16": "trl==1.16.0"}
 
@@ -365,7 +369,7 @@ def write(
     page = (
         f"# Seconds of a training iteration\n\n`{COMMAND} --shape {shape} --device {options.device}`\n\n{ABOUT} "
         f"Shape {shape}, {weights}, prompts of {PROMPT_TOKENS.get(shape, 128)} tokens; device {options.device}, "
-        f"{about['threads']} threads, torch {about['torch']}; fp32 unless stated otherwise.\n\n{text}\n\n"
+        f"{about['threads']} threads, torch {about['torch']}; fp32 unless stated otherwise. {NOT_RUN}\n\n{text}\n\n"
         f"The effect of bf16 on the probability ratios that PPO clips:\n\n{rounding(results)}\n\n"
         f"{'' if steps is None else stepping_told(steps)}"
         "![Where the time goes](parts.png)\n"
