@@ -10,7 +10,8 @@ from ..data.world import Post
 from ..data.world.corruptions import one_fact_missing, one_wrong_fact, several_wrong_facts
 from ..data.world.drafts import stable_hash
 from ..data.world.summaries import complete
-from ..evaluation.policies.decode import DecodeSettings, decode
+from ..evaluation.policies.decode import decode
+from ..evaluation.policies.responses import DecodeSettings
 from ..models.distribution import Decoding
 from ..models.language_model import LanguageModel
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..data.templates import SUMMARIZE
 from ..data.world import Post, oracle
 from ..data.world.corruptions import CORRUPTIONS
-from ..evaluation.policies.decode import DecodeSettings, decode
+from ..evaluation.policies.decode import decode
+from ..evaluation.policies.responses import DecodeSettings
 from ..evaluation.win_rate import Interval, mean_interval, win_rate
 from ..models.distribution import Decoding
 from ..models.language_model import LanguageModel

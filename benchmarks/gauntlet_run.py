@@ -26,7 +26,8 @@ from prefgym.agents.sb3 import EpisodeRolloutBuffer, LMActorCriticPolicy, make_v
 from prefgym.data.prompts import embedded_prompts
 from prefgym.evaluation.policies.best_of_n import best_of_n_kl
 from prefgym.evaluation.policies.candidates import as_scorer
-from prefgym.evaluation.policies.decode import DecodeSettings, Responses, best_of_n, decode
+from prefgym.evaluation.policies.decode import best_of_n, decode
+from prefgym.evaluation.policies.responses import DecodeSettings, Responses
 from prefgym.evaluation.win_rate import outcomes
 from prefgym.rewards.gold import gold
 

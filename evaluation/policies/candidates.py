@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ...envs.prompt_source import Prompt, columns_of
 from ...rewards.reward import Reward, RewardFunction
 from ..win_rate import outcomes
-from .decode import Responses, Scorer
+from .decode import Scorer
 from .judge import Judge
+from .responses import Responses
 
 JUDGE_SCORE = "judge_score"
 """The score of a judge that is not a reported score; kept with them, so that every text is judged once."""

@@ -26,22 +26,13 @@ from ...rewards.reward import RewardFunction
 from . import yardsticks
 from .best_of_n import best_of_n_kl
 from .candidates import JUDGE_SCORE, Candidate, as_scorer, score_present
-from .decode import (
-    DecodeSettings,
-    Prompts,
-    Responses,
-    Scorer,
-    best_of_n,
-    choose_temperature,
-    decode,
-    decode_both,
-    prepare,
-)
+from .decode import Prompts, Scorer, best_of_n, choose_temperature, decode, decode_both, prepare
 from .fingerprint import fingerprint
 from .independence import functions_of, independence
 from .judge import Columns, Judge, ScoreJudge, resolve_judge
 from .measures import figures, has_facts
 from .parts import Parts
+from .responses import DecodeSettings, Responses
 
 Encode = Callable[[str], Sequence[int]]
 YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")

@@ -19,7 +19,8 @@ from ...models.finetune import Collator
 from ...models.forward import token_log_probs
 from ...models.language_model import LanguageModel
 from ...rewards.functions import exact_match, rouge_l
-from .decode import READ_AT_ONCE, DecodeSettings, decode, prepare
+from .decode import READ_AT_ONCE, decode, prepare
+from .responses import DecodeSettings
 
 SETTINGS = DecodeSettings(template=INSTRUCT, max_prompt_tokens=224)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...files import write_text
 from ..benchmarks.scores import Result
 from .candidates import Candidate
-from .decode import Responses
+from .responses import Responses
 
 T = TypeVar("T")
 

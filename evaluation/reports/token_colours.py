@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..policies.decode import Responses
+from ..policies.responses import Responses
 from .document import escaped
 
 BLUE, RED = (31, 111, 178), (205, 72, 52)

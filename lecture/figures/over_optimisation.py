@@ -12,7 +12,8 @@ import numpy as np
 
 from ...data.templates import SUMMARIZE
 from ...evaluation.policies.best_of_n import best_of_n_kl
-from ...evaluation.policies.decode import DecodeSettings, decode, write_samples
+from ...evaluation.policies.decode import decode, write_samples
+from ...evaluation.policies.responses import DecodeSettings
 from ...evaluation.reports import canvas
 from ...evaluation.reports.formats import number
 from ...rewards.ensemble import PreferenceEnsemble

@@ -150,8 +150,9 @@ def make_env(config: Config, prompts: PromptSet, *judged: PromptSet, template: A
 def _try_reward(env: Any, prompts: PromptSet) -> None:
     """Read prompts, and score texts for a few: what cannot work fails now, not after a rollout or training."""
     from .envs.prompt_source import columns_of
-    from .evaluation.policies.decode import DecodeSettings, prepare
+    from .evaluation.policies.decode import prepare
     from .evaluation.policies.measures import has_facts
+    from .evaluation.policies.responses import DecodeSettings
     from .rewards.gold import gold
     from .rewards.reward import Reward
 
@@ -213,8 +214,8 @@ def evaluate_run(
         history: training scalars by iteration, with the episodes and seconds.
         parts: folder that keeps what is finished, to continue from after an interruption; ``None`` keeps nothing.
     """
-    from .evaluation.policies.decode import DecodeSettings
     from .evaluation.policies.evaluate import evaluate_policies
+    from .evaluation.policies.responses import DecodeSettings
 
     core = env.unwrapped
     names = score_names(core.reward)

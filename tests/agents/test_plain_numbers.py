@@ -12,7 +12,7 @@ from prefgym.agents import PPO, REINFORCE
 from prefgym.agents.hyperparameters import Hyperparameters
 from prefgym.data.prompts import load_prompts
 from prefgym.errors import InputError
-from prefgym.evaluation.policies.decode import DecodeSettings
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.numbers import is_number, is_whole, plain, takes_numbers
 from prefgym.rewards.functions import length
 from prefgym.rewards.reward import Reward

@@ -10,8 +10,9 @@ from prefgym.agents import REINFORCE, collect_rollout
 from prefgym.agents.policy import LMPolicy
 from prefgym.envs import Enumerable, TokenEnv, TokenVectorEnv
 from prefgym.errors import InputError
-from prefgym.evaluation.policies.decode import DecodeSettings, decode
+from prefgym.evaluation.policies.decode import decode
 from prefgym.evaluation.policies.evaluate import evaluate_policies
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.models.finetune import examples
 from prefgym.models.language_model import LanguageModel
 

@@ -5,8 +5,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prefgym.evaluation.policies.decode import DecodeSettings
 from prefgym.evaluation.policies.evaluate import evaluate_policies
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.models.language_model import LanguageModel
 
 TEXTS = ["My dog ate my shoe and I am sad. Should I buy a new one?", "My boss lost my lamp. It was old.", "TL;DR:"]

@@ -10,7 +10,8 @@ import torch
 import prefgym  # noqa: F401  (registers the environments)
 from prefgym.evaluation.policies.best_of_n import best_of_n_kl, best_of_n_weights
 from prefgym.evaluation.policies.candidates import as_scorer
-from prefgym.evaluation.policies.decode import DecodeSettings, best_of_n
+from prefgym.evaluation.policies.decode import best_of_n
+from prefgym.evaluation.policies.responses import DecodeSettings
 
 
 @pytest.fixture

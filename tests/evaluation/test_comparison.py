@@ -12,8 +12,8 @@ from PIL import Image
 from prefgym.data.prompts import embedded_prompts
 from prefgym.evaluation.policies.candidates import Candidate
 from prefgym.evaluation.policies.comparison import CONTROLLED, Run, compare_agents
-from prefgym.evaluation.policies.decode import DecodeSettings
 from prefgym.evaluation.policies.evaluate import evaluate_policies
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.evaluation.reports import canvas
 from prefgym.evaluation.reports.comparison_report import (
     agent_table,

@@ -8,15 +8,8 @@ import torch
 
 from prefgym.errors import InputError
 from prefgym.evaluation.policies import decode as module
-from prefgym.evaluation.policies.decode import (
-    DecodeSettings,
-    best_of_n,
-    choose_temperature,
-    decode,
-    decode_both,
-    generate,
-    prepare,
-)
+from prefgym.evaluation.policies.decode import best_of_n, choose_temperature, decode, decode_both, generate, prepare
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.models.distribution import Decoding
 from prefgym.models.language_model import LanguageModel
 

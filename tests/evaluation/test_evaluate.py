@@ -7,9 +7,9 @@ import pytest
 
 from prefgym.data.prompts import PromptSet, embedded_prompts
 from prefgym.errors import InputError, RewardError
-from prefgym.evaluation.policies.decode import DecodeSettings
 from prefgym.evaluation.policies.evaluate import evaluate_policies
 from prefgym.evaluation.policies.measures import FIGURES
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.evaluation.win_rate import win_rate
 from prefgym.models.language_model import LanguageModel
 from prefgym.rewards.gold import gold

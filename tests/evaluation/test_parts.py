@@ -13,10 +13,10 @@ from prefgym.evaluation.benchmarks.scores import Result
 from prefgym.evaluation.policies import fingerprint as fingerprint_module
 from prefgym.evaluation.policies import parts as parts_module
 from prefgym.evaluation.policies.candidates import Candidate
-from prefgym.evaluation.policies.decode import Responses
 from prefgym.evaluation.policies.evaluate import evaluate_policies
 from prefgym.evaluation.policies.fingerprint import fingerprint
 from prefgym.evaluation.policies.parts import Parts, pack, unpack
+from prefgym.evaluation.policies.responses import Responses
 from prefgym.evaluation.reports.run_report import write_report
 
 

@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from prefgym.evaluation.policies.decode import Responses, decode
+from prefgym.evaluation.policies.decode import decode
+from prefgym.evaluation.policies.responses import Responses
 from prefgym.evaluation.reports.token_colours import TokenReward, colours, to_html, to_markdown, token_rewards
 
 

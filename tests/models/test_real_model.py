@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import prefgym  # noqa: F401  (registers the environments)
 from prefgym.agents import REINFORCE
-from prefgym.evaluation.policies.decode import DecodeSettings, decode
+from prefgym.evaluation.policies.decode import decode
+from prefgym.evaluation.policies.responses import DecodeSettings
 from prefgym.models.distribution import Decoding
 from prefgym.models.forward import token_log_probs
 from prefgym.models.language_model import LanguageModel

@@ -18,7 +18,7 @@ from .play import read_line
 if TYPE_CHECKING:
     from ..data.label_file import LabelFile
     from ..data.text_pairs import TextPair
-    from ..evaluation.policies.decode import DecodeSettings
+    from ..evaluation.policies.responses import DecodeSettings
     from ..models.language_model import LanguageModel
     from ..rewards.ai_feedback import ModelAnnotator
 
@@ -154,7 +154,7 @@ def _session(config: Config, source: str, file: LabelFile, name: str) -> Labelli
 
 def _writer(config: Config) -> tuple[LanguageModel, DecodeSettings]:
     """The run's model, and its decoding: as in training."""
-    from ..evaluation.policies.decode import DecodeSettings
+    from ..evaluation.policies.responses import DecodeSettings
     from ..models.language_model import LanguageModel
 
     folder = Path(config["run"])

@@ -122,7 +122,8 @@ def _index(config: Config, env: Any) -> int:
 
 def _others(env: Any, index: int, rivals: dict[str, LanguageModel]) -> dict[str, Written]:
     """What each rival writes greedily, and the reference, rewarded as the player was."""
-    from ..evaluation.policies.decode import DecodeSettings, decode
+    from ..evaluation.policies.decode import decode
+    from ..evaluation.policies.responses import DecodeSettings
     from ..models.distribution import Decoding
 
     core = env.unwrapped

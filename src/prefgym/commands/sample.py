@@ -62,7 +62,8 @@ def run(arguments: list[str]) -> None:
     check_device(config["env.device"])
 
     from ..data.prompts import load_prompts
-    from ..evaluation.policies.decode import SEEDS_APART, DecodeSettings, decode, growing_groups
+    from ..evaluation.policies.decode import SEEDS_APART, decode, growing_groups
+    from ..evaluation.policies.responses import DecodeSettings
     from ..models.distribution import Decoding
     from ..models.language_model import LanguageModel
     from ..models.placing import dtype_named
