@@ -27,6 +27,7 @@ from ..data.world.posts import further_references
 from ..files import write_text
 from ..models.finetune import finetune, pretrain
 from ..models.language_model import LanguageModel
+from ..rewards.accuracy import accuracy
 from ..rewards.annotators import simulate_comparisons
 from ..rewards.preference_model import PreferenceModel
 from ..rewards.training import calibrate_temperature, reference_shift, train_preference_model
@@ -171,14 +172,16 @@ class Build:
         posts = list(_posts("validation", self.size.held_out))
         common: dict[str, Any] = {"bf16": self.size.bf16, "seed": self.seed, "progress": self.progress}
         lessons = [c for p in _posts("train", self.size.lesson_posts, LESSON_POSTS_FROM) for c in _lessons(p)]
+        held_out_lessons = [comparison for p in posts for comparison in _lessons(p)]
         pretraining = train_preference_model(
             pm,
             lessons,
-            eval_comparisons=[comparison for p in posts for comparison in _lessons(p)],
+            eval_comparisons=held_out_lessons,
             learning_rate=7e-4,
             batch_size=24,
             **common,
         )
+        pretraining["accuracy"] = accuracy(pm, held_out_lessons)
         facts = train_preference_model(
             pm,
             train,
@@ -188,6 +191,7 @@ class Build:
             batch_size=self.size.preference_batch,
             **common,
         )
+        facts["accuracy"] = accuracy(pm, held_out)
         temperature = calibrate_temperature(pm, held_out)
         pairs = [pair for p in posts for pair in _pairs(p, 1)]
         reference_shift(pm, [prompt for prompt, _ in pairs], [reference for _, reference in pairs])

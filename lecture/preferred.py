@@ -93,6 +93,7 @@ def answer_preference(shop: Workshop, tuned: LanguageModel, seed: int) -> Prefer
 
 def _train(shop: Workshop, tuned: LanguageModel, seed: int) -> PreferenceModel:
     from ..data.templates import INSTRUCT
+    from ..rewards.accuracy import accuracy
     from ..rewards.training import reference_shift, train_preference_model
 
     count = shop.budget.answered
@@ -102,10 +103,10 @@ def _train(shop: Workshop, tuned: LanguageModel, seed: int) -> PreferenceModel:
     judged, eval_judged = (_judged(rows, tuned, pretrained, seed) for rows in (train, held_out))
     pm = PreferenceModel.from_language_model(tuned, seed=seed)
     options: dict[str, Any] = {"learning_rate": 3e-4, "batch_size": 32, "seed": seed, "progress": shop.progress}
-    facts = train_preference_model(pm, judged, eval_comparisons=eval_judged, epochs=1.0, **options)
+    train_preference_model(pm, judged, eval_comparisons=eval_judged, epochs=1.0, **options)
     prompts = [INSTRUCT.render(row["prompt"]) for row in held_out]
     reference_shift(pm, prompts, [f" {row['reference']}" for row in held_out])
-    pm.facts = {"comparisons": len(judged), "accuracy": facts["accuracy"]}
+    pm.facts = {"comparisons": len(judged), "accuracy": accuracy(pm, eval_judged)}
     return pm
 
 

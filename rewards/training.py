@@ -25,7 +25,7 @@ from ..models.learning_rate import usual_learning_rate
 from ..models.low_rank import low_rank
 from ..models.supervised import SupervisedTrainer, TrainingOptions, train_with
 from ..numbers import takes_numbers
-from .accuracy import accuracy, leads
+from .accuracy import leads
 from .calibration import helpful_temperature
 from .chat_texts import asked_and_said, key_of
 from .encoded import Cuts, Encoded
@@ -70,14 +70,13 @@ def train_preference_model(
     Args:
         pm: from ``PreferenceModel.start`` or ``from_language_model``. Shift and temperature are reset to 0 and 1.
         comparisons: what to learn; prompts are already templated.
-        eval_comparisons: held-out comparisons, for ``eval_loss`` and ``accuracy``.
+        eval_comparisons: held-out comparisons, for ``eval_loss``.
         keep_best: with held-out comparisons, end with the weights of the smallest evaluation loss.
         options: fields of :class:`prefgym.models.supervised.TrainingOptions`.
 
     Returns:
         The metrics of :func:`prefgym.models.supervised.train_with` (losses in nats per comparison), ``comparisons``,
-        ``ties``, ``prompts_cut`` and ``responses_cut`` (training texts that did not fit), and with held-out
-        comparisons ``accuracy`` (see :func:`accuracy`).
+        ``ties``, ``prompts_cut`` and ``responses_cut`` (training texts that did not fit).
 
     Raises:
         InputError: there is no comparison.
@@ -89,8 +88,6 @@ def train_preference_model(
     )
     pm.rows |= TrainingRows.of([*comparisons, *(eval_comparisons or ())], pm.around)
     metrics.update(comparisons=len(comparisons), ties=sum(c.tie for c in comparisons))
-    if eval_comparisons:
-        metrics["accuracy"] = accuracy(pm, eval_comparisons)
     return metrics
 
 

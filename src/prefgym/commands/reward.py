@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.prompting import AnyTemplate
     from ..rewards.preference_model import PreferenceModel
 
-REFERENCES = 512
+REFERENCES = 256
 """Chosen responses whose scores average 0 where no reference responses are named; reading all may take as long as
 learning from them."""
 OPTIONS = [
@@ -232,6 +232,7 @@ def _train(
     if held_out:
         lead = leads(model, held_out)  # still at temperature 1
         metrics["held_out"] = breakdown(lead, held_out, config["seed"])
+        metrics["accuracy"] = metrics["held_out"]["accuracy"]
         metrics["temperature"] = model.temperature = helpful_temperature(lead, held_out)
     reference_shift(model, *map(list, zip(*references, strict=True)))
     metrics["shift"] = model.fold().shift
