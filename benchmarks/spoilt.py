@@ -3,7 +3,12 @@
 A few hundred ratings are too few to teach a small model what it is to be wrong. Before them it learns from summaries of
 other dialogues than those that were rated, spoilt by rule (as in Kryscinski et al. 2020, "Evaluating the Factual
 Consistency of Abstractive Text Summarization", section 3): other names, another dialogue's sentence or summary, half of
-it, words repeated or in disorder. Lines copied from the dialogue are no fault: people rate them as high as summaries.
+it, words repeated or in disorder.
+
+How a text looks is no fault: people rate summaries in lower case, with spaces before full stops, and lines copied from
+the dialogue as high as others. So both sides of a comparison are given a look, each drawn on its own: it then says
+nothing about which is better.
+
 Askell et al. 2021 ("A General Language Assistant as a Laboratory for Alignment", section 4) call training on such
 comparisons preference model pretraining.
 """
@@ -48,9 +53,13 @@ PEOPLE = (
     "Wendy",
 )
 Row = Mapping[str, str]
+LOOKS = (*["plain"] * 4, "spaced", "spaced", "lower", "lower", "lines")
+"""Looks as often as they are drawn."""
 
 
-def comparisons(rows: Sequence[Row], seed: int = 0, names: bool = True) -> list[dict[str, str]]:
+def comparisons(
+    rows: Sequence[Row], seed: int = 0, names: bool = True, looks: Sequence[str] = LOOKS
+) -> list[dict[str, str]]:
     """A comparison for each row: ``dialogue``, ``better``, ``worse`` and the ``kind`` of fault; rows that allow none
     are left out.
 
@@ -58,20 +67,46 @@ def comparisons(rows: Sequence[Row], seed: int = 0, names: bool = True) -> list[
         rows: with ``dialogue`` and ``summary``.
         seed: of the choices.
         names: give the anonymous persons of a dialogue names, as people in other data have.
+        looks: from which the look of each side is drawn, see :func:`looking`; a look may be there several times.
     """
     draw = random.Random(seed)
     named = [_named(row, draw) if names else row for row in rows]
     found = []
     for place, row in enumerate(named):
-        other = named[(place + 1) % len(named)]
+        good, bad = draw.choice(looks), draw.choice(looks)
+        ours, theirs = (_said(one, bad, draw) for one in (row, named[(place + 1) % len(named)]))
         kinds = sorted(SPOIL)
         draw.shuffle(kinds)
         for kind in kinds:
-            worse = SPOIL[kind](row, other, draw)
-            if worse and worse != row["summary"]:
-                found.append({"dialogue": row["dialogue"], "better": row["summary"], "worse": worse, "kind": kind})
+            worse = SPOIL[kind](ours, theirs, draw)
+            if worse and worse != ours["summary"]:
+                better = looking(_said(row, good, draw)["summary"], good)
+                found.append(
+                    {"dialogue": row["dialogue"], "better": better, "worse": looking(worse, bad), "kind": kind}
+                )
                 break
     return found
+
+
+def looking(text: str, look: str) -> str:
+    """The text with ``spaced`` punctuation, in ``lower`` case too, or (any other look) as it is.
+
+    >>> looking("Tim's late, isn't he?", "lower")
+    "tim ' s late , isn ' t he ?"
+    """
+    if look not in ("spaced", "lower"):
+        return text
+    spaced = " ".join(re.sub(r"([.,!?;:'])", r" \1 ", text).split())
+    return spaced.lower() if look == "lower" else spaced
+
+
+def _said(row: Row, look: str, draw: random.Random) -> Row:
+    """The row with up to three lines of its dialogue as summary, if that is the look."""
+    if look != "lines":
+        return row
+    lines = row["dialogue"].splitlines()
+    start = draw.randrange(max(1, len(lines) - 2))
+    return {**row, "summary": " ".join(lines[start : start + 3])}
 
 
 def _named(row: Row, draw: random.Random) -> dict[str, str]:

@@ -98,10 +98,10 @@ def test_a_spoilt_summary_is_another_text_of_the_kind_that_is_said(benchmarks):
         }
         for n, (a, b) in enumerate((a, b) for a in names for b in names if a != b)
     ]
-    found = comparisons(rows, seed=3)
+    found = comparisons(rows, seed=3, looks=("plain",))
     assert len(found) == len(rows)
     assert {row["kind"] for row in found} == set(SPOIL)
-    assert found == comparisons(rows, seed=3) != comparisons(rows, seed=4)
+    assert found == comparisons(rows, seed=3, looks=("plain",)) != comparisons(rows, seed=4, looks=("plain",))
     words = {row["kind"]: [] for row in found}
     for row, source in zip(found, rows, strict=True):
         assert row["worse"] != row["better"] == source["summary"]
@@ -114,11 +114,30 @@ def test_a_spoilt_summary_is_another_text_of_the_kind_that_is_said(benchmarks):
     assert not any(set(worse) - set(better) for worse, better in words["broken"])
 
 
+def test_how_a_summary_looks_says_nothing_about_which_is_better(benchmarks):
+    """Each look is on both sides as often as it is drawn: 2 of 9 in lower case, 2 with spaces, 1 copied."""
+    from spoilt import comparisons
+
+    row = {
+        "dialogue": "Ann: It is late, Bob.\nBob: I know.\nAnn: Come.\nBob: Soon.",
+        "summary": "Ann asks Bob to come, as it is late. He says he will come soon.",
+    }
+    found = comparisons([row] * 900)
+    for side in ("better", "worse"):
+        texts = [one[side] for one in found]
+        lower = sum(text == text.lower() for text in texts)
+        spaced = sum(" ." in text and text != text.lower() for text in texts)
+        lines = sum("Ann: " in text or "Bob: " in text for text in texts)
+        assert [lower / 900, spaced / 900, lines / 900] == pytest.approx([2 / 9, 2 / 9, 1 / 9], abs=0.04)
+    assert "ann asks bob to come , as it is late . he says he will come soon ." in [one["better"] for one in found]
+    assert "Ann: It is late, Bob. Bob: I know. Ann: Come." in [one["better"] for one in found]
+
+
 def test_anonymous_persons_get_one_name_each(benchmarks):
     from spoilt import comparisons
 
     row = {"dialogue": "#Person1#: Hello.\n#Person2#: Hello, #Person1#.", "summary": "#Person1# greets #Person2#."}
-    (found, _) = comparisons([row, row])
+    (found, _) = comparisons([row, row], looks=("plain",))
     first, second = (line.partition(":")[0] for line in found["dialogue"].splitlines())
     assert first != second
     assert found["better"] == f"{first} greets {second}."
