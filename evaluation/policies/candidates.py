@@ -64,13 +64,18 @@ def as_scorer(
     return score
 
 
-def score_present(
-    score: Scorer, prompts: Sequence[Prompt], texts: Sequence[str], present: NDArray[np.bool_]
+def score_together(
+    score: Scorer, prompts: Sequence[Prompt], candidates: Sequence[Candidate], rows: range
 ) -> NDArray[np.float64]:
-    """(n,) scores, NaN where there is no text, which never enters a mean."""
-    result = np.full(len(prompts), np.nan)
-    index = np.flatnonzero(present).tolist()
-    result[index] = score([prompts[i] for i in index], [texts[i] for i in index])
+    """(candidates, rows) scores of all texts to some prompts, in one call: a model may read a prompt once for them.
+
+    NaN where there is no text, which never enters a mean.
+    """
+    result = np.full((len(candidates), len(rows)), np.nan)
+    there = [(of, place) for place, row in enumerate(rows) for of, one in enumerate(candidates) if one.present[row]]
+    if there:
+        asked = [prompts[rows[place]] for _, place in there]
+        result[tuple(np.array(there).T)] = score(asked, [candidates[of].texts[rows[place]] for of, place in there])
     return result
 
 

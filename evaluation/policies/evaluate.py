@@ -6,7 +6,7 @@ Every rate is a fraction 0-1, KL is in nats, length in tokens without EOS.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,23 @@ from tqdm import tqdm
 from ...data.prompts import resolve_prompts
 from ...envs.prompt_source import Prompt
 from ...errors import InputError
-from ...models.distribution import Decoding
 from ...models.language_model import LanguageModel
 from ...numbers import takes_numbers
 from ...rewards.gold import gold
 from ...rewards.reward import RewardFunction
-from . import yardsticks
-from .best_of_n import best_of_n_kl
-from .candidates import JUDGE_SCORE, Candidate, as_scorer, score_present
-from .decode import Prompts, Scorer, best_of_n, choose_temperature, decode, decode_both, prepare
+from .candidates import JUDGE_SCORE, Candidate, as_scorer
+from .decode import Prompts, Scorer, prepare
+from .exam import Exam
 from .fingerprint import fingerprint
 from .independence import functions_of, independence
 from .judge import Columns, Judge, ScoreJudge, resolve_judge
 from .measures import figures, has_facts
 from .parts import Parts
-from .responses import DecodeSettings, Responses
+from .responses import DecodeSettings
 
 Encode = Callable[[str], Sequence[int]]
 YARDSTICKS = ("start", "references", "oracle", "lead", "random_reference", "start_best_temperature", "start_best_of_4")
 """Names of the yardsticks; no policy may have one of them."""
-
-BEST_OF = 4
-SAMPLED = ("sampled",)
 
 
 @dataclass
@@ -127,7 +122,7 @@ def evaluate_policies(
     if trained_for is None:
         trained_for = [*([] if preference is None else [preference]), *(rewards or {}).values()]
     relation = independence(asked, trained_for, [row["prompt"] for row in data])
-    exam = _Exam(prepared, start, reference or start, settings, scorers, seed, yardsticks)
+    exam = Exam(prepared, start, reference or start, settings, scorers, seed, yardsticks)
     held = None if validation is None else resolve_prompts(validation)
     memo = Parts(parts, "" if parts is None else fingerprint(vars(exam), dict(policies), held, judge))
     if memo.folder is not None and not isinstance(judge, str):
@@ -138,6 +133,7 @@ def evaluate_policies(
             bar.set_postfix_str(f"{name}, {' and '.join(kinds)}")
             found = memo.remember(f"{' '.join(kinds)} {name}", make)
             made.update({(kind, name): exam.with_prompts(one) for kind, one in zip(kinds, found, strict=True)})
+    exam.score(list(made.values()), memo, progress)
     sampled = {name: candidate for (kind, name), candidate in made.items() if kind == "sampled"}
     greedy = {name: candidate for (kind, name), candidate in made.items() if kind == "greedy"}
     best_temperature = sampled.get("start_best_temperature")
@@ -178,93 +174,6 @@ def _check_vocabulary(policy: LanguageModel, start: LanguageModel) -> None:
             f'The policy "{policy.name}" has another vocabulary than "{start.name}", the model it is compared with; '
             "give the one that it was trained from (env.model)."
         )
-
-
-@dataclass
-class _Exam:
-    """What all candidates share, and how each is made."""
-
-    prompts: list[Prompt]
-    start: LanguageModel
-    reference: LanguageModel
-    settings: DecodeSettings
-    scorers: dict[str, Scorer]
-    seed: int
-    yardsticks: bool = True
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        return [prompt.row for prompt in self.prompts]
-
-    def plan(
-        self, policies: Mapping[str, LanguageModel], validation: Prompts | None
-    ) -> dict[tuple[str, tuple[str, ...]], Callable[[], list[Candidate]]]:
-        """Name, and sampled or greedy or both -> how to make these candidates, in the order of the report."""
-        plan: dict[tuple[str, tuple[str, ...]], Callable[[], list[Candidate]]] = {}
-        for name, lm in {"start": self.start, **policies}.items():
-            plan[name, ("sampled", "greedy")] = partial(self.write, lm)
-        if self.selector is not None:
-            plan["start_best_of_4", SAMPLED] = self.best_of
-            if validation is not None:
-                plan["start_best_temperature", SAMPLED] = partial(self.at_best_temperature, validation)
-        references = [row.get("reference") or "" for row in self.rows]
-        if any(references):
-            plan["references", SAMPLED] = partial(self.quote, references)
-        if all(references) and len(references) > 1:
-            plan["random_reference", SAMPLED] = partial(self.quote, yardsticks.random_references(references, self.seed))
-        plan["lead", SAMPLED] = partial(self.quote, [yardsticks.lead_sentence(row["prompt"]) for row in self.rows])
-        oracle = yardsticks.oracle_summaries(self.rows)
-        if oracle is not None:
-            plan["oracle", SAMPLED] = partial(self.quote, oracle)
-        return plan
-
-    @property
-    def selector(self) -> Scorer | None:
-        """The score that chooses among the start policy's samples: never gold, nor a judge used only here."""
-        if not self.yardsticks:
-            return None
-        choices = [name for name in self.scorers if name not in ("gold_score", JUDGE_SCORE)]
-        return self.scorers[choices[0]] if choices else None
-
-    def write(self, lm: LanguageModel) -> list[Candidate]:
-        both = decode_both(lm, self.rows, self.settings, seed=self.seed, reference=self.reference)
-        return [self._written(responses) for responses in both]
-
-    def best_of(self) -> list[Candidate]:
-        assert self.selector is not None
-        responses = best_of_n(self.start, self.rows, self.selector, BEST_OF, self.settings, seed=self.seed)
-        return [self._candidate(responses.texts, responses.lengths, responses, best_of_n_kl(BEST_OF))]
-
-    def at_best_temperature(self, validation: Prompts) -> list[Candidate]:
-        assert self.selector is not None
-        best, _ = choose_temperature(self.start, validation, self.selector, self.settings, seed=self.seed + 1)
-        decoding = Decoding(temperature=best)
-        responses = decode(self.start, self.rows, self.settings, decoding, seed=self.seed, reference=self.reference)
-        return [replace(self._written(responses), temperature=best)]
-
-    def quote(self, texts: list[str]) -> list[Candidate]:
-        """A candidate of given texts, rendered as a policy would have written them."""
-        rendered = [self.settings.template.render_response(text) if text.strip() else "" for text in texts]
-        tokens = self.start.texts.responses(
-            [prompt.text for prompt in self.prompts], rendered, framed=self.settings.template.framed
-        )
-        return [self._candidate(rendered, np.array([len(row) for row in tokens]))]
-
-    def with_prompts(self, candidate: Candidate) -> Candidate:
-        """The candidate with the prompts common to all, which a stored part does not contain."""
-        if candidate.responses is None or candidate.responses.prompts:
-            return candidate
-        return replace(candidate, responses=replace(candidate.responses, prompts=self.prompts))
-
-    def _written(self, responses: Responses) -> Candidate:
-        return self._candidate(responses.texts, responses.lengths, responses, responses.kl)
-
-    def _candidate(
-        self, texts: list[str], lengths: Any, responses: Responses | None = None, kl: Any = None
-    ) -> Candidate:
-        present = np.array([responses is not None or bool(text) for text in texts])
-        scores = {name: score_present(score, self.prompts, texts, present) for name, score in self.scorers.items()}
-        return Candidate(texts, lengths, present, responses, kl, scores)
 
 
 class _RememberedJudge:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .evaluate import BEST_OF
+from .exam import BEST_OF
 
 TEMPERATURES = 4
 """How many ``choose_temperature`` tries."""
