@@ -126,6 +126,29 @@ def test_differences_to_start_are_paired(evaluation):
     assert wins == pytest.approx(trained["win_rate_vs_references"]["mean"] - start["win_rate_vs_references"]["mean"])
 
 
+def test_all_texts_to_a_few_prompts_are_scored_in_one_call(start, trained, prompts, settings, monkeypatch):
+    monkeypatch.setattr("prefgym.evaluation.policies.exam.PROMPTS_SCORED", 2)
+    prompts[3]["reference"] = None
+    calls = []
+
+    def words(prompts, completions):
+        calls.append(list(prompts))
+        return [float(len(text.split())) for text in completions]
+
+    made = evaluate_policies(
+        {"trained": trained}, start, prompts, rewards={"words": words}, settings=settings, yardsticks=False
+    )
+    assert [len(set(asked)) for asked in calls] == [2, 2, 1]
+    candidates = [*made.sampled.values(), *made.greedy.values()]
+    assert [len(asked) for asked in calls] == [2 * len(candidates), 2 * len(candidates) - 1, len(candidates)]
+    for candidate in candidates:
+        counted = [
+            float(len(t.split())) if there else np.nan
+            for t, there in zip(candidate.texts, candidate.present, strict=True)
+        ]
+        np.testing.assert_array_equal(candidate.scores["words"], counted)
+
+
 def test_best_of_4_beats_one_sample_on_what_it_picks_by(evaluation):
     policies = evaluation.metrics["policies"]
     assert policies["start_best_of_4"]["words_of"] > policies["start"]["words_of"]
@@ -175,7 +198,7 @@ def test_a_score_judge_is_asked_once_a_text(start, trained, prompts, settings, c
     metrics = evaluate_policies(
         {"trained": trained}, start, prompts, rewards={"w": count_words}, judge=judge, settings=settings
     ).metrics
-    assert asked == [5] * 8  # start and trained twice each, best of 4, references, random references, lead
+    assert asked == [5 * 8]  # start and trained twice each, best of 4, references, random references, lead
     assert "judge_score" in metrics["policies"]["start"]
 
 
@@ -203,12 +226,15 @@ def test_something_must_judge(start, prompts):
 
 
 def test_a_reward_that_fails_names_the_prompt(start, prompts, settings):
+    def bad(prompts, completions):
+        return [float("nan") if "My boss lost" in prompt else 0.0 for prompt in prompts]
+
     with pytest.raises(RewardError, match="prompt 1"):
         evaluate_policies(
             {},
             start,
             PromptSet(prompts),
-            rewards={"bad": lambda prompts, completions, **columns: [0.0, float("nan"), 0.0, 0.0, 0.0]},
+            rewards={"bad": bad},
             settings=settings,
         )
 
