@@ -254,10 +254,15 @@ class SupervisedTrainer(ResumableTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         examples: Any = self.train_dataset if train_dataset is None else train_dataset
-        lengths = [self.length(example) for example in examples]
         step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        groups = [example["group"] for example in examples]
-        return LengthGrouped(lengths, groups, step, self.args.seed, self.epochs_of)
+        return LengthGrouped(*self._lengths(examples), step, self.args.seed, self.epochs_of)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
+        return LengthGrouped(*self._lengths(eval_dataset), self.args.per_device_eval_batch_size, seed=0)
+
+    def _lengths(self, examples: Any) -> tuple[list[int], list[Hashable]]:
+        """The number of tokens and the group of each example."""
+        return [self.length(example) for example in examples], [example["group"] for example in examples]
 
     def length(self, example: dict[str, Any]) -> int:
         """Return the number of tokens of an example, used for batching."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler, SequentialSampler
 
 from ..errors import InputError
 from ..models.supervised import SupervisedTrainer
@@ -67,9 +66,6 @@ class RatingTrainer(SupervisedTrainer):
     def length(self, example: dict[str, Any]) -> int:
         """Return the number of tokens."""
         return len(example["text"].input_ids)
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
-        return SequentialSampler(eval_dataset)  # the ratings of a prompt are already adjacent
 
     def compute_loss(  # type: ignore[override]
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Sampler, SequentialSampler
 
 from ..data.chat_template import Asked
 from ..data.comparisons import Comparison
@@ -160,9 +159,6 @@ class PreferenceTrainer(SupervisedTrainer):
     def length(self, example: dict[str, Any]) -> int:
         """Return the number of tokens of the longer text."""
         return max(len(text.input_ids) for text in example["texts"])
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
-        return SequentialSampler(eval_dataset)  # the comparisons of a prompt are already adjacent
 
     def compute_loss(  # type: ignore[override]
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any

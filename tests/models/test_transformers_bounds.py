@@ -29,10 +29,10 @@ OVERRIDDEN = {
         "_maybe_log_save_evaluate",
         "_finalize_training",
     },
-    SupervisedTrainer: {"_get_train_sampler"},
+    SupervisedTrainer: {"_get_train_sampler", "_get_eval_sampler"},
     LanguageModelTrainer: set(),
-    PreferenceTrainer: {"_get_eval_sampler"},
-    RatingTrainer: {"_get_eval_sampler"},
+    PreferenceTrainer: set(),
+    RatingTrainer: set(),
 }
 """Private methods of the Trainer that each class replaces."""
 USED = {
