@@ -218,6 +218,6 @@ def reference_shift(pm: PreferenceModel, prompts: Sequence[Asked], references: S
         raise InputError("The reference shift needs at least one prompt with a reference response.")
     keys = [(key_of(prompt), reference) for prompt, reference in zip(prompts, references, strict=True)]
     counts, texts = Counter(keys), dict(zip(keys, zip(prompts, references, strict=True), strict=True))
-    logits = pm.logits(*map(list, zip(*texts.values(), strict=True)))
+    logits = pm.logits([prompt for prompt, _ in texts.values()], [text for _, text in texts.values()])
     pm.shift = float(np.average(logits, weights=[counts[key] for key in texts]))
     return pm.shift
