@@ -69,13 +69,17 @@ def score_together(
 ) -> NDArray[np.float64]:
     """(candidates, rows) scores of all texts to some prompts, in one call: a model may read a prompt once for them.
 
-    NaN where there is no text, which never enters a mean.
+    A text that several candidates have is scored once, so that they tie. NaN where there is no text, which never enters
+    a mean.
     """
     result = np.full((len(candidates), len(rows)), np.nan)
     there = [(of, place) for place, row in enumerate(rows) for of, one in enumerate(candidates) if one.present[row]]
-    if there:
-        asked = [prompts[rows[place]] for _, place in there]
-        result[tuple(np.array(there).T)] = score(asked, [candidates[of].texts[rows[place]] for of, place in there])
+    said = [(rows[place], candidates[of].texts[rows[place]]) for of, place in there]
+    distinct = list(dict.fromkeys(said))
+    if distinct:
+        scores = score([prompts[row] for row, _ in distinct], [text for _, text in distinct])
+        score_of = dict(zip(distinct, scores, strict=True))
+        result[tuple(np.array(there).T)] = [score_of[one] for one in said]
     return result
 
 

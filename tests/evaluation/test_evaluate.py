@@ -132,15 +132,18 @@ def test_all_texts_to_a_few_prompts_are_scored_in_one_call(start, trained, promp
     calls = []
 
     def words(prompts, completions):
-        calls.append(list(prompts))
+        calls.append(list(zip(prompts, completions, strict=True)))
         return [float(len(text.split())) for text in completions]
 
     made = evaluate_policies(
         {"trained": trained}, start, prompts, rewards={"words": words}, settings=settings, yardsticks=False
     )
-    assert [len(set(asked)) for asked in calls] == [2, 2, 1]
+    assert [len({prompt for prompt, _ in asked}) for asked in calls] == [2, 2, 1]
+    assert all(len(set(asked)) == len(asked) for asked in calls)  # what two candidates have is scored once
     candidates = [*made.sampled.values(), *made.greedy.values()]
-    assert [len(asked) for asked in calls] == [2 * len(candidates), 2 * len(candidates) - 1, len(candidates)]
+    assert sum(map(len, calls)) == sum(
+        len({one.texts[row] for one in candidates if one.present[row]}) for row in range(5)
+    )
     for candidate in candidates:
         counted = [
             float(len(t.split())) if there else np.nan
@@ -195,11 +198,13 @@ def test_a_score_judge_is_asked_once_a_text(start, trained, prompts, settings, c
         asked.append(len(completions))
         return [float(len(completion)) for completion in completions]
 
-    metrics = evaluate_policies(
+    made = evaluate_policies(
         {"trained": trained}, start, prompts, rewards={"w": count_words}, judge=judge, settings=settings
-    ).metrics
-    assert asked == [5 * 8]  # start and trained twice each, best of 4, references, random references, lead
-    assert "judge_score" in metrics["policies"]["start"]
+    )
+    candidates = [*made.sampled.values(), *made.greedy.values()]
+    assert len(candidates) == 8  # start and trained twice each, best of 4, references, random references, lead
+    assert asked == [sum(len({one.texts[row] for one in candidates}) for row in range(5))]
+    assert "judge_score" in made.metrics["policies"]["start"]
 
 
 def test_the_judge_never_chooses(start, trained, prompts, settings):

@@ -88,6 +88,14 @@ def test_the_same_command_again_trains_nothing_and_finds_the_same(run, compared,
     assert str(folder / "report.html") in result.out
 
 
+def rounded(figures):
+    """What is left when texts are scored in other batches, which rounds otherwise."""
+    return {
+        name: rounded(value) if isinstance(value, dict) else round(value, 5) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
+
+
 def test_an_interrupted_comparison_goes_on_and_ends_the_same(run, compared, train_flags, monkeypatch, tmp_path):
     words = ["compare", "--config", "tldr-ppo", *train_flags, "--seeds", "2", "--output", tmp_path / "out"]
     log, logged = Monitor.log, []
@@ -109,7 +117,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_the_same(run, compared, trai
     assert "run 1 of 1 to train" in resumed.out
     new, old = (metrics_of(folder)["policies"] for folder in (tmp_path / "out", compared))
     for seed in (0, 1):
-        assert new[f"tldr-ppo, seed {seed}"] == old[f"tldr-ppo, seed {seed}"]
+        assert rounded(new[f"tldr-ppo, seed {seed}"]) == rounded(old[f"tldr-ppo, seed {seed}"])
 
 
 def test_finished_runs_that_differ_in_the_seed_are_one_agent(run, compared, no_training, tmp_path):
@@ -136,7 +144,7 @@ def test_a_finished_run_beside_a_config_to_train(run, finished_run, flags, tmp_p
     [pair] = metrics["differences"]
     assert (pair["seeds"], pair["over"]) == ([0], "prompts")
     theirs = json.loads((finished_run / "metrics.json").read_text())["policies"]["trained"]
-    assert metrics["policies"]["finished"] == theirs  # the same prompts, decoded alike
+    assert rounded(metrics["policies"]["finished"]) == rounded(theirs)  # the same prompts, decoded alike
 
 
 def test_a_plain_model_folder_can_be_compared(run, finished_run, model_folder, tmp_path):

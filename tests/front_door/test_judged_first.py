@@ -141,4 +141,6 @@ def test_an_interrupted_evaluation_keeps_what_is_finished(run, finished_run, tmp
     assert run(*words).code == 0
     assert not (out / PARTS).exists()
     metrics = json.loads((out / "metrics.json").read_text())
-    assert len(made) == len(metrics["policies"]) - 3  # sampled and greedy responses are one part
+    scores = sum("of prompts" in name for name in made)
+    assert scores == 2  # of gold and of the preference model
+    assert len(made) - scores == len(metrics["policies"]) - 3  # sampled and greedy responses are one part
