@@ -102,9 +102,7 @@ def _path(model: str, encoder: str, quick: bool) -> list[Stage]:
     pairs += ("--data.output_column", "summary", *(("--data.instruction", "none") if quick else ()))
     small = ("--training.epochs", "0.5", "--training.learning_rate", "1e-4") if quick else ()
     lora, layers = ((), ("--training.lora_layers", "2")) if quick else (LORA, ())
-    few = ("--training.epochs", "0.3") if not quick else ()
-    once = ONCE if not quick else ()
-    faster = FASTER if not quick else ()
+    few, once, faster = ((), (), ()) if quick else (("--training.epochs", "0.3"), ONCE, FASTER)
     return [
         Stage("sft", ("sft", "--config", "real-sft", "--model", model, *pairs, *small, *layers)),
         Stage("reward-start", (*_preference(SPOILT, "spoilt-reward"), "--model", "sft", *lora, *few, *small)),
@@ -153,22 +151,8 @@ def _crossed(encoder: str) -> list[Stage]:
         Stage(f"crossed{name}", (*begin, "judge-start", *RATINGS, *systems, "--data.comparisons", f"data/{file}.jsonl"))
         for name, file in (("", "ratings"), ("-without-poor", "ratings-without-poor"))
     ]
-    found.append(
-        Stage(
-            "crossed-decoder",
-            (
-                *begin,
-                "reward-start",
-                *RATINGS,
-                *LORA,
-                *ONCE,
-                "--folds",
-                "2",
-                "--data.comparisons",
-                "data/ratings.jsonl",
-            ),
-        )
-    )
+    decoder = (*begin, "reward-start", *RATINGS, *LORA, *ONCE, "--folds", "2")
+    found.append(Stage("crossed-decoder", (*decoder, "--data.comparisons", "data/ratings.jsonl")))
     for name, (columns, folds, epochs) in SETS.items():
         words = (*begin, encoder, *columns, "--folds", folds, "--training.epochs", epochs)
         found.append(Stage(f"crossed-{name}", (*words, "--data.comparisons", f"data/{name}.jsonl")))

@@ -125,3 +125,9 @@ def chat_model(chat_tokenizer):
         return LanguageModel(LlamaForCausalLM(config), chat_tokenizer(kind), f"chat {kind}")
 
     return make
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Lets a test import what stands in the folder of benchmarks."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
